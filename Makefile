@@ -1,0 +1,158 @@
+# Everything runs in .venv, made here from the first usable Python of PYTHON_CANDIDATES, or from
+# PYTHON=... where that is given. GNU make 3.81 and a BSD userland are enough.
+
+PYTHON_CANDIDATES = python3.13 python3.12 python3.11 python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+
+# More arguments for demo, test and bench: make test ARGS="-k lock -x"
+ARGS ?=
+
+# Without the compiled core everything would still pass, on the lock-based path, and nobody would see.
+ATOMIC_INTENUM_REQUIRE_EXT ?= 1
+export ATOMIC_INTENUM_REQUIRE_EXT
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint lint-python lint-c bench dist clean FORCE
+# All targets share .venv, and two pips at once would break it.
+.NOTPARALLEL:
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/demo-tools  ## watch workers claim and finish jobs, and see what was measured
+	@$(PY) -m atomic_intenum demo $(ARGS)
+
+# One run a backend: the package chooses its backend once, when it is imported.
+BACKENDS ?= lock native
+test: $(VENV)/test-tools  ## run the tests on each backend
+	@set -e; for backend in $(BACKENDS); do \
+	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(ARGS); \
+	done
+
+lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
+
+bench: $(VENV)/bench-tools  ## measure every operation beside its rivals
+	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-group-by=group \
+	    -o timeout=0 -o faulthandler_timeout=0 $(ARGS)
+
+# ---- the environment ---------------------------------------------------------------------------
+
+# What a Python must have; it prints what is missing.
+PROBE := import os, sys, sysconfig; \
+    sys.version_info >= (3, 11) or sys.exit(f"is {sys.version.split()[0]}, and 3.11 is the oldest that serves"); \
+    import venv, ensurepip; \
+    header = os.path.join(sysconfig.get_path("include"), "Python.h"); \
+    os.environ["ATOMIC_INTENUM_REQUIRE_EXT"] in ("", "0") or os.path.exists(header) or sys.exit(f"has no {header}")
+
+# A .venv is made anew if it no longer runs, if it was made for another folder (a copied checkout would
+# test the sources of the original), or if another PYTHON is asked for.
+ifneq ($(shell { read -r folder && read -r python; } 2>/dev/null <$(VENV)/made && \
+    [ "$$folder" = "$(CURDIR)" ] && { [ -z "$(PYTHON)" ] || [ "$$python" = "$(PYTHON)" ]; } && \
+    $(PY) -c '' 2>/dev/null && echo fresh),fresh)
+$(VENV)/made: FORCE
+endif
+
+$(VENV)/made:
+	@reasons=; \
+	for python in $(or $(PYTHON),$(PYTHON_CANDIDATES)); do \
+	    if reason=$$("$$python" -c '$(PROBE)' 2>&1); then \
+	        echo "Making $(VENV) with $$python: $$("$$python" --version)"; \
+	        rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
+	        printf '%s\n' '$(CURDIR)' "$$python" >$@; \
+	        exit; \
+	    fi; \
+	    reasons="$$reasons    $$python: $$(echo "$$reason" | tail -n 1)\n"; \
+	done; \
+	printf "No usable Python. It takes 3.11 or newer, with the venv module and the C headers\n" >&2; \
+	printf "(Debian: apt install python3-venv python3-dev), or PYTHON=... to name one. Tried:\n" >&2; \
+	printf "%b" "$$reasons" >&2; \
+	exit 1
+
+# The same for the extension, which is built by the flags that are recorded here.
+FLAGS := $(strip CC=$(CC) $(ATOMIC_INTENUM_CFLAGS) : $(ATOMIC_INTENUM_LDFLAGS) : $(ATOMIC_INTENUM_REQUIRE_EXT))
+ifneq ($(shell cat $(VENV)/installed 2>/dev/null),$(FLAGS))
+$(VENV)/installed: FORCE
+endif
+
+# Editable: what is edited in src takes effect at once; what is edited in csrc, at the next make.
+$(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.c csrc/*.py)
+	@echo "Building and installing the package"
+	@$(PIP) install --editable .
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+
+# The package is there already, so that this adds no more than the tools its extra names.
+TOOLS := demo test lint dist
+$(TOOLS:%=$(VENV)/%-tools): $(VENV)/%-tools: $(VENV)/made pyproject.toml | $(VENV)/installed
+	@echo "Installing what 'make $*' needs"
+	@$(PIP) install 'atomic-intenum[$*]'
+	@touch $@
+
+$(VENV)/bench-tools: $(VENV)/made pyproject.toml benchmarks/requirements.txt | $(VENV)/installed
+	@echo "Installing what 'make bench' needs"
+	@$(PIP) install 'atomic-intenum[bench]' -r benchmarks/requirements.txt
+	@touch $@
+
+# ---- lint --------------------------------------------------------------------------------------
+
+lint-python: $(VENV)/lint-tools
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
+	MYPYPATH=src $(PY) -m mypy.stubtest atomic_intenum._native
+
+C_WARNINGS := -std=c11 -Wall -Wextra -Werror -fsyntax-only -iquote csrc
+
+# With each compiler that is here: the extension for the stable ABI and for one version, and each header
+# by itself, without Python.h. A header is included rather than compiled: as the main file it would
+# get warnings that it doesn't deserve (for #pragma once, for an unused static inline function).
+lint-c: $(VENV)/made
+	@set -e; \
+	python_h=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+	found=; \
+	for cc in gcc clang; do \
+	    command -v $$cc >/dev/null || continue; \
+	    found=1; \
+	    for abi in -DPy_LIMITED_API=0x030B0000 -UPy_LIMITED_API; do \
+	        echo "$$cc $(C_WARNINGS) $$abi csrc/native.c"; \
+	        $$cc $(C_WARNINGS) -isystem "$$python_h" $$abi csrc/native.c; \
+	    done; \
+	    for header in csrc/*.h; do \
+	        echo "$$cc $(C_WARNINGS) $$header"; \
+	        echo "#include \"$${header#csrc/}\"" | $$cc $(C_WARNINGS) -x c -; \
+	    done; \
+	done; \
+	[ -n "$$found" ] || { echo "no gcc or clang to check csrc with" >&2; exit 1; }
+
+# ---- dist --------------------------------------------------------------------------------------
+
+# The headers of 3.12 and later make Py_RETURN_NONE and its like take no reference, which aborts on 3.11,
+# so a wheel for 3.11 and later has to be built with those of 3.11.
+IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
+
+dist: $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check them
+	@rm -rf dist build/builder
+	@set -e; \
+	builder=$(PY); \
+	if ! $(PY) -c '$(IS_311)' && python3.11 -c '$(IS_311); $(PROBE)' >/dev/null 2>&1; then \
+	    echo "Building with python3.11, for its headers"; \
+	    python3.11 -m venv build/builder; \
+	    builder=build/builder/bin/python; \
+	    $$builder -m pip --disable-pip-version-check --quiet install build; \
+	fi; \
+	$$builder -m build --outdir dist .
+	$(PY) -m twine check --strict dist/*
+	$(PY) -m check_wheel_contents dist/*.whl
+	$(PY) -m abi3audit --strict --verbose dist/*.whl
+	@ls -l dist
+	@$(PY) -c '$(IS_311)' || [ -d build/builder ] || { \
+	    echo "This wheel is for this machine only: NOT FOR PUBLISHING. It was built with the headers of"; \
+	    echo "$$($(PY) --version), and python3.11, whose headers a wheel for 3.11 needs, wasn't found."; \
+	}
+
+clean:  ## remove .venv and everything that was built or cached
+	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf src/*.egg-info src/atomic_intenum/*.so
+	find . -name .git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +

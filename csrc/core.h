@@ -1,0 +1,22 @@
+/* core.h -- the one header that a binding includes.
+ *
+ *   layout.h    what is in shared memory
+ *   word.h      lock-free operations on a state word
+ *   lock.h      the robust lock of a value
+ *   change.h    a write while somebody holds that lock
+ *   platform.h  what differs between systems
+ *   result.h    named outcomes; nothing here sets errno, allocates, or knows of Python
+ *   point.h     where a process may be killed
+ */
+#ifndef AIE_CORE_H
+#define AIE_CORE_H
+
+#include "change.h"
+#include "layout.h"
+#include "lock.h"
+#include "platform.h"
+#include "point.h"
+#include "result.h"
+#include "word.h"
+
+#endif

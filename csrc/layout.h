@@ -1,0 +1,131 @@
+/* layout.h -- the shared layout: what every process that maps a segment agrees on.
+ *
+ *   +--------------------------+ 0
+ *   | aie_header (192 bytes)   |   magic is stored last, with release
+ *   | vocabulary text          |   UTF-8, vocabulary_size bytes
+ *   +--------------------------+ header_size (a multiple of 64)
+ *   | capacity state words     |   one every word_stride bytes (64 for single values)
+ *   +--------------------------+ control_offset (a multiple of 64)
+ *   | capacity control blocks  |   aie_control, 64 bytes each
+ *   +--------------------------+
+ *
+ * A state word is one 64-bit atomic:
+ *
+ *   bits  0-31  value    the member's value, signed 32-bit, two's complement
+ *   bit   32    LOCKED   somebody holds this value's lock: writers take the slow path
+ *   bit   33    WAITERS  somebody sleeps on this word: the next writer wakes them and clears it
+ *   bits 34-63  version  counts the writes, modulo 2^30
+ *
+ * The upper half is what a sleeper would wait on: every write changes it (the version), so an
+ * A-B-A of the value cannot be missed.  csrc/README.md has the protocol in prose.
+ */
+#ifndef AIE_LAYOUT_H
+#define AIE_LAYOUT_H
+
+#include "sysfeatures.h"
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(AIE_PRETEND_NO_ATOMICS) || ATOMIC_LLONG_LOCK_FREE != 2 || ATOMIC_INT_LOCK_FREE != 2
+/* A lock that the compiler's library puts in place of the instruction lives in one process's own
+ * memory: another process would see torn values.  Better no core; the lock-based path serves. */
+#error "64-bit atomics are not always lock-free here: the lock-based path must serve"
+#endif
+
+typedef _Atomic uint64_t aie_word;
+
+#define AIE_VALUE_MASK UINT64_C(0x00000000FFFFFFFF)
+#define AIE_LOCKED_BIT (UINT64_C(1) << 32)
+#define AIE_WAITERS_BIT (UINT64_C(1) << 33)
+#define AIE_VERSION_SHIFT 34
+#define AIE_VERSION_ONE (UINT64_C(1) << AIE_VERSION_SHIFT)
+#define AIE_VERSION_MASK (~UINT64_C(0) << AIE_VERSION_SHIFT)
+
+#define AIE_MAGIC UINT64_C(0x4D554E4554414D31) /* "1MATENUM" in a little-endian dump */
+#define AIE_LAYOUT_VERSION 1u
+
+#define AIE_PROTOCOL_ATOMIC 1u /* this core */
+#define AIE_PROTOCOL_LOCK 2u   /* the lock-based path: its writers take a semaphore that the core
+                                  knows nothing of, so the two refuse each other's segments */
+
+/* A pthread_mutex_t means something only to the libc that made it. */
+#if defined(__GLIBC__)
+#define AIE_LIBC 1u
+#elif defined(__linux__)
+#define AIE_LIBC 2u /* musl: no macro of its own */
+#elif defined(__APPLE__)
+#define AIE_LIBC 3u
+#else
+#define AIE_LIBC 4u
+#endif
+
+#define AIE_LINE 64 /* bytes: what two words must keep apart not to share a cache line */
+#define AIE_SINGLE_STRIDE AIE_LINE
+
+typedef struct {
+    _Atomic uint64_t magic;
+    uint32_t layout_version;
+    uint32_t header_size; /* bytes from 0 to the first word, vocabulary text included */
+    uint32_t protocol;
+    uint32_t word_stride;
+    uint64_t capacity;
+    uint64_t control_offset;
+    uint32_t control_stride;
+    uint32_t mutex_size; /* sizeof(pthread_mutex_t) of the creator; 0 on the lock-based path */
+    uint32_t libc;       /* AIE_LIBC of the creator; 0 on the lock-based path */
+    uint32_t vocabulary_size;
+    uint64_t fingerprint; /* of the vocabulary text */
+    uint64_t nonce;       /* random: tells this segment from a later one of the same name */
+    uint64_t creator_start; /* of the creating process, in the system's own ticks; 0 if unknown */
+    uint64_t pid_namespace; /* inode; 0 where there is no such thing */
+    uint32_t creator_pid;
+    uint32_t reserved[9];
+    /* Watching a whole segment: bit 0 armed, the rest a sequence.  On a line of its own, since a
+     * watcher writes it while everybody reads the fields above. */
+    _Atomic uint32_t event;
+    uint32_t event_padding[15];
+} aie_header;
+
+typedef struct {
+    pthread_mutex_t mutex; /* PROCESS_SHARED, ROBUST, RECURSIVE: 40 or 48 bytes */
+    _Atomic uint32_t depth; /* acquisitions by the holder; written by it alone */
+    _Atomic uint32_t flags; /* AIE_ABANDONED */
+    _Atomic uint64_t holder; /* pid << 32 | tid; set after locking, zeroed before unlocking */
+#if UINTPTR_MAX == UINT32_MAX
+    unsigned char padding[AIE_LINE - sizeof(pthread_mutex_t) - 16];
+#endif
+} aie_control_fields;
+
+typedef union {
+    aie_control_fields fields;
+    alignas(AIE_LINE) unsigned char line[AIE_LINE];
+} aie_control;
+
+#define AIE_ABANDONED 1u /* sticky: a holder died; the next explicit acquire reports and clears it */
+
+_Static_assert(sizeof(aie_word) == 8 && alignof(aie_word) == 8, "a word is one natural uint64_t");
+_Static_assert(sizeof(aie_control) == AIE_LINE, "a control block fills one cache line");
+_Static_assert(offsetof(aie_header, magic) == 0, "magic comes first");
+_Static_assert(offsetof(aie_header, capacity) == 24, "header fields do not move");
+_Static_assert(offsetof(aie_header, fingerprint) == 56, "header fields do not move");
+_Static_assert(offsetof(aie_header, creator_pid) == 88, "header fields do not move");
+_Static_assert(offsetof(aie_header, event) == 128, "the event word has its own line");
+_Static_assert(sizeof(aie_header) == 192, "the vocabulary text starts at 192");
+
+static inline int32_t aie_word_value(uint64_t word)
+{
+    uint32_t low = (uint32_t)(word & AIE_VALUE_MASK);
+    /* Two's complement without the implementation-defined conversion of a large unsigned. */
+    return low <= INT32_MAX ? (int32_t)low : -(int32_t)(UINT32_MAX - low) - 1;
+}
+
+static inline uint32_t aie_word_version(uint64_t word)
+{
+    return (uint32_t)(word >> AIE_VERSION_SHIFT);
+}
+
+#endif

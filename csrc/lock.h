@@ -1,0 +1,217 @@
+/* lock.h -- the robust, re-entrant, process-shared lock of one value.
+ *
+ * The pthread mutex decides who is inside; LOCKED in the state word keeps out the writers that take
+ * no lock; depth, flags and holder are notes about it:
+ *
+ *   mutex free,   LOCKED clear   nobody inside
+ *   mutex taken,  LOCKED clear   just entered or about to leave: bare writers may still write
+ *   mutex taken,  LOCKED set     inside: every other writer waits for the mutex
+ *   owner dead,   any            the next to lock the mutex is told EOWNERDEAD and repairs
+ *
+ * entering: lock mutex, [repair], depth = 1, holder = me, fetch-or LOCKED
+ * leaving:  fetch-and LOCKED, depth = 0, holder = 0, unlock mutex
+ *
+ * Every point where a holder may be killed, and who repairs it, is in csrc/README.md; AIE_POINT
+ * names them here.
+ */
+#ifndef AIE_LOCK_H
+#define AIE_LOCK_H
+
+#include <stdbool.h>
+
+#include "layout.h"
+#include "platform.h"
+#include "point.h"
+#include "result.h"
+
+/* The kernel walks at most 2,048 entries of a dead thread's robust list; past that a death would
+ * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
+#define AIE_MAX_HELD 1024u
+
+/* Locks of this core that the calling thread holds.  Counted under the identity that counted: a
+ * fork's child starts from 0, since it holds none of its parent's. */
+typedef struct {
+    uint64_t identity;
+    uint32_t count;
+} aie_held;
+
+static inline aie_held *aie_held_here(uint64_t me)
+{
+    static _Thread_local aie_held held;
+    if (held.identity != me) {
+        held.identity = me;
+        held.count = 0;
+    }
+    return &held;
+}
+
+static inline uint64_t aie_lock_holder(aie_control *control)
+{
+    /* relaxed: only compared with the reader's own identity, which only the reader itself writes;
+     * anybody else's value, however stale, is not equal. */
+    return atomic_load_explicit(&control->fields.holder, memory_order_relaxed);
+}
+
+static inline void aie_lock_set_notes(aie_control *control, uint64_t holder, uint32_t depth)
+{
+    /* relaxed: written inside the mutex, whose lock and unlock order them for the next holder. */
+    atomic_store_explicit(&control->fields.depth, depth, memory_order_relaxed);
+    atomic_store_explicit(&control->fields.holder, holder, memory_order_relaxed);
+}
+
+static inline uint32_t aie_lock_depth(aie_control *control)
+{
+    /* relaxed: read by the holder, who wrote it. */
+    return atomic_load_explicit(&control->fields.depth, memory_order_relaxed);
+}
+
+/* After EOWNERDEAD, inside the mutex.  The flag first: whoever dies in the middle leaves the mutex
+ * owner-dead again, and the next one repeats all of it. */
+static inline void aie_lock_repair(aie_control *control)
+{
+    AIE_POINT("repair-begins");
+    /* relaxed: read inside the mutex only. */
+    atomic_fetch_or_explicit(&control->fields.flags, AIE_ABANDONED, memory_order_relaxed);
+    aie_lock_set_notes(control, 0, 0);
+    AIE_POINT("repair-noted");
+    aie_mutex_consistent(&control->fields.mutex);
+    AIE_POINT("repair-consistent");
+}
+
+/* What a pthread locking call's answer means; on success, enter. */
+static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, uint64_t me,
+                                        int error)
+{
+    switch (error) {
+    case 0:
+        if (aie_lock_holder(control) == me) {
+            /* Deeper: the mutex counts along, being recursive.  Not a dead namesake's note: its
+             * death would have come as EOWNERDEAD. */
+            aie_lock_set_notes(control, me, aie_lock_depth(control) + 1);
+            return AIE_OK;
+        }
+        break;
+    case EOWNERDEAD:
+        aie_lock_repair(control);
+        break;
+    case EBUSY:
+    case ETIMEDOUT:
+        return AIE_BUSY;
+    case EAGAIN:
+        return AIE_TOO_DEEP;
+    default:
+        return AIE_BROKEN;
+    }
+    AIE_POINT("acquire-mutex-taken");
+    aie_lock_set_notes(control, me, 1);
+    AIE_POINT("acquire-noted");
+    aie_held_here(me)->count++;
+    /* seq_cst: pairs with the CAS of word.h.  A bare write is either before this in the word's own
+     * order, or fails its CAS and sees LOCKED.  After a repair it may be set already. */
+    atomic_fetch_or_explicit(word, AIE_LOCKED_BIT, memory_order_seq_cst);
+    AIE_POINT("acquire-locked");
+    return AIE_OK;
+}
+
+static inline bool aie_lock_at_limit(aie_control *control, uint64_t me)
+{
+    return aie_held_here(me)->count >= AIE_MAX_HELD && aie_lock_holder(control) != me;
+}
+
+/* Never waits.  OK, BUSY, TOO_MANY, TOO_DEEP or BROKEN. */
+static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
+{
+    uint64_t me = aie_thread_identity();
+    if (aie_lock_at_limit(control, me)) {
+        return AIE_TOO_MANY;
+    }
+    return aie_lock_enter(control, word, me, pthread_mutex_trylock(&control->fields.mutex));
+}
+
+/* Waits until the monotonic `deadline` (ns) at most.  Not interrupted by signals: callers pass
+ * slices (AIE_SLICE) and look at signals between them.  As aie_lock_try, BUSY once it is past. */
+static inline aie_result aie_lock_until(aie_control *control, aie_word *word, int64_t deadline)
+{
+    uint64_t me = aie_thread_identity();
+    if (aie_lock_at_limit(control, me)) {
+        return AIE_TOO_MANY;
+    }
+    return aie_lock_enter(control, word, me,
+                          aie_mutex_lock_until(&control->fields.mutex, deadline));
+}
+
+#define AIE_SLICE (AIE_NS_PER_S / 20) /* 50 ms: the longest that a signal waits to be looked at */
+
+/* Leave the mutex for good, from inside. */
+static inline void aie_lock_leave(aie_control *control, aie_word *word)
+{
+    /* seq_cst: pairs with the CAS of word.h.  A bare writer that no longer sees LOCKED also sees
+     * all that the holder wrote. */
+    atomic_fetch_and_explicit(word, ~AIE_LOCKED_BIT, memory_order_seq_cst);
+    AIE_POINT("release-unlocked");
+    aie_lock_set_notes(control, 0, 0);
+    AIE_POINT("release-noted");
+    pthread_mutex_unlock(&control->fields.mutex);
+    AIE_POINT("release-done");
+}
+
+/* Whether the calling thread holds the lock.  The note alone is not proof: ids are used again, and a
+ * thread with a dead holder's pid and tid would take the note for its own.  The mutex knows. */
+static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
+{
+    if (aie_lock_holder(control) != aie_thread_identity()) {
+        return false;
+    }
+    int error = pthread_mutex_trylock(&control->fields.mutex);
+    if (error == 0) {
+        bool mine = aie_lock_holder(control) == aie_thread_identity();
+        pthread_mutex_unlock(&control->fields.mutex);
+        return mine;
+    }
+    if (error == EOWNERDEAD) {
+        aie_lock_repair(control);
+        aie_lock_leave(control, word);
+        return false;
+    }
+    return error == EAGAIN; /* its recursion counter is full: only the owner is told so */
+}
+
+/* Undo one acquisition.  OK (*last tells whether it was the outermost) or NOT_OWNER, which changes
+ * nothing. */
+static inline aie_result aie_lock_release(aie_control *control, aie_word *word, bool *last)
+{
+    if (!aie_lock_is_mine(control, word)) {
+        return AIE_NOT_OWNER;
+    }
+    uint32_t depth = aie_lock_depth(control);
+    *last = depth <= 1;
+    if (!*last) {
+        uint64_t me = aie_lock_holder(control);
+        aie_lock_set_notes(control, me, depth - 1);
+        pthread_mutex_unlock(&control->fields.mutex);
+        return AIE_OK;
+    }
+    aie_held_here(aie_lock_holder(control))->count--;
+    AIE_POINT("release-begins");
+    aie_lock_leave(control, word);
+    return AIE_OK;
+}
+
+/* Inside the lock, by an explicit acquire: did a holder die since the last report?  Clears it.  A
+ * bare writer that repairs does not call this, so it cannot swallow the report. */
+static inline bool aie_lock_take_report(aie_control *control)
+{
+    /* relaxed: inside the mutex. */
+    return atomic_fetch_and_explicit(&control->fields.flags, ~AIE_ABANDONED, memory_order_relaxed)
+           & AIE_ABANDONED;
+}
+
+/* 0, or pthread's error.  For the creator, before anybody else knows the segment. */
+static inline int aie_control_init(aie_control *control)
+{
+    aie_lock_set_notes(control, 0, 0);
+    atomic_store_explicit(&control->fields.flags, 0, memory_order_relaxed);
+    return aie_mutex_init(&control->fields.mutex);
+}
+
+#endif

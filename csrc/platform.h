@@ -1,0 +1,166 @@
+/* platform.h -- what differs between systems, in one ladder: thread id, monotonic clock, robust
+ * mutexes, and locking one with a deadline.
+ *
+ * Build switches, so that every branch compiles and runs on Linux too:
+ *   AIE_PRETEND_NO_ROBUST     as on macOS: a killed holder is not noticed
+ *   AIE_PRETEND_NO_CLOCKLOCK  as on musl and macOS: trylock with back-off
+ */
+#ifndef AIE_PLATFORM_H
+#define AIE_PLATFORM_H
+
+#include "sysfeatures.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
+
+#if !defined(AIE_PRETEND_NO_ROBUST) && (defined(__linux__) || defined(__FreeBSD__))
+/* Not by #ifdef PTHREAD_MUTEX_ROBUST: that is an enum in glibc, and always undefined to cpp. */
+#define AIE_ROBUST 1
+#else
+#define AIE_ROBUST 0
+#endif
+
+#if !defined(AIE_PRETEND_NO_CLOCKLOCK) && defined(__linux__)
+#define AIE_LOOK_FOR_CLOCKLOCK 1
+#include <dlfcn.h>
+#else
+#define AIE_LOOK_FOR_CLOCKLOCK 0
+#endif
+
+#define AIE_NS_PER_S INT64_C(1000000000)
+
+/* pid << 32 | tid of the calling thread, asked of the kernel each time: a cached one would make a
+ * fork's child take itself for its parent.  Never 0. */
+static inline uint64_t aie_thread_identity(void)
+{
+#if defined(__linux__)
+    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+#elif defined(__APPLE__)
+    uint64_t wide = 0;
+    pthread_threadid_np(NULL, &wide);
+    uint32_t tid = (uint32_t)wide;
+#else
+    uint32_t tid = (uint32_t)(uintptr_t)pthread_self();
+#endif
+    return (uint64_t)(uint32_t)getpid() << 32 | tid;
+}
+
+/* Nanoseconds of a clock that nobody sets. */
+static inline int64_t aie_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * AIE_NS_PER_S + now.tv_nsec;
+}
+
+static inline struct timespec aie_timespec(int64_t ns)
+{
+    struct timespec value = {.tv_sec = (time_t)(ns / AIE_NS_PER_S),
+                             .tv_nsec = (long)(ns % AIE_NS_PER_S)};
+    return value;
+}
+
+/* 0, or what pthread says. */
+static inline int aie_mutex_init(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attr;
+    int error = pthread_mutexattr_init(&attr);
+    if (error) {
+        return error;
+    }
+    error = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    if (!error) {
+        error = pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    }
+#if AIE_ROBUST
+    if (!error) {
+        error = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    }
+#endif
+    if (!error) {
+        error = pthread_mutex_init(mutex, &attr);
+    }
+    pthread_mutexattr_destroy(&attr);
+    return error;
+}
+
+static inline int aie_mutex_consistent(pthread_mutex_t *mutex)
+{
+#if AIE_ROBUST
+    return pthread_mutex_consistent(mutex);
+#else
+    (void)mutex;
+    return 0;
+#endif
+}
+
+/* Where clocklock is missing: trylock, sleeping 1 us, 2 us, ... at most 1 ms between tries. */
+static inline int aie_mutex_poll_until(pthread_mutex_t *mutex, int64_t deadline)
+{
+    int64_t nap = 1000;
+    for (;;) {
+        int error = pthread_mutex_trylock(mutex);
+        if (error != EBUSY) {
+            return error;
+        }
+        int64_t left = deadline - aie_now();
+        if (left <= 0) {
+            return ETIMEDOUT;
+        }
+        struct timespec pause = aie_timespec(nap < left ? nap : left);
+        nanosleep(&pause, NULL);
+        nap = nap < 500000 ? nap * 2 : 1000000;
+    }
+}
+
+#if AIE_LOOK_FOR_CLOCKLOCK
+typedef int (*aie_clocklock_function)(pthread_mutex_t *, clockid_t, const struct timespec *);
+
+/* pthread_mutex_clocklock, NULL on libcs without it (glibc before 2.30, musl).  Looked up at run
+ * time, so that a binary built on a new glibc runs on an old one. */
+static inline aie_clocklock_function aie_find_clocklock(void)
+{
+    static _Atomic(void *) found; /* NULL: not looked up yet; itself: not there */
+    /* relaxed: the looked-up address is a constant of the process; two lookups agree. */
+    void *address = atomic_load_explicit(&found, memory_order_relaxed);
+    if (address == NULL) {
+        address = dlsym(RTLD_DEFAULT, "pthread_mutex_clocklock");
+        if (address == NULL) {
+            address = (void *)&found;
+        }
+        atomic_store_explicit(&found, address, memory_order_relaxed);
+    }
+    if (address == (void *)&found) {
+        return NULL;
+    }
+    union {
+        void *address;
+        aie_clocklock_function function;
+    } as = {.address = address}; /* ISO C has no cast from an object to a function pointer */
+    return as.function;
+}
+#endif
+
+/* Lock the mutex, or ETIMEDOUT once the monotonic `deadline` (ns) is past.  The wall clock is no
+ * substitute: a clock that is set would stretch or cut the wait. */
+static inline int aie_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline)
+{
+#if AIE_LOOK_FOR_CLOCKLOCK
+    aie_clocklock_function clocklock = aie_find_clocklock();
+    if (clocklock != NULL) {
+        struct timespec until = aie_timespec(deadline);
+        return clocklock(mutex, CLOCK_MONOTONIC, &until);
+    }
+#endif
+    return aie_mutex_poll_until(mutex, deadline);
+}
+
+#endif

@@ -1,0 +1,88 @@
+/* word.h -- lock-free operations on a state word.
+ *
+ * Every access is seq_cst.  A seq_cst load is a plain mov on x86-64 and one ldar on ARM, as an
+ * acquire load is, and users may reason about one total order over all their values.
+ *
+ * A change is a compare-and-swap loop: value replaced, version one up, WAITERS cleared, LOCKED
+ * kept.  When the loop sees LOCKED it stops: the caller takes the slow path of change.h.
+ * Wait-free: aie_word_load.  Lock-free: all others (a failed CAS means that somebody else's
+ * succeeded).
+ */
+#ifndef AIE_WORD_H
+#define AIE_WORD_H
+
+#include <stdbool.h>
+
+#include "layout.h"
+#include "result.h"
+
+/* What to write: `desired`, and with `compare` only where the word holds `expected`.
+ * `seen` comes back as the word that the outcome was decided on (the one before the write). */
+typedef struct {
+    uint64_t seen;
+    int32_t expected;
+    int32_t desired;
+    bool compare;
+} aie_change;
+
+static inline uint64_t aie_word_load(const aie_word *word)
+{
+    /* seq_cst: pairs with every change below; what happened before a change is visible to whoever
+     * reads the changed value. */
+    return atomic_load_explicit(word, memory_order_seq_cst);
+}
+
+/* The word that a write of `value` over `seen` leaves. */
+static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
+{
+    uint64_t version = (seen + AIE_VERSION_ONE) & AIE_VERSION_MASK;
+    return version | (seen & AIE_LOCKED_BIT) | (uint32_t)value;
+}
+
+/* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
+ * the lock's holder).  OK, MISMATCH or LOCKED. */
+static inline aie_result aie_word_attempt(aie_word *word, aie_change *change, uint64_t stop_bits)
+{
+    uint64_t seen = aie_word_load(word);
+    for (;;) {
+        change->seen = seen;
+        /* Before the LOCKED test: a compare that fails is answered from the load alone. */
+        if (change->compare && aie_word_value(seen) != change->expected) {
+            return AIE_MISMATCH;
+        }
+        if (seen & stop_bits) {
+            return AIE_LOCKED;
+        }
+        /* seq_cst on success: publishes everything before the write to whoever loads it (pairs
+         * with aie_word_load), and orders the write against the lock's fetch-or of LOCKED: either
+         * this CAS comes first, or it fails and sees LOCKED.  seq_cst on failure: `seen` is then
+         * a load like any other. */
+        if (atomic_compare_exchange_weak_explicit(word, &seen,
+                                                  aie_word_successor(seen, change->desired),
+                                                  memory_order_seq_cst, memory_order_seq_cst)) {
+            return AIE_OK;
+        }
+    }
+}
+
+/* The fast path.  OK, MISMATCH, or LOCKED with nothing written. */
+static inline aie_result aie_word_change(aie_word *word, aie_change *change)
+{
+    return aie_word_attempt(word, change, AIE_LOCKED_BIT);
+}
+
+/* For the thread that holds the lock.  OK or MISMATCH.  It still needs a CAS: sleepers set WAITERS
+ * whether or not the word is locked. */
+static inline aie_result aie_word_change_held(aie_word *word, aie_change *change)
+{
+    return aie_word_attempt(word, change, 0);
+}
+
+/* The first value of a fresh word, before anybody else knows the word: version 0. */
+static inline void aie_word_first(aie_word *word, int32_t value)
+{
+    /* seq_cst: as any other write; whoever is told of the word later sees the value. */
+    atomic_store_explicit(word, (uint64_t)(uint32_t)value, memory_order_seq_cst);
+}
+
+#endif

@@ -1,0 +1,103 @@
+"""Builds the compiled core, which is optional: without it the package serves its lock-based path.
+
+Everything else about the package stands in pyproject.toml. The environment is asked for
+
+- ATOMIC_INTENUM_CFLAGS, ATOMIC_INTENUM_LDFLAGS: flags put after all others, for instance for a
+  sanitizer build;
+- ATOMIC_INTENUM_REQUIRE_EXT=1: a build without the compiled core is an error.
+"""
+
+import os
+import shlex
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError
+
+NAME = "atomic_intenum._native"
+REQUIRED = os.environ.get("ATOMIC_INTENUM_REQUIRE_EXT", "") not in ("", "0")
+# The type is written against CPython's API, and Windows has no pthread mutex.
+SUPPORTED = sys.implementation.name == "cpython" and sys.platform != "win32"
+# Free-threaded builds have no stable ABI to build for: they get a wheel for their own version.
+ABI3 = SUPPORTED and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+class BuildNative(build_ext):
+    """build_ext that leaves the extension out, and says so, where it can't be built."""
+
+    def finalize_options(self):
+        """Rebuild each time: the flags of the environment matter, and no time stamp shows them."""
+        super().finalize_options()
+        self.force = True
+
+    def run(self):
+        """Build, and leave no extension of an earlier build in src to be imported in its place."""
+        if self.inplace:
+            for ext in self.extensions:
+                Path("src", self.get_ext_filename(ext.name)).unlink(missing_ok=True)
+        super().run()
+
+    def build_extension(self, ext):
+        """Build one extension, or explain what its absence means."""
+        try:
+            super().build_extension(ext)
+        except (BaseError, CCompilerError, OSError) as error:
+            if REQUIRED:
+                say(
+                    f"{NAME} could not be built: {error}",
+                    "ATOMIC_INTENUM_REQUIRE_EXT is set, as make does, so the build ends here;",
+                    "set to 0, the package is installed without it, for its lock-based path.",
+                )
+                raise
+            say(
+                f"{NAME} could not be built: {error}",
+                "The package is installed without it: the lock-based path will serve, with the",
+                "same API, slower. To get the compiled core, install a C11 compiler and Python's",
+                "headers, and install again with --no-cache-dir.",
+            )
+
+
+def say(*lines):
+    """Print lines that stand out in a compiler's output (pip shows it with -v, or on failure)."""
+    bar = "*" * 88
+    print("", bar, *(f"* {line}" for line in lines), bar, "", sep="\n", file=sys.stderr, flush=True)
+
+
+def flags(variable):
+    """Return the flags in an environment variable, split as a shell does."""
+    return shlex.split(os.environ.get(variable, ""))
+
+
+if REQUIRED and not SUPPORTED:
+    say(f"{NAME} is not built for {sys.implementation.name} on {sys.platform}.")
+    sys.exit("ATOMIC_INTENUM_REQUIRE_EXT is set, so the build ends here.")
+
+native = Extension(
+    NAME,
+    sources=["csrc/native.c"],
+    # Without these a build by time stamps would keep the core of an older header.
+    depends=[*sorted(str(header) for header in Path("csrc").glob("*.h")), "setup.py"],
+    # No include_dirs: a quoted #include finds csrc by itself, and with -Icsrc a header there would
+    # hide one of the system's of the same name (wait.h).
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],
+    py_limited_api=ABI3,
+    extra_compile_args=[
+        "-std=c11",
+        "-O3",
+        "-pthread",
+        # Only PyInit__native leaves the library.
+        "-fvisibility=hidden",
+        *flags("ATOMIC_INTENUM_CFLAGS"),
+    ],
+    extra_link_args=["-pthread", *flags("ATOMIC_INTENUM_LDFLAGS")],
+    optional=not REQUIRED,
+)
+
+setup(
+    ext_modules=[native] if SUPPORTED else [],
+    cmdclass={"build_ext": BuildNative},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
+)

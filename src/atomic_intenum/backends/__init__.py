@@ -1,0 +1,58 @@
+"""Chooses the backend, once, at import.
+
+``ATOMIC_INTENUM_BACKEND`` = native | cffi | lock forces one.  Without it: the compiled core, and
+where there is none, the lock-based path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .contract import Backend
+
+__all__ = ["backend"]
+
+VARIABLE = "ATOMIC_INTENUM_BACKEND"
+NAMES = ("native", "cffi", "lock")
+
+
+def _load(name: str) -> Backend:
+    module: Backend = importlib.import_module(f".{name}", __name__)
+    return module
+
+
+def _forced(name: str) -> Backend:
+    if name not in NAMES:
+        message = f"{VARIABLE} must be one of {', '.join(NAMES)}, not {name!r}"
+        raise ValueError(message)
+    try:
+        return _load(name)
+    except ImportError as error:
+        message = f"{VARIABLE}={name}: this backend cannot be had here: {error}"
+        raise ImportError(message) from error
+
+
+def _chosen() -> Backend:
+    try:
+        return _load("native")
+    except ImportError as error:
+        reason = str(error)
+    if platform.python_implementation() == "CPython" and sys.platform in ("linux", "darwin"):
+        warnings.warn(
+            f"atomic_intenum has no compiled core here ({reason}); using the lock-based path, "
+            f"which is slower, shares by inheritance only and hangs on a killed lock holder. "
+            f"{VARIABLE}=lock chooses it without this warning.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return _load("lock")
+
+
+_name = os.environ.get(VARIABLE)
+backend: Backend = _chosen() if _name is None else _forced(_name)

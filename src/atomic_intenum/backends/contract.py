@@ -1,0 +1,197 @@
+"""What every backend provides, and value, array and segment rely on.
+
+A backend is a module with the attributes of :class:`Backend`.  Those over the compiled core share
+one protocol on one layout; ``lock`` has the same layout and another protocol, so each refuses the
+other's segments.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.synchronize import Lock, RLock
+
+    from ..guard import Guard
+    from ..segment import Segment
+    from ..vocabulary import Vocabulary
+
+T = TypeVar("T", bound=IntEnum)
+
+#: Protocol ids, as the segment's header has them.
+PROTOCOL_ATOMIC = 1
+PROTOCOL_LOCK = 2
+
+
+class Mapping(Protocol):
+    """One mapped segment.
+
+    It stays mapped until nothing can touch it: no object, no call in flight, no lock held by a
+    thread of this process.  There is no close().
+    """
+
+    @property
+    def size(self) -> int:
+        """Bytes mapped."""
+
+    def prepare(self, offset: int, count: int, /) -> None:
+        """Initialise ``count`` control blocks at ``offset``."""
+
+    def publish(self) -> None:
+        """Store the magic, with release: the segment is complete from here on."""
+
+    def published(self) -> int:
+        """Return the magic that the segment holds, loaded with acquire."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Give the segment's bytes, writable."""
+
+
+class Table(Protocol):
+    """The members of one IntEnum in the form that the backend's Value looks them up in."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the table was made for."""
+
+
+class Value(Generic[T]):
+    """The base class of IntEnumValue: one typed value on one state word.
+
+    An instance works from ``_atomic_bind()`` on until ``_atomic_close()``; before and after, every
+    operation raises ValueError.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def load(self) -> T:
+            """Return the current member: one atomic load, wait-free, also while it is locked.
+
+            Raises:
+                ValueError: the value is closed, or its word holds no member's number.
+
+            """
+
+        def set(self, value: T | str) -> None:
+            """Set to a member, or to the member of that name; may be overridden.
+
+            Lock-free, unless somebody holds the value's lock: then it waits for that.
+
+            Raises:
+                TypeError: ``value`` is neither a member of EnumType nor a str.
+                KeyError: no member has that name.
+                ValueError: the value is closed.
+
+            """
+
+        def exchange(self, value: T | str) -> T:
+            """Set to a member (or name) and return the previous member, in one step.
+
+            Raises:
+                TypeError, KeyError: as set().
+                ValueError: the value is closed; or its word held no member's number, and then the
+                    exchange has happened and the message has that number.
+
+            """
+
+        def compare_and_set(self, old: T | str, new: T | str) -> bool:
+            """If the value is ``old``, make it ``new`` and return True, in one step; else False.
+
+            Of all processes that try at once exactly one gets True.  False never waits.
+
+            Raises:
+                TypeError, KeyError, ValueError: as set(), for either argument.
+
+            """
+
+        @property
+        def value(self) -> int:
+            """The current member's value, a plain int; takes a member or a name, through set()."""
+
+        @value.setter
+        def value(self, value: T | str) -> None: ...
+
+        @property
+        def name(self) -> str:
+            """The current member's name."""
+
+        @property
+        def version(self) -> int:
+            """Writes so far, modulo 2**30."""
+
+        def __lt__(self, other: object) -> bool: ...
+        def __le__(self, other: object) -> bool: ...
+        def __gt__(self, other: object) -> bool: ...
+        def __ge__(self, other: object) -> bool: ...
+
+        @property
+        def _atomic_lock(self) -> Lock | RLock | None: ...
+        @property
+        def _atomic_guard(self) -> Guard | None: ...
+        @property
+        def _atomic_segment(self) -> Segment: ...
+        @property
+        def _atomic_index(self) -> int: ...
+        @property
+        def _atomic_vocabulary(self) -> Vocabulary | None: ...
+
+        def _atomic_bind(
+            self,
+            table: Table,
+            mapping: Mapping,
+            segment: Segment,
+            index: int,
+            word_offset: int,
+            control_offset: int,
+            guard: Guard | None,
+            calls_from_value: bool,  # noqa: FBT001
+            first: int | None,
+            /,
+        ) -> None: ...
+        def _atomic_close(self) -> None: ...
+        def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock: ...
+
+
+class Backend(Protocol):
+    """A backend: what ``backends.backend`` is."""
+
+    #: ``native``, ``cffi`` or ``lock``: what BACKEND says.
+    NAME: str
+    #: PROTOCOL_ATOMIC or PROTOCOL_LOCK.
+    PROTOCOL: int
+    #: sizeof(pthread_mutex_t) and libc id, as the header has them; a segment of others is refused.
+    ABI: tuple[int, int]
+    #: Values reach other processes by inheritance only.
+    INHERITED_ONLY: bool
+
+    Value: type[Any]
+
+    def Mapping(self, fd: int, size: int) -> Mapping:  # noqa: N802 - a class, in each backend
+        """Map ``size`` bytes of the shared memory behind ``fd``, which may then be closed."""
+
+    def Table(  # noqa: N802 - a class, in each backend
+        self,
+        vocabulary: Vocabulary,
+        enum_type: type[IntEnum],
+        entries: tuple[tuple[IntEnum, str, int], ...],
+    ) -> Table:
+        """Make the table of an IntEnum from (member, name, number), without aliases."""
+
+    def make_lock(self, segment: Segment, index: int) -> Lock | RLock:
+        """Make a lock object for a value that was given none."""
+
+    def own_guard(self) -> Guard | None:
+        """Return what each write of a new value enters where no lock was given; None: nothing."""
+
+    def prepare_class(self, cls: type[Any], base: type[Any]) -> None:
+        """Make a subclass of ``base`` (IntEnumValue) fast, if the backend knows how."""
+
+
+def overriders(cls: type[Any], base: type[Any], name: str) -> Sequence[type[Any]]:
+    """Return the classes before ``base`` in the MRO of ``cls`` that define ``name`` themselves."""
+    mro = cls.__mro__
+    return [klass for klass in mro[: mro.index(base)] if name in vars(klass)]

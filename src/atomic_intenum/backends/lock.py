@@ -1,0 +1,118 @@
+"""The lock-based path, in pure Python: every write of a value holds that value's lock.
+
+The way of multiprocessing.Value: where there is no compiled core, or on request.  Reads take no
+lock: an aligned load of eight bytes, through a memoryview, is one instruction.
+"""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import struct
+from typing import TYPE_CHECKING, Any
+
+from ..guard import Guard
+from ..layout import MAGIC
+from . import pure
+from .contract import PROTOCOL_LOCK
+from .pure import Table
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Lock, RLock
+
+    from ..segment import Segment
+
+__all__ = ["Mapping", "Table", "Value"]
+
+NAME = "lock"
+PROTOCOL = PROTOCOL_LOCK
+ABI = (0, 0)
+INHERITED_ONLY = True
+
+_QWORD = struct.Struct("=Q")
+
+
+class Mapping(mmap.mmap):
+    """One mapped segment; unmapped when the last object that uses it is gone."""
+
+    def prepare(self, offset: int, count: int, /) -> None:
+        """Do nothing: control blocks belong to the atomic core."""
+
+    def publish(self) -> None:
+        """Store the magic.
+
+        No release is needed: such a segment reaches other processes by inheritance, through
+        system calls that order memory.
+        """
+        _QWORD.pack_into(self, 0, MAGIC)
+
+    def published(self) -> int:
+        """Return the magic that the segment holds."""
+        (magic,) = _QWORD.unpack_from(self, 0)
+        return int(magic)
+
+
+class LockedWord:
+    """A state word whose writers hold the value's lock."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, mapping: Mapping, word_offset: int) -> None:
+        # A view of this word alone: nothing is multiplied in the hot path.
+        self._cell = memoryview(mapping)[word_offset : word_offset + 8].cast("Q")
+
+    def load(self) -> int:
+        """Return the word."""
+        return self._cell[0]
+
+    def first(self, number: int) -> None:
+        """Give the word its first value."""
+        self._cell[0] = number & pure.VALUE_MASK
+
+    def change(self, expected: int | None, desired: int, binding: pure.Binding) -> int | None:
+        """Write inside the lock; a comparison that fails needs none."""
+        guard, cell = binding.guard, self._cell
+        if guard is None:
+            message = "a value of the lock-based path has a lock from the start"
+            raise RuntimeError(message)
+        if expected is not None and pure.value_of(cell[0]) != expected:
+            return None
+        entered = guard.enter()
+        try:
+            seen = cell[0]
+            if expected is not None and pure.value_of(seen) != expected:
+                return None
+            cell[0] = pure.successor(seen, desired)
+        finally:
+            if entered:
+                guard.leave()
+        return seen
+
+
+class Value(pure.Value):
+    """A value whose writers hold its guard's lock."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _atomic_word(mapping: Mapping, word_offset: int, control_offset: int) -> LockedWord:  # noqa: ARG004
+        return LockedWord(mapping, word_offset)
+
+
+def make_lock(segment: Segment, index: int) -> Lock | RLock:  # noqa: ARG001
+    """Raise: every value here has a guard, and that guard's lock is its lock."""
+    message = "a value of the lock-based path has a lock from the start"
+    raise RuntimeError(message)
+
+
+def own_guard() -> Guard:
+    """Return a guard over a new RLock.
+
+    Of the spawn context: its semaphores serve every start method, the fork context's refuse to go
+    to children of spawn.
+    """
+    return Guard(multiprocessing.get_context("spawn").RLock(), own=True)
+
+
+def prepare_class(cls: type[Any], base: type[Any]) -> None:
+    """Do nothing: methods in Python are as fast inherited."""

@@ -1,0 +1,298 @@
+"""The contract's Value and Table in Python, over a word that a backend gives.
+
+A backend's Value derives from :class:`Value` here and says in ``_atomic_word`` how its state words
+are read and written.  The meaning of each method is the contract's; csrc/native.c has the same in
+C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import IntEnum
+
+    from ..guard import Guard
+    from ..segment import Segment
+    from ..vocabulary import Vocabulary
+    from .contract import Mapping
+
+VALUE_MASK = 0xFFFF_FFFF
+VERSION_SHIFT = 34
+_WORD_MASK = (1 << 64) - 1
+_SIGN = 1 << 31
+
+
+def value_of(word: int) -> int:
+    """Return the signed 32-bit value of a state word."""
+    return ((word & VALUE_MASK) ^ _SIGN) - _SIGN
+
+
+def successor(word: int, number: int) -> int:
+    """Return the word that a write of ``number`` leaves: one version more."""
+    return (((word >> VERSION_SHIFT) + 1) << VERSION_SHIFT) & _WORD_MASK | (number & VALUE_MASK)
+
+
+class Word(Protocol):
+    """One state word."""
+
+    def load(self) -> int:
+        """Return the word: one atomic load."""
+
+    def first(self, number: int) -> None:
+        """Give a fresh word its first value, version 0."""
+
+    def change(self, expected: int | None, desired: int, binding: Binding) -> int | None:
+        """Write ``desired`` and return the word before; None if that was not ``expected``."""
+
+
+class Table:
+    """The members of one IntEnum: number to member and name, identity to number."""
+
+    __slots__ = ("enum_type", "members", "names", "numbers", "vocabulary")
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        enum_type: type[IntEnum],
+        entries: tuple[tuple[IntEnum, str, int], ...],
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.enum_type = enum_type
+        self.members = {number: member for member, _, number in entries}
+        self.names = {number: name for _, name, number in entries}
+        # By id: the table keeps the members alive, so no other object can have a member's.
+        self.numbers = {id(member): number for member, _, number in entries}
+
+
+class Binding:
+    """What a value is bound to; replaced as a whole, so no reader sees half of one."""
+
+    __slots__ = (
+        "calls_from_value",
+        "closed",
+        "guard",
+        "index",
+        "lock",
+        "mapping",
+        "segment",
+        "table",
+        "word",
+    )
+
+    def __init__(
+        self,
+        table: Table,
+        mapping: Mapping,
+        segment: Segment,
+        index: int,
+        word: Word,
+        guard: Guard | None,
+        *,
+        calls_from_value: bool,
+    ) -> None:
+        self.table = table
+        self.mapping = mapping
+        self.segment = segment
+        self.index = index
+        self.word = word
+        self.guard = guard
+        self.calls_from_value = calls_from_value
+        self.lock: Any = None
+        self.closed = False
+
+
+def _closed() -> ValueError:
+    return ValueError("this value is closed, or its __init__ never ran")
+
+
+class Value:
+    """The contract's Value."""
+
+    # One slot: a subclass's attributes are its own.  Unset until _atomic_bind().
+    __slots__ = ("__weakref__", "_atomic_binding")
+
+    _atomic_binding: Binding
+
+    if TYPE_CHECKING:  # what IntEnumValue adds
+
+        def _atomic_number(self, value: object) -> int: ...
+        def _atomic_operand(self, other: object, equality: bool, /) -> int: ...  # noqa: FBT001
+        def from_value(self, value: int) -> str: ...  # noqa: D102
+
+    @staticmethod
+    def _atomic_word(mapping: Any, word_offset: int, control_offset: int) -> Word:
+        """Make the word at an offset; given by the backend."""
+        raise NotImplementedError
+
+    def _atomic_bind(
+        self,
+        table: Table,
+        mapping: Mapping,
+        segment: Segment,
+        index: int,
+        word_offset: int,
+        control_offset: int,
+        guard: Guard | None,
+        calls_from_value: bool,  # noqa: FBT001
+        first: int | None,
+        /,
+    ) -> None:
+        word = self._atomic_word(mapping, word_offset, control_offset)
+        if first is not None:
+            word.first(first)
+        self._atomic_binding = Binding(
+            table, mapping, segment, index, word, guard, calls_from_value=calls_from_value
+        )
+
+    def _atomic_open(self) -> Binding:
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _closed() from None
+        if binding.closed:
+            raise _closed()
+        return binding
+
+    def _atomic_close(self) -> None:
+        with contextlib.suppress(AttributeError):  # it never was open
+            self._atomic_binding.closed = True
+
+    def _atomic_keep_lock(self, lock: Any, /) -> Any:
+        binding = self._atomic_open()
+        if binding.lock is None:
+            binding.lock = lock
+        return binding.lock
+
+    @property
+    def _atomic_lock(self) -> Any:
+        try:
+            return self._atomic_binding.lock
+        except AttributeError:
+            return None
+
+    @property
+    def _atomic_guard(self) -> Guard | None:
+        try:
+            return self._atomic_binding.guard
+        except AttributeError:
+            return None
+
+    @property
+    def _atomic_vocabulary(self) -> Vocabulary | None:
+        try:
+            return self._atomic_binding.table.vocabulary
+        except AttributeError:
+            return None
+
+    @property
+    def _atomic_segment(self) -> Segment:
+        return self._atomic_open().segment
+
+    @property
+    def _atomic_index(self) -> int:
+        return self._atomic_open().index
+
+    def __getstate__(self) -> Any:
+        """Return a subclass's attributes, without what the value is bound to."""
+        state = super().__getstate__()
+        if isinstance(state, tuple):
+            attributes, slots = state
+            slots = {name: content for name, content in slots.items() if name != "_atomic_binding"}
+            return (attributes, slots) if slots else attributes
+        return state
+
+    def _atomic_wanted(self, value: object) -> int:
+        number = self._atomic_open().table.numbers.get(id(value))
+        return self._atomic_number(value) if number is None else number
+
+    def _atomic_member(self, number: int) -> Any:
+        table = self._atomic_binding.table
+        member = table.members.get(number)
+        return table.vocabulary.refuse_number(number) if member is None else member
+
+    def load(self) -> Any:
+        """Return the current member."""
+        return self._atomic_member(self.value)
+
+    def set(self, value: Any) -> None:
+        """Set to a member or name."""
+        number = self._atomic_wanted(value)
+        binding = self._atomic_open()
+        binding.word.change(None, number, binding)
+
+    def exchange(self, value: Any) -> Any:
+        """Set to a member or name and return the previous member."""
+        number = self._atomic_wanted(value)
+        binding = self._atomic_open()
+        seen = binding.word.change(None, number, binding)
+        return self._atomic_member(value_of(operator.index(seen)))  # type: ignore[arg-type]
+
+    def compare_and_set(self, old: Any, new: Any) -> bool:
+        """If the value is old, make it new and return True; else return False."""
+        expected, desired = self._atomic_wanted(old), self._atomic_wanted(new)
+        binding = self._atomic_open()
+        return binding.word.change(expected, desired, binding) is not None
+
+    @property
+    def value(self) -> int:
+        """The current member's value."""
+        return value_of(self._atomic_open().word.load())
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.set(value)
+
+    @property
+    def name(self) -> str:
+        """The current member's name."""
+        number = self.value
+        binding = self._atomic_binding
+        if binding.calls_from_value:
+            return self.from_value(number)
+        name = binding.table.names.get(number)
+        return binding.table.vocabulary.refuse_number(number) if name is None else name
+
+    @property
+    def version(self) -> int:
+        """Writes so far, modulo 2**30."""
+        return self._atomic_open().word.load() >> VERSION_SHIFT
+
+    def _atomic_compare(self, other: object, compare: Callable[[int, int], bool]) -> bool:
+        table = self._atomic_open().table
+        right = table.numbers.get(id(other))
+        if right is None:
+            if isinstance(other, int):
+                right = int(other)
+            elif (
+                isinstance(other, Value) and other._atomic_open().table.enum_type is table.enum_type
+            ):
+                right = other.value
+            else:
+                equality = compare is operator.eq or compare is operator.ne
+                right = self._atomic_operand(other, equality)
+        return compare(self.value, right)
+
+    def __eq__(self, other: object) -> bool:
+        return self._atomic_compare(other, operator.eq)
+
+    def __ne__(self, other: object) -> bool:
+        return self._atomic_compare(other, operator.ne)
+
+    def __lt__(self, other: object) -> bool:
+        return self._atomic_compare(other, operator.lt)
+
+    def __le__(self, other: object) -> bool:
+        return self._atomic_compare(other, operator.le)
+
+    def __gt__(self, other: object) -> bool:
+        return self._atomic_compare(other, operator.gt)
+
+    def __ge__(self, other: object) -> bool:
+        return self._atomic_compare(other, operator.ge)
+
+    def __hash__(self) -> int:
+        return hash((self._atomic_open().table.enum_type, self.value))

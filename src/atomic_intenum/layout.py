@@ -1,0 +1,30 @@
+"""The shared layout as Python reads and writes it: the header of csrc/layout.h.
+
+The tests hold it against the offsets that the compiled core was built with.
+"""
+
+from __future__ import annotations
+
+import struct
+
+MAGIC = 0x4D554E4554414D31
+LAYOUT_VERSION = 1
+
+#: What follows the magic: layout_version, header_size, protocol, word_stride, capacity,
+#: control_offset, control_stride, mutex_size, libc, vocabulary_size, fingerprint, nonce,
+#: creator_start, pid_namespace, creator_pid.
+HEADER = struct.Struct("=IIIIQQIIIIQQQQI")
+HEADER_OFFSET = 8
+#: Bytes of the header proper; the vocabulary's text follows.
+HEADER_SIZE = 192
+
+#: Bytes of a control block, and of a cache line.
+CONTROL_SIZE = 64
+LINE = 64
+#: Distance of words that are values of their own.
+SINGLE_STRIDE = 64
+
+
+def align(offset: int) -> int:
+    """Round up to a cache line."""
+    return -(-offset // LINE) * LINE

@@ -1,0 +1,419 @@
+"""Shared-memory segments: create, attach, hand out words, and their lifetime.
+
+A segment is mapped once per process and stays mapped while anything uses it.  Its creator removes
+the name: when nothing of it is left in the creating process, or at exit.  csrc/layout.h says what
+is in it.  Nothing here knows of enums.
+
+Garbage collection may run a value's deallocation anywhere, inside this module too.  So deallocation
+takes no lock: the death of a segment is queued (a weak reference's callback appends to a deque),
+and the next allocation drains the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections import deque
+from multiprocessing import util
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import layout, shm
+from .backends import backend
+
+if TYPE_CHECKING:
+    from .backends.contract import Mapping
+
+#: Words of a pool's first segment (with their control blocks they fill a page), and of its largest.
+_FIRST_CAPACITY = 16
+_LARGEST_CAPACITY = 256
+
+#: Seconds that a segment outlives its last value here if one was ever pickled: the pickle may be on
+#: its way.
+_LINGER = 60.0
+
+
+class Header(NamedTuple):
+    """The fixed part of a segment's header, after the magic."""
+
+    layout_version: int
+    header_size: int
+    protocol: int
+    word_stride: int
+    capacity: int
+    control_offset: int
+    control_stride: int
+    mutex_size: int
+    libc: int
+    vocabulary_size: int
+    fingerprint: int
+    nonce: int
+    creator_start: int
+    pid_namespace: int
+    creator_pid: int
+
+
+class _Owned:
+    """A segment that this process created and will remove."""
+
+    __slots__ = ("created", "pickled", "segment")
+
+    def __init__(self, created: shm.Created) -> None:
+        self.created = created
+        self.pickled = False
+        self.segment: weakref.ref[Segment] | None = None
+
+    def died(self, _reference: object) -> None:
+        """Queue the removal; runs inside garbage collection, so nothing else."""
+        _dead.append(self)
+
+
+# -- the state of this process; a fork's child starts anew
+
+_lock = threading.RLock()
+_owned: dict[str, _Owned] = {}
+_dead: deque[_Owned] = deque()
+_lingering: deque[tuple[float, _Owned]] = deque()
+_finalizer: Any = None
+_identity: tuple[int, int, int] | None = None
+_generation = 0
+
+#: What is mapped here: by name and nonce, and the mapping by device and inode.
+_by_name: weakref.WeakValueDictionary[tuple[str, int], Segment] = weakref.WeakValueDictionary()
+_by_inode: weakref.WeakValueDictionary[tuple[int, int], Any] = weakref.WeakValueDictionary()
+
+
+def _forget_parent() -> None:
+    """Start anew in a fork's child: share what exists, own nothing, allocate from new segments."""
+    global _lock, _owned, _finalizer, _identity, _generation
+    _lock = threading.RLock()  # another thread of the parent may have held the old one
+    _owned = {}
+    _dead.clear()
+    _lingering.clear()
+    _finalizer = None
+    _identity = None
+    _generation += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _own_identity() -> tuple[int, int, int]:
+    """Return pid, start time and PID namespace of this process."""
+    global _identity
+    if _identity is None:
+        pid = os.getpid()
+        _identity = (pid, shm.start_time(pid), shm.pid_namespace())
+    return _identity
+
+
+class Segment:
+    """One segment, mapped in this process.
+
+    Attributes:
+        name: of the shared memory.
+        header: as it was when the segment was attached; never read again.
+        vocabulary: the text that it carries.
+        mapping: the backend's.
+
+    """
+
+    __slots__ = ("__weakref__", "_owned", "header", "mapping", "name", "vocabulary")
+
+    def __init__(self, name: str, mapping: Mapping) -> None:
+        self.name = name
+        self.mapping = mapping
+        self.header, self.vocabulary = _read_header(name, mapping)
+        self._owned: _Owned | None = None
+
+    def word_offset(self, index: int) -> int:
+        """Return where a state word is."""
+        return self.header.header_size + index * self.header.word_stride
+
+    def control_offset(self, index: int) -> int:
+        """Return where a word's control block is."""
+        return self.header.control_offset + index * self.header.control_stride
+
+    def checked(self, index: int) -> Segment:
+        """Return this segment, if it has such a word; ValueError if not."""
+        if not 0 <= index < self.header.capacity:
+            message = f"shared memory {self.name!r} has no word {index}"
+            raise ValueError(message)
+        return self
+
+    def reference(self) -> tuple[str, int]:
+        """Return what a pickle carries: name and nonce.  The segment lingers from now on."""
+        if self._owned is not None:
+            self._owned.pickled = True
+        return self.name, self.header.nonce
+
+
+def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
+    """Check a segment's header against the real size of the mapping, from one copy of it.
+
+    Raises:
+        ValueError: it is no segment of ours, or not one that this build can use.
+        OSError: its creator is in another PID namespace.
+
+    """
+
+    def refuse(reason: str) -> ValueError:
+        return ValueError(f"shared memory {name!r} cannot be attached: {reason}")
+
+    with memoryview(mapping) as view:
+        size = len(view)
+        if size < layout.HEADER_SIZE:
+            raise refuse(f"{size} bytes are too few for a segment")
+        if mapping.published() != layout.MAGIC:
+            raise refuse("it is not a segment of atomic-intenum")
+        fixed = bytes(view[: layout.HEADER_SIZE])
+        header = Header(*layout.HEADER.unpack_from(fixed, layout.HEADER_OFFSET))
+        if header.layout_version != layout.LAYOUT_VERSION:
+            raise refuse(
+                f"its layout is version {header.layout_version}, "
+                f"this is version {layout.LAYOUT_VERSION}"
+            )
+        if header.protocol != backend.PROTOCOL:
+            raise refuse(
+                f"its protocol is {header.protocol}, that of the {backend.NAME} backend is "
+                f"{backend.PROTOCOL}: the lock-based path and the atomic core do not mix"
+            )
+        if (header.mutex_size, header.libc) != backend.ABI:
+            raise refuse("its locks are of another C library")
+        words_end = header.header_size + header.capacity * header.word_stride
+        controls_end = header.control_offset + header.capacity * header.control_stride
+        sound = (
+            header.capacity >= 1
+            and header.word_stride >= 8
+            and header.word_stride % 8 == 0
+            and header.control_stride == layout.CONTROL_SIZE
+            and header.header_size % layout.LINE == 0
+            and layout.HEADER_SIZE + header.vocabulary_size <= header.header_size
+            and words_end <= header.control_offset
+            and header.control_offset % layout.LINE == 0
+            and controls_end <= size
+        )
+        if not sound:
+            raise refuse("its header does not fit its size")
+        text = bytes(view[layout.HEADER_SIZE : layout.HEADER_SIZE + header.vocabulary_size])
+    _, _, namespace = _own_identity()
+    if header.pid_namespace != namespace and header.pid_namespace and namespace:
+        message = (
+            f"shared memory {name!r} was created in another PID namespace: two processes of equal "
+            f"pid could both own its locks"
+        )
+        raise OSError(message)
+    return header, text
+
+
+def create(text: bytes, fingerprint: int, capacity: int, word_stride: int) -> Segment:
+    """Create a segment under a random name.
+
+    Args:
+        text: the vocabulary, for whoever attaches.
+        fingerprint: of the vocabulary, 64 bits.
+        capacity: number of words.
+        word_stride: bytes from one word to the next.
+
+    Raises:
+        OSError: there is no room (ENOSPC), or no more of something; nothing is left behind.
+
+    """
+    header_size = layout.align(layout.HEADER_SIZE + len(text))
+    control_offset = layout.align(header_size + capacity * word_stride)
+    size = control_offset + capacity * layout.CONTROL_SIZE
+    pid, started, namespace = _own_identity()
+    header = Header(
+        layout_version=layout.LAYOUT_VERSION,
+        header_size=header_size,
+        protocol=backend.PROTOCOL,
+        word_stride=word_stride,
+        capacity=capacity,
+        control_offset=control_offset,
+        control_stride=layout.CONTROL_SIZE,
+        mutex_size=backend.ABI[0],
+        libc=backend.ABI[1],
+        vocabulary_size=len(text),
+        fingerprint=fingerprint,
+        nonce=secrets.randbits(64),
+        creator_start=started,
+        pid_namespace=namespace,
+        creator_pid=pid,
+    )
+    _ensure_finalizer()
+    owned = _Owned(_create_under_random_name(size))
+    name = owned.created.name
+    try:
+        mapping, inode = shm.open_and_map(name, size, backend.Mapping)
+        with memoryview(mapping) as view:
+            layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
+            view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
+        mapping.prepare(control_offset, capacity)
+        mapping.publish()
+        segment = Segment(name, mapping)
+    except BaseException:
+        owned.created.unlink()
+        raise
+    segment._owned = owned
+    owned.segment = weakref.ref(segment, owned.died)
+    _owned[name] = owned
+    _by_name[segment.name, segment.header.nonce] = segment
+    if inode is not None:
+        _by_inode[inode] = mapping
+    return segment
+
+
+def _create_under_random_name(size: int) -> shm.Created:
+    while True:
+        try:
+            # 21 characters: macOS allows 31, the slash included.
+            return shm.Created("intenum-" + secrets.token_hex(6), size)
+        except FileExistsError:
+            continue
+
+
+def attach(name: str, nonce: int) -> Segment:
+    """Attach the segment that a pickle names; never removes it, nor tells the resource tracker.
+
+    Raises:
+        FileNotFoundError: the segment is gone: its creator ended, or dropped its last value.
+        ValueError, OSError: it cannot be used here; or another segment has taken the name.
+
+    """
+    segment = _by_name.get((name, nonce))
+    if segment is not None:
+        return segment
+    with _lock:
+        segment = _by_name.get((name, nonce))
+        if segment is not None:
+            return segment
+        try:
+            mapping, inode = shm.open_and_map(name, 0, backend.Mapping)
+        except FileNotFoundError:
+            message = (
+                f"shared memory {name!r} of a pickled value is gone: its creator ended or dropped "
+                f"its last value; let the parent create, and keep a reference until it arrived"
+            )
+            raise FileNotFoundError(message) from None
+        # A segment whose values were all dropped may still be mapped, by a held lock.
+        if inode is not None:
+            mapping = _by_inode.setdefault(inode, mapping)
+        segment = Segment(name, mapping)
+        if segment.header.nonce != nonce:
+            message = f"shared memory {name!r} is another one than was pickled"
+            raise ValueError(message)
+        _by_name[name, nonce] = segment
+        return segment
+
+
+def _ensure_finalizer() -> None:
+    """See to it that what this process creates is removed at its exit.
+
+    Asked at each creation: multiprocessing clears its finalizers in a child that it forked.  At
+    -100 it has joined its children, who may still be starting and looking for their segments; an
+    atexit function would run before that.
+    """
+    global _finalizer
+    if _finalizer is None or not _finalizer.still_active():
+        _finalizer = util.Finalize(None, _remove_all, exitpriority=-100)
+
+
+def _remove_all() -> None:
+    """At exit: remove whatever this process created, mapped as it stays."""
+    while _owned:
+        try:
+            _, owned = _owned.popitem()
+        except KeyError:
+            break
+        owned.created.unlink()
+
+
+def _remove(owned: _Owned) -> None:
+    if _owned.get(owned.created.name) is owned:
+        del _owned[owned.created.name]
+        owned.created.unlink()
+
+
+def _drain() -> None:
+    """Remove the segments that died, those that were pickled a minute later."""
+    now = time.monotonic()
+    while _dead:
+        try:
+            owned = _dead.popleft()
+        except IndexError:
+            break
+        if owned.pickled:
+            _lingering.append((now + _LINGER, owned))
+        else:
+            _remove(owned)
+    while _lingering:
+        try:
+            until, owned = _lingering.popleft()
+        except IndexError:
+            break
+        if until > now:
+            _lingering.appendleft((until, owned))
+            break
+        _remove(owned)
+
+
+class _Batch:
+    """A pool's segment in use, and the indices not yet handed out."""
+
+    __slots__ = ("capacity", "free", "generation", "segment")
+
+    def __init__(self, segment: Segment | None, capacity: int) -> None:
+        self.segment = segment
+        self.capacity = capacity
+        self.generation = _generation
+        self.free = list(range(capacity - 1, -1, -1)) if segment is not None else []
+
+
+class Pool:
+    """Where the values of one vocabulary get their words, in this process.
+
+    A word is never handed out twice, so a process that still looks at an old value never sees a new
+    one's state.
+
+    Args:
+        text: the vocabulary's, for the segments' headers.
+        fingerprint: of that text.
+
+    """
+
+    __slots__ = ("__weakref__", "_batch", "_fingerprint", "_text")
+
+    def __init__(self, text: bytes, fingerprint: int) -> None:
+        self._text = text
+        self._fingerprint = fingerprint
+        self._batch = _Batch(None, _FIRST_CAPACITY // 2)
+
+    def allocate(self) -> tuple[Segment, int]:
+        """Return a segment and the index of a fresh word in it.
+
+        Raises:
+            OSError: a further segment was needed and there is no room.
+
+        """
+        if _dead or _lingering:
+            _drain()
+        while True:
+            batch = self._batch
+            if batch.generation == _generation and batch.segment is not None:
+                try:
+                    # One step, so two threads never get the same.
+                    return batch.segment, batch.free.pop()
+                except IndexError:
+                    pass
+            with _lock:
+                if self._batch is batch:
+                    self._batch = self._grow(batch)
+
+    def _grow(self, batch: _Batch) -> _Batch:
+        doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
+        capacity = doubled if batch.generation == _generation else _FIRST_CAPACITY
+        segment = create(self._text, self._fingerprint, capacity, layout.SINGLE_STRIDE)
+        return _Batch(segment, capacity)

@@ -1,0 +1,457 @@
+"""IntEnumValue: one typed status, shared between processes."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from enum import IntEnum
+from multiprocessing import context
+from types import new_class
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    ForwardRef,
+    Generic,
+    TypeVar,
+    get_args,
+    get_origin,
+)
+
+from .backends import backend
+from .errors import class_name, type_name
+from .guard import Guard, LockLike
+from .segment import attach
+from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.synchronize import Lock, RLock
+    from typing import Self
+
+    from .backends import contract
+
+__all__ = ["IntEnumValue"]
+
+T = TypeVar("T", bound=IntEnum)
+
+if TYPE_CHECKING:
+
+    class _Base(contract.Value[T]):
+        __slots__ = ()
+
+else:
+
+    class _Base(backend.Value, Generic[T]):
+        __slots__ = ()
+
+
+class _EnumType:
+    """EnumType of a class that is bound to no enum with members: each instance has its own."""
+
+    def __init__(self, base: type[IntEnum]) -> None:
+        self.base = base
+
+    def __get__(self, instance: IntEnumValue[Any] | None, owner: type[Any]) -> type[IntEnum]:
+        vocabulary = None if instance is None else instance._atomic_vocabulary
+        return self.base if vocabulary is None else vocabulary.enum
+
+
+class IntEnumValue(_Base[T]):
+    """A value of an IntEnum, shared between processes.
+
+    Derive a class for an enum (``class WorkerStatus(IntEnumValue[WorkerStatusEnum])``), or
+    subscript (``IntEnumValue[WorkerStatusEnum](WorkerStatusEnum.IDLE)``).  Without a parameter each
+    instance takes its first member's enum.
+
+    Args:
+        value: the first member, or its name.
+        lock: a lock to hold for each write, as multiprocessing.Value's: anything with acquire and
+            release.  None: writes are lock-free, and get_lock() makes a lock when asked.
+
+    Raises:
+        TypeError: ``value`` is neither a member of EnumType nor a str, or ``lock`` is no lock.
+        KeyError: no member has that name.
+        OSError: there is no room for a further shared-memory segment (ENOSPC).
+
+    """
+
+    __slots__ = ()
+
+    #: The IntEnum; IntEnum itself where none was given.
+    EnumType: ClassVar[type[IntEnum]] = _EnumType(IntEnum)  # type: ignore[assignment]
+
+    #: Of EnumType, if that has members.
+    _atomic_class_vocabulary: ClassVar[Vocabulary | None] = None
+    #: The type variable that stands for the enum, while there is none.
+    _atomic_parameter: ClassVar[TypeVar] = T  # type: ignore[misc]
+    #: Whether the class was made by subscription and cannot be imported by name.
+    _atomic_subscripted: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Find the class's enum: its own, or by MRO its bases'."""
+        super().__init_subclass__(**kwargs)
+        if "_atomic_subscripted" not in vars(cls):
+            cls._atomic_subscripted = False
+        for argument in _enum_arguments(cls):
+            if isinstance(argument, TypeVar):
+                cls._atomic_parameter = argument
+            else:
+                _require_int_enum(cls, argument)
+                _bind_class(cls, argument)
+            break
+        enum = cls.EnumType
+        _require_int_enum(cls, enum)
+        cls._atomic_class_vocabulary = vocabulary_of(enum) if len(enum) else None
+        backend.prepare_class(cls, IntEnumValue)
+
+    def __class_getitem__(cls, parameter: Any) -> Any:
+        """Return the subclass that is bound to an IntEnum; made once."""
+        if parameter is Any or isinstance(parameter, (TypeVar, str, ForwardRef, tuple)):
+            return super().__class_getitem__(parameter)  # type: ignore[misc]
+        parameters = cls.__parameters__  # type: ignore[attr-defined]
+        if parameters and cls._atomic_parameter not in parameters:
+            return super().__class_getitem__(parameter)  # type: ignore[misc] # not the enum
+        _require_int_enum(cls, parameter)
+        bound = cls.EnumType
+        if parameter is bound:
+            return cls
+        if len(bound) or not issubclass(parameter, bound):
+            message = f"{class_name(cls)} holds {class_name(bound)}, not {class_name(parameter)}"
+            raise TypeError(message)
+        return _subscript(cls, parameter)
+
+    def __init__(self, value: T | str, lock: LockLike | None = None) -> None:
+        guard = backend.own_guard() if lock is None else Guard(lock)
+        vocabulary = self._atomic_class_vocabulary
+        if vocabulary is None:
+            vocabulary = _vocabulary_of_member(type(self), value)
+        if isinstance(value, vocabulary.enum) and value in vocabulary:
+            first = int(value)
+        elif isinstance(value, str):
+            # to_value() may look at EnumType, which an instance without a class's enum has not yet.
+            first = vocabulary.check_number(self.to_value(value))
+        else:
+            vocabulary.refuse(value)
+        segment, index = vocabulary.pool.allocate()
+        _bind(self, vocabulary, segment, index, guard, first)
+
+    # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
+    #    comparisons are the backend's
+
+    def update(self, function: Callable[[T], T]) -> T:
+        """Replace the member by ``function(member)``, again and again until nobody came between.
+
+        Args:
+            function: takes the current member and returns the next; may be called several times.
+
+        Returns:
+            The member that was set.
+
+        Raises:
+            TypeError: ``function`` returned no member.
+            ValueError: the value is closed.
+
+        """
+        while True:
+            old = self.load()
+            new = function(old)
+            number = self._atomic_number(new)
+            if self.compare_and_set(old, new):
+                member: T = self._atomic_vocabulary_here().enum(number)  # type: ignore[assignment]
+                return member
+
+    def to_value(self, name: str) -> int:
+        """Return the value of the member of that name; may be overridden.
+
+        Raises:
+            KeyError: no member has that name.
+            ValueError: the value is closed.
+
+        """
+        return self._atomic_vocabulary_here().number_of(name)
+
+    def from_value(self, value: int) -> str:
+        """Return the name of the member of that value; may be overridden.
+
+        Raises:
+            ValueError: no member has that value, or this value is closed.
+
+        """
+        return self._atomic_vocabulary_here().name_of(value)
+
+    def __int__(self) -> int:
+        return self.value
+
+    def __index__(self) -> int:
+        return self.value
+
+    def __str__(self) -> str:
+        return str(self.load())
+
+    def __format__(self, format_spec: str) -> str:
+        return format(self.load(), format_spec)
+
+    def __repr__(self) -> str:
+        name = type(self).__qualname__
+        try:
+            number = self.value
+        except ValueError:
+            return f"<{name}, closed>"
+        try:
+            return f"{name}({self.load()!r})"
+        except ValueError:
+            return f"{name}({number})"
+
+    # -- the lock
+
+    def get_lock(self) -> Lock | RLock:
+        """Return the value's lock: the same object each time.
+
+        The one that was given as ``lock=``; else the value's own, which is re-entrant, keeps out
+        every other writer while held (writers that take no lock included, readers not), and passes
+        to the next who waits if its holder is killed.
+
+        Raises:
+            ValueError: the value is closed.
+
+        """
+        segment, index = self._atomic_segment, self._atomic_index
+        lock = self._atomic_lock
+        if lock is None:
+            guard = self._atomic_guard
+            made = backend.make_lock(segment, index) if guard is None else guard.lock
+            lock = self._atomic_keep_lock(made)  # type: ignore[arg-type]
+        return lock
+
+    @property
+    def lock(self) -> Lock | RLock:
+        """The value's lock, as get_lock() returns it."""
+        return self.get_lock()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the last acquisition of get_lock() took over from a holder that died.
+
+        What the dead one was doing may be half done.  Always False for a lock that was given as
+        ``lock=`` and on the lock-based path: those do not notice a death.
+        """
+        return bool(getattr(self.get_lock(), "abandoned", False))
+
+    # -- lifetime
+
+    def close(self) -> None:
+        """Mark the value closed in this process: using it raises ValueError from now on.
+
+        Other values and other processes are not affected.  Closing twice is allowed.
+        """
+        self._atomic_close()
+
+    def __copy__(self) -> Self:
+        """Return another object for the same shared value, with the same attributes."""
+        twin = self._atomic_twin()
+        _set_state(twin, self.__getstate__())
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return another object for the same shared value; the attributes are copied deeply."""
+        twin = self._atomic_twin()
+        memo[id(self)] = twin
+        _set_state(twin, copy.deepcopy(self.__getstate__(), memo))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickle a reference: what is unpickled is the same shared value.
+
+        Raises:
+            RuntimeError: on the lock-based path, outside of starting a process; and whatever a
+                lock that was given as ``lock=`` raises.
+            ValueError: the value is closed.
+
+        """
+        segment, index = self._atomic_segment, self._atomic_index
+        vocabulary = self._atomic_vocabulary_here()
+        guard = self._atomic_guard
+        if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
+            message = (
+                f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
+                f"pass it to a Process as it starts (semaphores cannot be sent later)"
+            )
+            raise RuntimeError(message)
+        cls, subscripted = type(self), False
+        if cls._atomic_subscripted:
+            cls, subscripted = cls.__bases__[0], True
+        place = (*segment.reference(), index)
+        lock, own = (None, False) if guard is None else (guard.lock, guard.own)
+        arguments = (cls, vocabulary.enum, subscripted, place, lock, own)
+        state = self.__getstate__()
+        return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a reference: see __reduce_ex__."""
+        return self.__reduce_ex__(2)
+
+    # -- what the backend's Value and this class ask of each other
+
+    def _atomic_vocabulary_here(self) -> Vocabulary:
+        vocabulary = self._atomic_vocabulary or self._atomic_class_vocabulary
+        if vocabulary is None:
+            message = "this value is closed, or its __init__ never ran"
+            raise ValueError(message)
+        return vocabulary
+
+    def _atomic_number(self, value: object) -> int:
+        """Return what to write for anything that is not a member by identity."""
+        vocabulary = self._atomic_vocabulary_here()
+        if isinstance(value, str):
+            return vocabulary.check_number(self.to_value(value))
+        if isinstance(value, vocabulary.enum) and value in vocabulary:
+            return int(value)
+        return vocabulary.refuse(value)
+
+    def _atomic_operand(self, other: object, equality: bool, /) -> int:  # noqa: FBT001
+        """Return what to compare with for anything but ints and values of the same enum."""
+        vocabulary = self._atomic_vocabulary_here()
+        if equality and isinstance(other, str):
+            return int(self.to_value(other))
+        if isinstance(other, IntEnumValue):
+            theirs = other._atomic_vocabulary_here()
+            return vocabulary.refuse_comparison(theirs.enum)
+        return vocabulary.refuse_comparison(type(other))
+
+    def _atomic_twin(self) -> Self:
+        segment, index = self._atomic_segment, self._atomic_index
+        twin: Self = object.__new__(type(self))
+        vocabulary = self._atomic_vocabulary_here()
+        _bind(twin, vocabulary, segment, index, self._atomic_guard, None)
+        return twin
+
+
+def _require_int_enum(cls: type[Any], candidate: object) -> None:
+    if not is_int_enum(candidate):
+        message = f"{class_name(cls)} takes an IntEnum, not {candidate!r}"
+        raise TypeError(message)
+
+
+def _bind_class(cls: type[Any], enum: type[IntEnum]) -> None:
+    cls.EnumType = enum if len(enum) else _EnumType(enum)
+
+
+def _enum_arguments(cls: type[Any]) -> list[Any]:
+    """Return what the class's own bases say for the enum's type variable, first base first."""
+    found = []
+    for base in vars(cls).get("__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, IntEnumValue):
+            parameters = origin.__parameters__  # type: ignore[attr-defined]
+            if origin._atomic_parameter in parameters:
+                argument = get_args(base)[parameters.index(origin._atomic_parameter)]
+                # A string or Any says nothing at run time.
+                if isinstance(argument, (type, TypeVar)) and argument is not Any:
+                    found.append(argument)
+    return found
+
+
+def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
+    """Return the subclass of ``cls`` that is bound to ``enum``."""
+    key = id(cls), id(enum)
+    with _subscripting:
+        bound = _subscripted.get(key)
+        if bound is None:
+            name = f"{cls.__qualname__}[{enum.__qualname__}]"
+
+            def fill(namespace: dict[str, Any]) -> None:
+                namespace["__slots__"] = ()
+                namespace["__module__"] = cls.__module__
+                namespace["__qualname__"] = name
+                namespace["__doc__"] = cls.__doc__
+                namespace["EnumType"] = enum if len(enum) else _EnumType(enum)
+                namespace["_atomic_subscripted"] = True
+
+            bound = new_class(f"{cls.__name__}[{enum.__name__}]", (cls,), exec_body=fill)
+            _subscripted[key] = bound
+        return bound
+
+
+#: IntEnumValue[E] by the ids of the class that was subscripted and of E; the class refers to both,
+#: so the ids stay theirs as long as the entry is here.
+_subscripted: weakref.WeakValueDictionary[tuple[int, int], type[Any]] = (
+    weakref.WeakValueDictionary()
+)
+_subscripting = threading.RLock()
+
+
+def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
+    """Return the vocabulary of the first member that an unbound class is given."""
+    base = cls.EnumType
+    enum: Any = type(value)
+    if not is_int_enum(enum) or not issubclass(enum, base):
+        message = (
+            f"{class_name(cls)} is bound to no enum, so its first value must be a member of "
+            f"{class_name(base)}, not {value!r} of {type_name(value)}"
+        )
+        raise TypeError(message)
+    known: Vocabulary = vocabulary_of(enum)
+    return known
+
+
+def _bind(
+    value: IntEnumValue[Any],
+    vocabulary: Vocabulary,
+    segment: Any,
+    index: int,
+    guard: Guard | None,
+    first: int | None,
+) -> None:
+    value._atomic_bind(
+        vocabulary.table,
+        segment.mapping,
+        segment,
+        index,
+        segment.word_offset(index),
+        segment.control_offset(index),
+        guard,
+        type(value).from_value is not IntEnumValue.from_value,
+        first,
+    )
+
+
+def _set_state(value: object, state: Any) -> None:
+    """Set attributes as unpickling does."""
+    if hasattr(value, "__setstate__"):
+        if state is not None:
+            value.__setstate__(state)
+        return
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    if attributes:
+        vars(value).update(attributes)
+    for name, content in (slots or {}).items():
+        setattr(value, name, content)
+
+
+def _rebuild(
+    cls: type[Any],
+    enum: type[IntEnum],
+    subscripted: bool,  # noqa: FBT001
+    place: tuple[str, int, int],
+    lock: Any,
+    own: bool,  # noqa: FBT001
+) -> Any:
+    """Unpickle: attach the segment and bind an instance; __init__ does not run."""
+    if subscripted:
+        cls = cls[enum]
+    name, nonce, index = place
+    segment = attach(name, nonce).checked(index)
+    vocabulary = vocabulary_of(enum)
+    if segment.header.fingerprint != vocabulary.fingerprint:
+        held = segment.vocabulary.decode(errors="replace").partition("\n")[0]
+        message = (
+            f"the pickled value holds the enum {held!r} as its creator knows it; "
+            f"{class_name(enum)} has other members here"
+        )
+        raise TypeError(message)
+    value = object.__new__(cls)
+    guard = None if lock is None else Guard(lock, own=own)
+    _bind(value, vocabulary, segment, index, guard, None)
+    return value

@@ -1,0 +1,42 @@
+"""The README's examples."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+
+#: Each python block, and the text block behind it: what it prints.
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?",
+    README.read_text(),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def test_examples_were_found() -> None:
+    """The README has its examples, and each says what it prints."""
+    assert len(EXAMPLES) >= 5
+    assert all(output for _, output in EXAMPLES)
+
+
+@pytest.mark.parametrize(("code", "output"), EXAMPLES, ids=range(len(EXAMPLES)))
+def test_example_prints_what_it_says(code: str, output: str, tmp_path: Path) -> None:
+    """Each example runs as a script, prints what the README says, and nothing on stderr."""
+    script = tmp_path / "example.py"
+    script.write_text(code)
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, output, "")
