@@ -52,6 +52,10 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_PROTOCOL_LOCK 2u   /* the lock-based path: its writers take a semaphore that the core
                                   knows nothing of, so the two refuse each other's segments */
 
+#define AIE_KIND_POOL 1u  /* words of one process's values, handed out one by one */
+#define AIE_KIND_VALUE 2u /* one value with a name of its own */
+#define AIE_KIND_ARRAY 3u /* the words of one array */
+
 /* A pthread_mutex_t means something only to the libc that made it. */
 #if defined(__GLIBC__)
 #define AIE_LIBC 1u
@@ -83,7 +87,8 @@ typedef struct {
     uint64_t creator_start; /* of the creating process, in the system's own ticks; 0 if unknown */
     uint64_t pid_namespace; /* inode; 0 where there is no such thing */
     uint32_t creator_pid;
-    uint32_t reserved[9];
+    uint32_t kind; /* AIE_KIND_... */
+    uint32_t reserved[8];
     /* Watching a whole segment: bit 0 armed, the rest a sequence.  On a line of its own, since a
      * watcher writes it while everybody reads the fields above. */
     _Atomic uint32_t event;

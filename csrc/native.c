@@ -1490,6 +1490,7 @@ static int add_layout(PyObject *module)
         {"OFFSET_CREATOR_START", offsetof(aie_header, creator_start)},
         {"OFFSET_PID_NAMESPACE", offsetof(aie_header, pid_namespace)},
         {"OFFSET_CREATOR_PID", offsetof(aie_header, creator_pid)},
+        {"OFFSET_KIND", offsetof(aie_header, kind)},
         {"OFFSET_EVENT", offsetof(aie_header, event)},
     };
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {

@@ -34,6 +34,7 @@ OFFSET_NONCE: Final[int]
 OFFSET_CREATOR_START: Final[int]
 OFFSET_PID_NAMESPACE: Final[int]
 OFFSET_CREATOR_PID: Final[int]
+OFFSET_KIND: Final[int]
 OFFSET_EVENT: Final[int]
 
 def descriptor(cls: type[Value], name: str, /) -> MethodDescriptorType | GetSetDescriptorType: ...

@@ -12,11 +12,16 @@ LAYOUT_VERSION = 1
 
 #: What follows the magic: layout_version, header_size, protocol, word_stride, capacity,
 #: control_offset, control_stride, mutex_size, libc, vocabulary_size, fingerprint, nonce,
-#: creator_start, pid_namespace, creator_pid.
-HEADER = struct.Struct("=IIIIQQIIIIQQQQI")
+#: creator_start, pid_namespace, creator_pid, kind.
+HEADER = struct.Struct("=IIIIQQIIIIQQQQII")
 HEADER_OFFSET = 8
 #: Bytes of the header proper; the vocabulary's text follows.
 HEADER_SIZE = 192
+
+#: What a segment is for.
+KIND_POOL = 1
+KIND_VALUE = 2
+KIND_ARRAY = 3
 
 #: Bytes of a control block, and of a cache line.
 CONTROL_SIZE = 64

@@ -53,6 +53,7 @@ class Header(NamedTuple):
     creator_start: int
     pid_namespace: int
     creator_pid: int
+    kind: int
 
 
 class _Owned:
@@ -209,7 +210,7 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
     return header, text
 
 
-def create(text: bytes, fingerprint: int, capacity: int, word_stride: int) -> Segment:
+def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind: int) -> Segment:
     """Create a segment under a random name.
 
     Args:
@@ -217,6 +218,7 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int) -> Se
         fingerprint: of the vocabulary, 64 bits.
         capacity: number of words.
         word_stride: bytes from one word to the next.
+        kind: one of layout's.
 
     Raises:
         OSError: there is no room (ENOSPC), or no more of something; nothing is left behind.
@@ -242,6 +244,7 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int) -> Se
         creator_start=started,
         pid_namespace=namespace,
         creator_pid=pid,
+        kind=kind,
     )
     _ensure_finalizer()
     owned = _Owned(_create_under_random_name(size))
@@ -415,5 +418,7 @@ class Pool:
     def _grow(self, batch: _Batch) -> _Batch:
         doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
         capacity = doubled if batch.generation == _generation else _FIRST_CAPACITY
-        segment = create(self._text, self._fingerprint, capacity, layout.SINGLE_STRIDE)
+        segment = create(
+            self._text, self._fingerprint, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL
+        )
         return _Batch(segment, capacity)
