@@ -14,12 +14,12 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-python lint-c bench dist clean FORCE
+.PHONY: help demo test drop-in lint lint-python lint-c bench dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo-tools  ## watch workers claim and finish jobs, and see what was measured
 	@$(PY) -m atomic_intenum demo $(ARGS)
@@ -30,6 +30,9 @@ test: $(VENV)/test-tools  ## run the tests on each backend
 	@set -e; for backend in $(BACKENDS); do \
 	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(ARGS); \
 	done
+
+drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI
+	@$(PY) tests/drop_in.py
 
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 
