@@ -37,6 +37,7 @@ drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetche
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 
 bench: $(VENV)/bench-tools  ## measure every operation beside its rivals
+	@$(PY) benchmarks/bars.py
 	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-group-by=group \
 	    -o timeout=0 -o faulthandler_timeout=0 $(ARGS)
 

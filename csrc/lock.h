@@ -28,34 +28,43 @@
  * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
 #define AIE_MAX_HELD 1024u
 
-/* Locks of this core that the calling thread holds.  Counted under the identity that counted: a
- * fork's child starts from 0, since it holds none of its parent's. */
+/* Locks of this core that the calling thread holds.  Counted under the id that counted: a fork's child
+ * starts from 0, since it holds none of its parent's. */
 typedef struct {
-    uint64_t identity;
+    uint32_t thread;
     uint32_t count;
 } aie_held;
 
-static inline aie_held *aie_held_here(uint64_t me)
+static inline aie_held *aie_held_here(uint32_t me)
 {
     static _Thread_local aie_held held;
-    if (held.identity != me) {
-        held.identity = me;
+    if (held.thread != me) {
+        held.thread = me;
         held.count = 0;
     }
     return &held;
 }
 
-static inline uint64_t aie_lock_holder(aie_control *control)
+/* Whether the note names the calling thread, by its id: the pid beside it is for people.  0 names
+ * nobody. */
+static inline bool aie_lock_names(aie_control *control, uint32_t me)
 {
-    /* relaxed: only compared with the reader's own identity, which only the reader itself writes;
-     * anybody else's value, however stale, is not equal. */
-    return atomic_load_explicit(&control->fields.holder, memory_order_relaxed);
+    /* relaxed: only compared with the reader's own id, which only the reader itself writes; anybody
+     * else's value, however stale, is not equal. */
+    uint64_t holder = atomic_load_explicit(&control->fields.holder, memory_order_relaxed);
+    return (uint32_t)holder == me;
+}
+
+static inline void aie_lock_set_depth(aie_control *control, uint32_t depth)
+{
+    /* relaxed, as the holder: written inside the mutex, whose lock and unlock order both for the
+     * next holder. */
+    atomic_store_explicit(&control->fields.depth, depth, memory_order_relaxed);
 }
 
 static inline void aie_lock_set_notes(aie_control *control, uint64_t holder, uint32_t depth)
 {
-    /* relaxed: written inside the mutex, whose lock and unlock order them for the next holder. */
-    atomic_store_explicit(&control->fields.depth, depth, memory_order_relaxed);
+    aie_lock_set_depth(control, depth);
     atomic_store_explicit(&control->fields.holder, holder, memory_order_relaxed);
 }
 
@@ -79,15 +88,15 @@ static inline void aie_lock_repair(aie_control *control)
 }
 
 /* What a pthread locking call's answer means; on success, enter. */
-static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, uint64_t me,
+static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, uint32_t me,
                                         int error)
 {
     switch (error) {
     case 0:
-        if (aie_lock_holder(control) == me) {
+        if (aie_lock_names(control, me)) {
             /* Deeper: the mutex counts along, being recursive.  Not a dead namesake's note: its
              * death would have come as EOWNERDEAD. */
-            aie_lock_set_notes(control, me, aie_lock_depth(control) + 1);
+            aie_lock_set_depth(control, aie_lock_depth(control) + 1);
             return AIE_OK;
         }
         break;
@@ -103,7 +112,7 @@ static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, ui
         return AIE_BROKEN;
     }
     AIE_POINT("acquire-mutex-taken");
-    aie_lock_set_notes(control, me, 1);
+    aie_lock_set_notes(control, (uint64_t)(uint32_t)getpid() << 32 | me, 1);
     AIE_POINT("acquire-noted");
     aie_held_here(me)->count++;
     /* seq_cst: pairs with the CAS of word.h.  A bare write is either before this in the word's own
@@ -113,15 +122,15 @@ static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, ui
     return AIE_OK;
 }
 
-static inline bool aie_lock_at_limit(aie_control *control, uint64_t me)
+static inline bool aie_lock_at_limit(aie_control *control, uint32_t me)
 {
-    return aie_held_here(me)->count >= AIE_MAX_HELD && aie_lock_holder(control) != me;
+    return aie_held_here(me)->count >= AIE_MAX_HELD && !aie_lock_names(control, me);
 }
 
 /* Never waits.  OK, BUSY, TOO_MANY, TOO_DEEP or BROKEN. */
 static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
 {
-    uint64_t me = aie_thread_identity();
+    uint32_t me = aie_thread_id();
     if (aie_lock_at_limit(control, me)) {
         return AIE_TOO_MANY;
     }
@@ -132,7 +141,7 @@ static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
  * slices (AIE_SLICE) and look at signals between them.  As aie_lock_try, BUSY once it is past. */
 static inline aie_result aie_lock_until(aie_control *control, aie_word *word, int64_t deadline)
 {
-    uint64_t me = aie_thread_identity();
+    uint32_t me = aie_thread_id();
     if (aie_lock_at_limit(control, me)) {
         return AIE_TOO_MANY;
     }
@@ -155,16 +164,16 @@ static inline void aie_lock_leave(aie_control *control, aie_word *word)
     AIE_POINT("release-done");
 }
 
-/* Whether the calling thread holds the lock.  The note alone is not proof: ids are used again, and a
+/* Whether the calling thread, whose id is `me`, holds the lock.  The note alone is not proof: ids are used again, and a
  * thread with a dead holder's pid and tid would take the note for its own.  The mutex knows. */
-static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
+static inline bool aie_lock_is_of(aie_control *control, aie_word *word, uint32_t me)
 {
-    if (aie_lock_holder(control) != aie_thread_identity()) {
+    if (!aie_lock_names(control, me)) {
         return false;
     }
     int error = pthread_mutex_trylock(&control->fields.mutex);
     if (error == 0) {
-        bool mine = aie_lock_holder(control) == aie_thread_identity();
+        bool mine = aie_lock_names(control, me);
         pthread_mutex_unlock(&control->fields.mutex);
         return mine;
     }
@@ -176,22 +185,27 @@ static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
     return error == EAGAIN; /* its recursion counter is full: only the owner is told so */
 }
 
+static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
+{
+    return aie_lock_is_of(control, word, aie_thread_id());
+}
+
 /* Undo one acquisition.  OK (*last tells whether it was the outermost) or NOT_OWNER, which changes
  * nothing. */
 static inline aie_result aie_lock_release(aie_control *control, aie_word *word, bool *last)
 {
-    if (!aie_lock_is_mine(control, word)) {
+    uint32_t me = aie_thread_id();
+    if (!aie_lock_is_of(control, word, me)) {
         return AIE_NOT_OWNER;
     }
     uint32_t depth = aie_lock_depth(control);
     *last = depth <= 1;
     if (!*last) {
-        uint64_t me = aie_lock_holder(control);
-        aie_lock_set_notes(control, me, depth - 1);
+        aie_lock_set_depth(control, depth - 1);
         pthread_mutex_unlock(&control->fields.mutex);
         return AIE_OK;
     }
-    aie_held_here(aie_lock_holder(control))->count--;
+    aie_held_here(me)->count--;
     AIE_POINT("release-begins");
     aie_lock_leave(control, word);
     return AIE_OK;

@@ -548,11 +548,10 @@ static PyObject *value_member(Value *self, int32_t number)
  * which takes names and words the errors.  May run Python code. */
 static inline int value_number(Value *self, PyObject *object, int32_t *number)
 {
-    Table *table = FIELD_LOAD(self->table);
-    if (table == NULL) {
-        raise_closed();
+    if (value_word(self) == NULL) {
         return -1;
     }
+    Table *table = FIELD_LOAD(self->table);
     const table_entry *entry = table_by_identity(table, object);
     if (entry != NULL) {
         *number = entry->number;
@@ -678,8 +677,22 @@ static inline int value_argument(Value *self, const char *function, PyObject *co
     return value_number(self, argument, number);
 }
 
-static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames)
+/* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
+ * NULL without an exception: then the slow function sorts out what it is.  Those are kept out of line,
+ * so that the common case lives in registers. */
+static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
+                                        PyObject *kwnames)
+{
+    if (nargs != wanted || kwnames != NULL || FIELD_LOAD(self->guard) != NULL) {
+        return NULL;
+    }
+    return FIELD_LOAD(self->word);
+}
+
+#define SLOW __attribute__((noinline, cold)) static
+
+SLOW PyObject *value_set_slow(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
 {
     Value *self = (Value *)op;
     aie_change change = {.compare = false};
@@ -690,8 +703,25 @@ static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs
     return none();
 }
 
-static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
+{
+    Value *self = (Value *)op;
+    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
+    if (word != NULL) {
+        const table_entry *entry = table_by_identity(FIELD_LOAD(self->table), args[0]);
+        if (entry != NULL) {
+            aie_change change = {.desired = entry->number, .compare = false};
+            if (aie_word_change(word, &change) == AIE_OK) {
+                return none();
+            }
+        }
+    }
+    return value_set_slow(op, args, nargs, kwnames);
+}
+
+SLOW PyObject *value_exchange_slow(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                   PyObject *kwnames)
 {
     Value *self = (Value *)op;
     aie_change change = {.compare = false};
@@ -702,8 +732,25 @@ static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t 
     return value_member(self, aie_word_value(change.seen));
 }
 
-static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                                       PyObject *kwnames)
+static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    Value *self = (Value *)op;
+    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
+    if (word != NULL) {
+        const table_entry *entry = table_by_identity(FIELD_LOAD(self->table), args[0]);
+        if (entry != NULL) {
+            aie_change change = {.desired = entry->number, .compare = false};
+            if (aie_word_change(word, &change) == AIE_OK) {
+                return value_member(self, aie_word_value(change.seen));
+            }
+        }
+    }
+    return value_exchange_slow(op, args, nargs, kwnames);
+}
+
+SLOW PyObject *value_compare_and_set_slow(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                          PyObject *kwnames)
 {
     static const char *const names[] = {"old", "new"};
     Value *self = (Value *)op;
@@ -721,6 +768,27 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
     }
     int written = value_change(self, &change);
     return written < 0 ? NULL : boolean(written);
+}
+
+static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                       PyObject *kwnames)
+{
+    Value *self = (Value *)op;
+    aie_word *word = value_fast_word(self, nargs, 2, kwnames);
+    if (word != NULL) {
+        const Table *table = FIELD_LOAD(self->table);
+        const table_entry *old = table_by_identity(table, args[0]);
+        const table_entry *new = table_by_identity(table, args[1]);
+        if (old != NULL && new != NULL) {
+            aie_change change = {
+                .expected = old->number, .desired = new->number, .compare = true};
+            aie_result result = aie_word_change(word, &change);
+            if (result != AIE_LOCKED) {
+                return boolean(result == AIE_OK);
+            }
+        }
+    }
+    return value_compare_and_set_slow(op, args, nargs, kwnames);
 }
 
 static PyObject *value_get_value(PyObject *op, void *Py_UNUSED(closure))

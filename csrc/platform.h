@@ -37,20 +37,19 @@
 
 #define AIE_NS_PER_S INT64_C(1000000000)
 
-/* pid << 32 | tid of the calling thread, asked of the kernel each time: a cached one would make a
- * fork's child take itself for its parent.  Never 0. */
-static inline uint64_t aie_thread_identity(void)
+/* The calling thread's id, which no other thread of the system has at the same time.  Asked of the
+ * kernel each time: a cached one would make a fork's child take itself for its parent.  Never 0. */
+static inline uint32_t aie_thread_id(void)
 {
 #if defined(__linux__)
-    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    return (uint32_t)syscall(SYS_gettid);
 #elif defined(__APPLE__)
     uint64_t wide = 0;
     pthread_threadid_np(NULL, &wide);
-    uint32_t tid = (uint32_t)wide;
+    return (uint32_t)wide;
 #else
-    uint32_t tid = (uint32_t)(uintptr_t)pthread_self();
+    return (uint32_t)getpid() ^ (uint32_t)((uintptr_t)pthread_self() >> 4);
 #endif
-    return (uint64_t)(uint32_t)getpid() << 32 | tid;
 }
 
 /* Nanoseconds of a clock that nobody sets. */

@@ -157,10 +157,10 @@ class IntEnumValue(_Base[T]):
         while True:
             old = self.load()
             new = function(old)
-            number = self._atomic_number(new)
+            if isinstance(new, str):  # a name is for those who have no member; here it is a mistake
+                self._atomic_vocabulary_here().refuse(new)
             if self.compare_and_set(old, new):
-                member: T = self._atomic_vocabulary_here().enum(number)  # type: ignore[assignment]
-                return member
+                return new
 
     def to_value(self, name: str) -> int:
         """Return the value of the member of that name; may be overridden.

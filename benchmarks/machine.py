@@ -1,0 +1,74 @@
+"""What a figure was measured on: CPU, kernel, Python, compilers, versions of the rivals."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import atomic_intenum
+
+#: The distributions that are compared with.
+RIVALS = ("atomicshm", "multiprocessing-intenum")
+
+HOW_TO_INSTALL = "pip install -r benchmarks/requirements.txt"
+
+
+def version(distribution: str) -> str | None:
+    """Return the installed version of a distribution; None if it is missing."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def missing() -> list[str]:
+    """Return the rivals that are not installed."""
+    return [rival for rival in RIVALS if version(rival) is None]
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _cpus() -> str:
+    count = os.cpu_count()
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count
+    return f"{count} CPUs" if allowed == count else f"{allowed} of {count} CPUs"
+
+
+def _compiler() -> str:
+    """Return what built the extension, as its own .comment section says."""
+    try:
+        from atomic_intenum import _native
+    except ImportError:
+        return "none: the package has no compiled core here"
+    comment = re.search(rb"GCC: \([^\0]*|clang version [^\0]*", Path(_native.__file__).read_bytes())
+    return comment[0].decode(errors="replace") if comment else "unknown"
+
+
+def description() -> list[str]:
+    """Return lines that say what the figures were measured on."""
+    python = f"{platform.python_implementation()}, {platform.python_compiler()}"
+    rivals = ", ".join(f"{rival} {version(rival) or 'MISSING'}" for rival in RIVALS)
+    lines = [
+        f"CPU       {_cpu()}, {_cpus()}, {platform.machine()}",
+        f"load      {' '.join(f'{load:.2f}' for load in os.getloadavg())} over 1, 5, 15 minutes",
+        f"kernel    {platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
+        f"Python    {platform.python_version()} ({python})",
+        f"compiler  {_compiler()}, of the extension",
+        f"package   atomic-intenum {atomic_intenum.__version__}, backend {atomic_intenum.BACKEND}",
+        f"rivals    {rivals}",
+    ]
+    lines += [
+        f"MISSING   {rival} is not installed, so nothing is compared with it: {HOW_TO_INSTALL}"
+        for rival in missing()
+    ]
+    return lines

@@ -1,0 +1,163 @@
+"""Loops that time one statement without the harness's own calls in between.
+
+A statement is compiled into a loop of its own, ``UNROLL`` times in a row: each call site has its
+own inline caches, so CPython specialises it for what it sees there and nothing else, as at a call
+site of a user's program; and the ``for`` around it costs a sixteenth of what it would.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+UNROLL = 16
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What to time.
+
+    Attributes:
+        text: the statement or statements.
+        operations: how many operations these are.
+        before: what to run before each timed loop, untimed.
+        holds: an expression that is true once ``before`` has run, if the statement does what it is
+            said to do: a compare-and-set that never matches would be another thing's figure.
+
+    """
+
+    text: str
+    operations: int = 1
+    before: str = ""
+    holds: str = ""
+
+
+class Loop:
+    """A statement over the names that it uses, ready to be timed.
+
+    Args:
+        statement: what to time.
+        names: the objects it uses; they become local variables.
+        seconds: how long one timing is to take, about.
+
+    """
+
+    def __init__(self, statement: Statement, names: dict[str, Any], seconds: float) -> None:
+        used = [name for name in names if name in _identifiers(statement)]
+        self._names = {name: names[name] for name in used}
+        self._before = _function(statement.before or "pass", used)
+        self._timed = _function(statement.text, used, unroll=UNROLL)
+        self._operations = statement.operations
+        if statement.holds:
+            self._before(1, **self._names)
+            if not eval(statement.holds, {}, self._names):
+                message = f"this does not hold: {statement.holds}"
+                raise AssertionError(message)
+        self.rounds = 1
+        # From below, and the first calls warm the inline caches up.
+        while self._seconds() < seconds / 2 and self.rounds < 1 << 20:
+            self.rounds *= 2
+
+    @property
+    def operations(self) -> int:
+        """How many operations one timing has."""
+        return self.rounds * UNROLL * self._operations
+
+    def prepare(self) -> None:
+        """Run what goes before a timing."""
+        self._before(1, **self._names)
+
+    def run(self) -> None:
+        """Run the loop."""
+        self._timed(self.rounds, **self._names)
+
+    def _seconds(self) -> float:
+        self.prepare()
+        start = perf_counter()
+        self._timed(self.rounds, **self._names)
+        return perf_counter() - start
+
+    def time(self) -> float:
+        """Return the seconds that one operation took."""
+        return self._seconds() / self.operations
+
+
+def _identifiers(statement: Statement) -> set[str]:
+    code = "\n".join((statement.text, statement.before, statement.holds or "0"))
+    return set(compile(code, "<statement>", "exec").co_names)
+
+
+def _function(text: str, parameters: list[str], unroll: int = 1) -> Callable[..., None]:
+    body = "\n".join("        " + line for line in text.splitlines())
+    source = "\n".join(
+        (
+            f"def timed({', '.join(['_rounds', *parameters])}):",
+            "    for _ in range(_rounds):",
+            *[body] * unroll,
+        )
+    )
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "<statement>", "exec"), namespace)
+    function: Callable[..., None] = namespace["timed"]
+    return function
+
+
+def alternate(one: Loop, other: Loop, repeats: int) -> tuple[list[float], list[float]]:
+    """Time two loops by turns, so that whatever drifts meanwhile hits both.
+
+    Returns:
+        Seconds per operation of each, pair by pair.
+
+    """
+    ones, others = [], []
+    with no_collection():
+        for repeat in range(repeats):
+            # Whoever comes second in a pair may find a clock or a cache that the first has changed.
+            if repeat % 2:
+                ones.append(one.time())
+                others.append(other.time())
+            else:
+                others.append(other.time())
+                ones.append(one.time())
+    return ones, others
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep the cyclic garbage collector out: when it runs depends on what else lives here."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def pin_to_quietest() -> int | None:
+    """Stay on the one CPU that is the fastest just now; None where that can't be asked for."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    allowed = os.sched_getaffinity(0)
+    taken = {}
+    for cpu in allowed:
+        os.sched_setaffinity(0, {cpu})
+        taken[cpu] = sum(_spin() for _ in range(10))
+    quietest = min(taken, key=taken.__getitem__)
+    os.sched_setaffinity(0, {quietest})
+    return quietest
+
+
+def _spin() -> float:
+    start = perf_counter()
+    for _ in range(50_000):
+        pass
+    return perf_counter() - start
