@@ -70,7 +70,7 @@ static inline void aie_lock_set_notes(aie_control *control, uint64_t holder, uin
 
 static inline uint32_t aie_lock_depth(aie_control *control)
 {
-    /* relaxed: read by the holder, who wrote it. */
+    /* relaxed: read by the holder, who wrote it; or by who only looks. */
     return atomic_load_explicit(&control->fields.depth, memory_order_relaxed);
 }
 
@@ -120,6 +120,14 @@ static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, ui
     atomic_fetch_or_explicit(word, AIE_LOCKED_BIT, memory_order_seq_cst);
     AIE_POINT("acquire-locked");
     return AIE_OK;
+}
+
+/* How often the lock is held by a thread of this process, for those who look; 0 if by none. */
+static inline uint32_t aie_lock_depth_in_process(aie_control *control)
+{
+    /* relaxed: another thread's note may be gone by the time that this returns, in any order. */
+    uint64_t holder = atomic_load_explicit(&control->fields.holder, memory_order_relaxed);
+    return holder >> 32 == (uint32_t)getpid() ? aie_lock_depth(control) : 0;
 }
 
 static inline bool aie_lock_at_limit(aie_control *control, uint32_t me)

@@ -1277,15 +1277,18 @@ static int timeout_deadline(PyObject *timeout, int64_t *deadline)
 }
 
 /* Entered: the outermost acquisition holds the mapping and takes the report of a death. */
-static void lock_entered(Lock *self)
+static void lock_entered(Lock *self, bool quietly)
 {
     if (aie_lock_depth(self->control) == 1) {
         Py_INCREF((PyObject *)self->mapping);
-        FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
+        if (!quietly) {
+            FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
+        }
     }
 }
 
-static PyObject *lock_acquire_until(Lock *self, int64_t deadline)
+/* `quietly`, for a write: the report of a death stays for an explicit acquire. */
+static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
 {
     /* Try with the GIL held: an uncontended lock costs no thread switch. */
     aie_result result = aie_lock_try(self->control, self->word);
@@ -1306,7 +1309,7 @@ static PyObject *lock_acquire_until(Lock *self, int64_t deadline)
         raise_result(result);
         return NULL;
     }
-    lock_entered(self);
+    lock_entered(self, quietly);
     return boolean(1);
 }
 
@@ -1323,7 +1326,7 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
     if (block < 0 || timeout_deadline(parsed[1], &deadline) < 0) {
         return NULL;
     }
-    return lock_acquire_until((Lock *)op, block ? deadline : 0);
+    return lock_acquire_until((Lock *)op, block ? deadline : 0, false);
 }
 
 static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -1343,7 +1346,12 @@ static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 static PyObject *lock_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return lock_acquire_until((Lock *)op, INT64_MAX);
+    return lock_acquire_until((Lock *)op, INT64_MAX, false);
+}
+
+static PyObject *lock_acquire_quietly(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return lock_acquire_until((Lock *)op, INT64_MAX, true);
 }
 
 static PyObject *lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
@@ -1361,8 +1369,7 @@ static PyObject *lock_is_mine(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *lock_count(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Lock *self = (Lock *)op;
-    bool mine = aie_lock_is_mine(self->control, self->word);
-    return PyLong_FromUnsignedLong(mine ? aie_lock_depth(self->control) : 0);
+    return PyLong_FromUnsignedLong(aie_lock_depth_in_process(self->control));
 }
 
 static bool lock_is_taken(Lock *self)
@@ -1399,10 +1406,13 @@ static PyMethodDef lock_methods[] = {
      "release($self, /)\n--\n\n"
      "Undo one acquire.  Raises RuntimeError, and changes nothing, if this thread does not\n"
      "hold the lock."},
+    {"acquire_quietly", lock_acquire_quietly, METH_NOARGS,
+     "acquire_quietly($self, /)\n--\n\n"
+     "Acquire for a write: the report of a holder's death stays for an explicit acquire."},
     {"__enter__", lock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nAcquire."},
     {"__exit__", FAST(lock_exit), METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nRelease."},
     {"_count", lock_count, METH_NOARGS,
-     "_count($self, /)\n--\n\nHow often this thread has acquired the lock."},
+     "_count($self, /)\n--\n\nHow often a thread of this process has acquired the lock."},
     {"_is_mine", lock_is_mine, METH_NOARGS,
      "_is_mine($self, /)\n--\n\nWhether this thread holds the lock."},
     {"_get_value", lock_get_value, METH_NOARGS,

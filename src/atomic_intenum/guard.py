@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from multiprocessing import synchronize
 from typing import Any, Protocol
 
 from .errors import type_name
+from .forking import after_fork_in_child
+from .valuelock import ValueLock
 
 
 class LockLike(Protocol):
@@ -30,8 +31,7 @@ def _forget_parent() -> None:
         lock._semlock._after_fork()  # type: ignore[attr-defined]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+after_fork_in_child(_forget_parent)
 
 
 class Guard:
@@ -47,7 +47,7 @@ class Guard:
 
     """
 
-    __slots__ = ("_plain", "lock", "own")
+    __slots__ = ("_acquire", "_plain", "lock", "own")
 
     def __init__(self, lock: Any, *, own: bool = False) -> None:
         if not (
@@ -59,6 +59,10 @@ class Guard:
         self.own = own
         # A multiprocessing.Lock that this thread holds: another acquire would wait for itself.
         self._plain: Any = None
+        # A write is no explicit acquire: of a value's lock it must not take the report of a death.
+        self._acquire = (
+            lock._semlock.acquire_quietly if isinstance(lock, ValueLock) else lock.acquire
+        )
         if isinstance(lock, synchronize.SemLock):
             _counting.add(lock)
             if isinstance(lock, synchronize.Lock):
@@ -68,7 +72,7 @@ class Guard:
         """Take the lock; False if it was this thread's already and was not taken again."""
         if self._plain is not None and self._plain._is_mine():
             return False
-        self.lock.acquire()
+        self._acquire()
         return True
 
     def leave(self) -> None:

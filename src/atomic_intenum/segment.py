@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 import time
 import weakref
 from collections import deque
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import layout, shm
 from .backends import backend
+from .forking import ProcessLock, after_fork_in_child
 
 if TYPE_CHECKING:
     from .backends.contract import Mapping
@@ -73,7 +73,7 @@ class _Owned:
 
 # -- the state of this process; a fork's child starts anew
 
-_lock = threading.RLock()
+_lock = ProcessLock()
 _owned: dict[str, _Owned] = {}
 _dead: deque[_Owned] = deque()
 _lingering: deque[tuple[float, _Owned]] = deque()
@@ -88,8 +88,7 @@ _by_inode: weakref.WeakValueDictionary[tuple[int, int], Any] = weakref.WeakValue
 
 def _forget_parent() -> None:
     """Start anew in a fork's child: share what exists, own nothing, allocate from new segments."""
-    global _lock, _owned, _finalizer, _identity, _generation
-    _lock = threading.RLock()  # another thread of the parent may have held the old one
+    global _owned, _finalizer, _identity, _generation
     _owned = {}
     _dead.clear()
     _lingering.clear()
@@ -98,8 +97,7 @@ def _forget_parent() -> None:
     _generation += 1
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parent)
+after_fork_in_child(_forget_parent)
 
 
 def _own_identity() -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 import weakref
@@ -15,18 +16,20 @@ from typing import (
     ForwardRef,
     Generic,
     TypeVar,
+    cast,
     get_args,
     get_origin,
 )
 
 from .backends import backend
-from .errors import class_name, type_name
+from .errors import class_name, show, type_name
+from .forking import ProcessLock
 from .guard import Guard, LockLike
 from .segment import attach
 from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.synchronize import Lock, RLock
     from typing import Self
 
@@ -130,8 +133,8 @@ class IntEnumValue(_Base[T]):
         if isinstance(value, vocabulary.enum) and value in vocabulary:
             first = int(value)
         elif isinstance(value, str):
-            # to_value() may look at EnumType, which an instance without a class's enum has not yet.
-            first = vocabulary.check_number(self.to_value(value))
+            with _initialising_of(self):
+                first = vocabulary.check_number(self.to_value(value))
         else:
             vocabulary.refuse(value)
         segment, index = vocabulary.pool.allocate()
@@ -140,11 +143,12 @@ class IntEnumValue(_Base[T]):
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
     #    comparisons are the backend's
 
-    def update(self, function: Callable[[T], T]) -> T:
+    def update(self, function: Callable[[T], T | str]) -> T:
         """Replace the member by ``function(member)``, again and again until nobody came between.
 
         Args:
-            function: takes the current member and returns the next; may be called several times.
+            function: takes the current member and returns the next, or its name; may be called
+            several times.
 
         Returns:
             The member that was set.
@@ -157,8 +161,9 @@ class IntEnumValue(_Base[T]):
         while True:
             old = self.load()
             new = function(old)
-            if isinstance(new, str):  # a name is for those who have no member; here it is a mistake
-                self._atomic_vocabulary_here().refuse(new)
+            if isinstance(new, str):
+                number = self._atomic_number(new)
+                new = cast("T", self._atomic_vocabulary_here().member_of(number))
             if self.compare_and_set(old, new):
                 return new
 
@@ -279,12 +284,14 @@ class IntEnumValue(_Base[T]):
                 f"pass it to a Process as it starts (semaphores cannot be sent later)"
             )
             raise RuntimeError(message)
-        cls, subscripted = type(self), False
-        if cls._atomic_subscripted:
-            cls, subscripted = cls.__bases__[0], True
+        cls: type[Any] = type(self)
+        subscripts: list[type[IntEnum]] = []
+        while cls._atomic_subscripted:  # it cannot be imported by name: say how it was made
+            subscripts.insert(0, cls.EnumType)
+            cls = cls.__bases__[0]
         place = (*segment.reference(), index)
         lock, own = (None, False) if guard is None else (guard.lock, guard.own)
-        arguments = (cls, vocabulary.enum, subscripted, place, lock, own)
+        arguments = (cls, subscripts, vocabulary.enum, place, lock, own)
         state = self.__getstate__()
         return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
 
@@ -295,10 +302,12 @@ class IntEnumValue(_Base[T]):
     # -- what the backend's Value and this class ask of each other
 
     def _atomic_vocabulary_here(self) -> Vocabulary:
-        vocabulary = self._atomic_vocabulary or self._atomic_class_vocabulary
-        if vocabulary is None:
-            message = "this value is closed, or its __init__ never ran"
-            raise ValueError(message)
+        if _initialising.value is self:
+            vocabulary = self._atomic_class_vocabulary
+        else:
+            _ = self._atomic_segment  # ValueError, if closed or never initialised
+            vocabulary = self._atomic_vocabulary
+        assert vocabulary is not None
         return vocabulary
 
     def _atomic_number(self, value: object) -> int:
@@ -328,9 +337,28 @@ class IntEnumValue(_Base[T]):
         return twin
 
 
+class _Initialising(threading.local):
+    """Which value's __init__ is asking to_value() in this thread."""
+
+    value: object = None
+
+
+_initialising = _Initialising()
+
+
+@contextlib.contextmanager
+def _initialising_of(value: object) -> Iterator[None]:
+    outer = _initialising.value
+    _initialising.value = value
+    try:
+        yield
+    finally:
+        _initialising.value = outer
+
+
 def _require_int_enum(cls: type[Any], candidate: object) -> None:
     if not is_int_enum(candidate):
-        message = f"{class_name(cls)} takes an IntEnum, not {candidate!r}"
+        message = f"{class_name(cls)} takes an IntEnum, not {show(candidate)}"
         raise TypeError(message)
 
 
@@ -379,7 +407,7 @@ def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
 _subscripted: weakref.WeakValueDictionary[tuple[int, int], type[Any]] = (
     weakref.WeakValueDictionary()
 )
-_subscripting = threading.RLock()
+_subscripting = ProcessLock()
 
 
 def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
@@ -389,7 +417,7 @@ def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
     if not is_int_enum(enum) or not issubclass(enum, base):
         message = (
             f"{class_name(cls)} is bound to no enum, so its first value must be a member of "
-            f"{class_name(base)}, not {value!r} of {type_name(value)}"
+            f"{class_name(base)}, not {show(value)} of {type_name(value)}"
         )
         raise TypeError(message)
     known: Vocabulary = vocabulary_of(enum)
@@ -432,15 +460,15 @@ def _set_state(value: object, state: Any) -> None:
 
 def _rebuild(
     cls: type[Any],
+    subscripts: list[type[IntEnum]],
     enum: type[IntEnum],
-    subscripted: bool,  # noqa: FBT001
     place: tuple[str, int, int],
     lock: Any,
     own: bool,  # noqa: FBT001
 ) -> Any:
     """Unpickle: attach the segment and bind an instance; __init__ does not run."""
-    if subscripted:
-        cls = cls[enum]
+    for parameter in subscripts:
+        cls = cls[parameter]
     name, nonce, index = place
     segment = attach(name, nonce).checked(index)
     vocabulary = vocabulary_of(enum)

@@ -16,6 +16,9 @@ class Semlock(Protocol):
     def abandoned(self) -> bool:
         """Whether the last acquisition here took over from a holder that died."""
 
+    def acquire_quietly(self) -> object:
+        """Wait for the lock and take it, for a write: the report of a death stays for others."""
+
 
 class ValueLock(synchronize.RLock):
     """A value's own lock: what get_lock() returns.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import weakref
 from enum import EnumType, IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from .backends import backend
-from .errors import class_name, type_name
+from .errors import class_name, show, type_name
+from .forking import ProcessLock
 from .segment import Pool
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _INT32 = range(-(2**31), 2**31)
 
-_lock = threading.RLock()
+_lock = ProcessLock()
 #: Weak on both sides: a vocabulary refers to its enum, and lives as long as something uses it.
 _known: weakref.WeakKeyDictionary[type[IntEnum], weakref.ref[Vocabulary]] = (
     weakref.WeakKeyDictionary()
@@ -84,6 +84,10 @@ class Vocabulary:
         name = self._names.get(number)
         return self.refuse_number(number) if name is None else name
 
+    def member_of(self, number: int) -> IntEnum:
+        """Return the member of that value; ValueError if none."""
+        return self.enum[self.name_of(number)]
+
     def check_number(self, number: object) -> int:
         """Return what an overridden to_value() gave, if it is a member's value."""
         if not isinstance(number, int):
@@ -99,7 +103,7 @@ class Vocabulary:
     def refuse(self, value: object) -> NoReturn:
         """Raise TypeError: only members and names can be written."""
         wanted, given = class_name(self.enum), type_name(value)
-        message = f"expected a member of {wanted} or its name, not {value!r} of {given}"
+        message = f"expected a member of {wanted} or its name, not {show(value)} of {given}"
         raise TypeError(message)
 
     def refuse_comparison(self, other: type) -> NoReturn:

@@ -209,6 +209,9 @@ class Value:
         number = self._atomic_open().table.numbers.get(id(value))
         return self._atomic_number(value) if number is None else number
 
+    def _atomic_held(self) -> int:
+        return value_of(self._atomic_open().word.load())
+
     def _atomic_member(self, number: int) -> Any:
         table = self._atomic_binding.table
         member = table.members.get(number)
@@ -216,7 +219,7 @@ class Value:
 
     def load(self) -> Any:
         """Return the current member."""
-        return self._atomic_member(self.value)
+        return self._atomic_member(self._atomic_held())
 
     def set(self, value: Any) -> None:
         """Set to a member or name."""
@@ -240,7 +243,7 @@ class Value:
     @property
     def value(self) -> int:
         """The current member's value."""
-        return value_of(self._atomic_open().word.load())
+        return self._atomic_held()
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -249,7 +252,7 @@ class Value:
     @property
     def name(self) -> str:
         """The current member's name."""
-        number = self.value
+        number = self._atomic_held()
         binding = self._atomic_binding
         if binding.calls_from_value:
             return self.from_value(number)
@@ -270,11 +273,11 @@ class Value:
             elif (
                 isinstance(other, Value) and other._atomic_open().table.enum_type is table.enum_type
             ):
-                right = other.value
+                right = other._atomic_held()
             else:
                 equality = compare is operator.eq or compare is operator.ne
                 right = self._atomic_operand(other, equality)
-        return compare(self.value, right)
+        return compare(self._atomic_held(), right)
 
     def __eq__(self, other: object) -> bool:
         return self._atomic_compare(other, operator.eq)
@@ -295,4 +298,4 @@ class Value:
         return self._atomic_compare(other, operator.ge)
 
     def __hash__(self) -> int:
-        return hash((self._atomic_open().table.enum_type, self.value))
+        return hash((self._atomic_open().table.enum_type, self._atomic_held()))

@@ -1,0 +1,66 @@
+"""Ctrl-C, noticed at safe points alone.
+
+A KeyboardInterrupt may come up anywhere: inside a weak reference's callback, where the
+interpreter prints it and goes on, or inside multiprocessing between a child's start and its entry
+in the list of children.  So the handler only takes a note, and the command looks at it between
+two steps, each of them short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+__all__ = ["Interrupt", "Interrupted", "held_back", "ignore"]
+
+
+class Interrupted(Exception):  # noqa: N818 - it reports no error
+    """Ctrl-C was pressed."""
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def install(self) -> None:
+        """Take over SIGINT."""
+        signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+
+    def check(self) -> None:
+        """Do nothing, or raise Interrupted if Ctrl-C was pressed."""
+        if self.requested:
+            raise Interrupted
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Keep SIGINT pending meanwhile; processes that start meanwhile never get it.
+
+    A terminal sends it to them all.  One that just starts as a new interpreter (spawn, forkserver)
+    would print a traceback before it comes to ignore it; the signal mask is inherited, whatever the
+    start method, and is in force from the first instruction.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore() -> None:
+    """Ignore SIGINT from now on."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
