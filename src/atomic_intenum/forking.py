@@ -12,12 +12,18 @@ class ProcessLock:
     """A re-entrant lock between the threads of one process; made anew in a fork's child.
 
     Another thread of the parent may have held it at the fork, and does not exist in the child.
+
+    Args:
+        no_fork: also keep os.fork waiting while another thread is inside.  For a section that takes
+            locks of other modules which a child would find taken.
+
     """
 
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "_lock", "_no_fork")
 
-    def __init__(self) -> None:
+    def __init__(self, *, no_fork: bool = False) -> None:
         self._lock = threading.RLock()
+        self._no_fork = no_fork
         _all.add(self)
 
     def __enter__(self) -> None:
@@ -30,10 +36,23 @@ class ProcessLock:
         self._lock = threading.RLock()
 
 
+#: All are made at import time, so the set does not change between the hooks of one fork.
 _all: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
+def _before_fork() -> None:
+    for lock in list(_all):
+        if lock._no_fork:
+            lock._lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    for lock in list(_all):
+        if lock._no_fork:
+            lock._lock.release()
+
+
+def _after_fork_in_child() -> None:
     for lock in list(_all):
         lock._renew()
 
@@ -44,4 +63,9 @@ def after_fork_in_child(function: Any) -> None:
         os.register_at_fork(after_in_child=function)
 
 
-after_fork_in_child(_renew_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

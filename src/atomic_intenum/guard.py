@@ -59,10 +59,10 @@ class Guard:
         self.own = own
         # A multiprocessing.Lock that this thread holds: another acquire would wait for itself.
         self._plain: Any = None
-        # A write is no explicit acquire: of a value's lock it must not take the report of a death.
-        self._acquire = (
-            lock._semlock.acquire_quietly if isinstance(lock, ValueLock) else lock.acquire
-        )
+        self._acquire = lock.acquire
+        if isinstance(lock, ValueLock):
+            # A write is no explicit acquire: it must not take the report of a death.
+            self._acquire = lock._semlock.acquire_quietly
         if isinstance(lock, synchronize.SemLock):
             _counting.add(lock)
             if isinstance(lock, synchronize.Lock):

@@ -73,7 +73,8 @@ class _Owned:
 
 # -- the state of this process; a fork's child starts anew
 
-_lock = ProcessLock()
+#: Around everything that talks to the resource tracker, whose own lock a child would find taken.
+_lock = ProcessLock(no_fork=True)
 _owned: dict[str, _Owned] = {}
 _dead: deque[_Owned] = deque()
 _lingering: deque[tuple[float, _Owned]] = deque()
@@ -244,23 +245,28 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind:
         creator_pid=pid,
         kind=kind,
     )
-    _ensure_finalizer()
-    owned = _Owned(_create_under_random_name(size))
+    with _lock:
+        _ensure_finalizer()
+        return _fill(_Owned(_create_under_random_name(size)), size, header, text)
+
+
+def _fill(owned: _Owned, size: int, header: Header, text: bytes) -> Segment:
+    """Make a segment of shared memory that was just created."""
     name = owned.created.name
     try:
         mapping, inode = shm.open_and_map(name, size, backend.Mapping)
         with memoryview(mapping) as view:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
-        mapping.prepare(control_offset, capacity)
+        mapping.prepare(header.control_offset, header.capacity)
         mapping.publish()
         segment = Segment(name, mapping)
+        segment._owned = owned
+        owned.segment = weakref.ref(segment, owned.died)
+        _owned[name] = owned
     except BaseException:
         owned.created.unlink()
         raise
-    segment._owned = owned
-    owned.segment = weakref.ref(segment, owned.died)
-    _owned[name] = owned
     _by_name[segment.name, segment.header.nonce] = segment
     if inode is not None:
         _by_inode[inode] = mapping
@@ -329,13 +335,15 @@ def _remove_all() -> None:
             _, owned = _owned.popitem()
         except KeyError:
             break
-        owned.created.unlink()
+        with _lock:
+            owned.created.unlink()
 
 
 def _remove(owned: _Owned) -> None:
-    if _owned.get(owned.created.name) is owned:
-        del _owned[owned.created.name]
-        owned.created.unlink()
+    with _lock:
+        if _owned.get(owned.created.name) is owned:
+            del _owned[owned.created.name]
+            owned.created.unlink()
 
 
 def _drain() -> None:

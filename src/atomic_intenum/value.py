@@ -471,12 +471,12 @@ def _rebuild(
         cls = cls[parameter]
     name, nonce, index = place
     segment = attach(name, nonce).checked(index)
-    vocabulary = vocabulary_of(enum)
+    vocabulary = cls._atomic_class_vocabulary or vocabulary_of(enum)
     if segment.header.fingerprint != vocabulary.fingerprint:
         held = segment.vocabulary.decode(errors="replace").partition("\n")[0]
         message = (
             f"the pickled value holds the enum {held!r} as its creator knows it; "
-            f"{class_name(enum)} has other members here"
+            f"{class_name(vocabulary.enum)} is not the same here"
         )
         raise TypeError(message)
     value = object.__new__(cls)
