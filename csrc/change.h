@@ -1,4 +1,5 @@
-/* change.h -- the slow path of a write: somebody holds the value's lock, so take it, write, release.
+/* change.h -- the slow path of a write: somebody holds the value's lock, so take it, write,
+ * release.
  *
  * Out of line in spirit: nobody comes here unless the fast path of word.h saw LOCKED.
  */

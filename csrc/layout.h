@@ -2,7 +2,7 @@
  *
  *   +--------------------------+ 0
  *   | aie_header (192 bytes)   |   magic is stored last, with release
- *   | vocabulary text          |   UTF-8, vocabulary_size bytes
+ *   | vocabulary text          |   JSON, vocabulary_size bytes
  *   +--------------------------+ header_size (a multiple of 64)
  *   | capacity state words     |   one every word_stride bytes (64 for single values)
  *   +--------------------------+ control_offset (a multiple of 64)
@@ -48,9 +48,10 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_MAGIC UINT64_C(0x4D554E4554414D31) /* "1MATENUM" in a little-endian dump */
 #define AIE_LAYOUT_VERSION 1u
 
-#define AIE_PROTOCOL_ATOMIC 1u /* this core */
-#define AIE_PROTOCOL_LOCK 2u   /* the lock-based path: its writers take a semaphore that the core
-                                  knows nothing of, so the two refuse each other's segments */
+/* This core; and the lock-based path, whose writers take a semaphore that the core knows nothing
+ * of, so that the two refuse each other's segments. */
+#define AIE_PROTOCOL_ATOMIC 1u
+#define AIE_PROTOCOL_LOCK 2u
 
 #define AIE_KIND_POOL 1u  /* words of one process's values, handed out one by one */
 #define AIE_KIND_VALUE 2u /* one value with a name of its own */
@@ -82,8 +83,8 @@ typedef struct {
     uint32_t mutex_size; /* sizeof(pthread_mutex_t) of the creator; 0 on the lock-based path */
     uint32_t libc;       /* AIE_LIBC of the creator; 0 on the lock-based path */
     uint32_t vocabulary_size;
-    uint64_t fingerprint; /* of the vocabulary text */
-    uint64_t nonce;       /* random: tells this segment from a later one of the same name */
+    uint64_t fingerprint;   /* of the vocabulary text */
+    uint64_t nonce;         /* random: tells this segment from a later one of the same name */
     uint64_t creator_start; /* of the creating process, in the system's own ticks; 0 if unknown */
     uint64_t pid_namespace; /* inode; 0 where there is no such thing */
     uint32_t creator_pid;
@@ -96,9 +97,9 @@ typedef struct {
 } aie_header;
 
 typedef struct {
-    pthread_mutex_t mutex; /* PROCESS_SHARED, ROBUST, RECURSIVE: 40 or 48 bytes */
-    _Atomic uint32_t depth; /* acquisitions by the holder; written by it alone */
-    _Atomic uint32_t flags; /* AIE_ABANDONED */
+    pthread_mutex_t mutex;   /* PROCESS_SHARED, ROBUST, RECURSIVE: 40 or 48 bytes */
+    _Atomic uint32_t depth;  /* acquisitions by the holder; written by it alone */
+    _Atomic uint32_t flags;  /* AIE_ABANDONED */
     _Atomic uint64_t holder; /* pid << 32 | tid; set after locking, zeroed before unlocking */
 #if UINTPTR_MAX == UINT32_MAX
     unsigned char padding[AIE_LINE - sizeof(pthread_mutex_t) - 16];
@@ -110,7 +111,8 @@ typedef union {
     alignas(AIE_LINE) unsigned char line[AIE_LINE];
 } aie_control;
 
-#define AIE_ABANDONED 1u /* sticky: a holder died; the next explicit acquire reports and clears it */
+/* In flags, sticky: a holder died; the next explicit acquire reports and clears it. */
+#define AIE_ABANDONED 1u
 
 _Static_assert(sizeof(aie_word) == 8 && alignof(aie_word) == 8, "a word is one natural uint64_t");
 _Static_assert(sizeof(aie_control) == AIE_LINE, "a control block fills one cache line");

@@ -28,8 +28,8 @@
  * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
 #define AIE_MAX_HELD 1024u
 
-/* Locks of this core that the calling thread holds.  Counted under the id that counted: a fork's child
- * starts from 0, since it holds none of its parent's. */
+/* Locks of this core that the calling thread holds.  Counted under the id that counted: a fork's
+ * child starts from 0, since it holds none of its parent's. */
 typedef struct {
     uint32_t thread;
     uint32_t count;
@@ -172,8 +172,9 @@ static inline void aie_lock_leave(aie_control *control, aie_word *word)
     AIE_POINT("release-done");
 }
 
-/* Whether the calling thread, whose id is `me`, holds the lock.  The note alone is not proof: ids are used again, and a
- * thread with a dead holder's pid and tid would take the note for its own.  The mutex knows. */
+/* Whether the calling thread, whose id is `me`, holds the lock.  The note alone is not proof: ids
+ * are used again, and a thread with a dead holder's pid and tid would take the note for its own.
+ * The mutex knows. */
 static inline bool aie_lock_is_of(aie_control *control, aie_word *word, uint32_t me)
 {
     if (!aie_lock_names(control, me)) {

@@ -6,12 +6,13 @@
  *   Lock     what a multiprocessing RLock calls its _semlock: the robust lock of one value
  *
  * Rules that keep every sequence of Python calls from crashing the interpreter:
- *   - Value.word is NULL before __init__ and after close(); every operation loads it, after the last
- *     call that may have run Python code, and raises ValueError on NULL.
- *   - What a Value was bound to stays referenced until the object goes: close() and a second
- *     __init__ only put it out of use, so a call in flight in another thread is never unmapped under.
- *   - A call that gives up the GIL holds the Mapping itself; so does a held lock, since a held robust
- *     mutex that is unmapped breaks the thread's next one.
+ *
+ *   - Value.word is NULL before __init__ and after close(); every operation loads it, after the
+ *     last call that may have run Python code, and raises ValueError on NULL.
+ *   - close() only marks the value: what it was bound to stays referenced until the object goes,
+ *     so a call in flight in another thread is never unmapped under.
+ *   - A call that gives up the GIL holds the Mapping itself.  A held lock holds the region under it
+ *     (region.h), since a held robust mutex that is unmapped breaks the thread's next one.
  *   - At interpreter exit nothing is unmapped any more: daemon threads may still be inside.
  *
  * tp_new stays object's own: with a custom one, CPython 3.12 never specialises method calls on
@@ -26,9 +27,9 @@
 
 #include <math.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "core.h"
+#include "region.h"
 
 /* ------------------------------------------------------------------ module state */
 
@@ -42,8 +43,9 @@ typedef struct {
     PyObject *str_number;
     PyObject *str_operand;
     PyObject *str_refuse;
-    PyObject *str_enter;
-    PyObject *str_leave;
+    PyObject *str_is_mine;
+    PyObject *str_acquire;
+    PyObject *str_release;
     int exiting; /* nothing is unmapped from here on */
 } module_state;
 
@@ -62,7 +64,7 @@ static PyObject *boolean(int truth)
     return Py_NewRef(truth ? Py_True : Py_False);
 }
 
-/* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], by position or by name.  Missing
+/* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], by position or by name. Missing
  * ones past `required` stay NULL.  The slow path; methods take their common case before it. */
 static int parse_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames, const char *const *names, Py_ssize_t required,
@@ -137,7 +139,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    module_state *state; /* the type keeps the module alive */
+    module_state *state;
     PyObject *vocabulary;
     PyObject *enum_type;
     table_entry *by_number;
@@ -198,21 +200,6 @@ static void table_put(table_entry *entries, uint32_t slot, uint32_t mask, table_
     entries[slot] = entry;
 }
 
-static int table_clear(PyObject *op)
-{
-    Table *table = (Table *)op;
-    if (table->by_number != NULL) {
-        for (uint32_t i = 0; i <= table->mask; i++) {
-            Py_CLEAR(table->by_number[i].member);
-            Py_CLEAR(table->by_number[i].name);
-            table->by_identity[i].member = NULL; /* borrowed from by_number */
-        }
-    }
-    Py_CLEAR(table->vocabulary);
-    Py_CLEAR(table->enum_type);
-    return 0;
-}
-
 static int table_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Table *table = (Table *)op;
@@ -241,7 +228,14 @@ static void table_dealloc(PyObject *op)
 {
     Table *table = (Table *)op;
     PyObject_GC_UnTrack(op);
-    table_clear(op);
+    if (table->by_number != NULL) {
+        for (uint32_t i = 0; i <= table->mask; i++) {
+            Py_XDECREF(table->by_number[i].member);
+            Py_XDECREF(table->by_number[i].name);
+        }
+    }
+    Py_XDECREF(table->vocabulary);
+    Py_XDECREF(table->enum_type);
     PyMem_Free(table->by_number);
     PyMem_Free(table->by_identity);
     free_object(op);
@@ -297,6 +291,12 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     module_state *state = PyType_GetModuleState(type);
+    if (state != NULL
+        && (Py_TYPE(vocabulary) == state->table_type || Py_TYPE(enum_type) == state->table_type)) {
+        /* A long chain of them would overflow the stack as it goes. */
+        PyErr_SetString(PyExc_TypeError, "a Table is neither a vocabulary nor an enum");
+        return NULL;
+    }
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     Table *table = state == NULL ? NULL : (Table *)allocate(type, 0);
     if (table == NULL) {
@@ -317,17 +317,16 @@ static PyMemberDef table_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(table_doc, "Table(vocabulary, enum_type, entries)\n--\n\n"
-                        "The members of one IntEnum, for Value: entries are (member, name, number).");
+PyDoc_STRVAR(table_doc,
+             "Table(vocabulary, enum_type, entries)\n--\n\n"
+             "The members of one IntEnum, for Value: entries are (member, name, number).");
 
+/* No tp_clear: a Table never changes, as a tuple, so that who still has one in a half-cleared cycle
+ * finds it whole.  Something else of the cycle breaks it. */
 static PyType_Slot table_slots[] = {
-    {Py_tp_doc, (void *)table_doc},
-    {Py_tp_new, (void *)table_new},
-    {Py_tp_dealloc, (void *)table_dealloc},
-    {Py_tp_traverse, (void *)table_traverse},
-    {Py_tp_clear, (void *)table_clear},
-    {Py_tp_members, (void *)table_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)table_doc},         {Py_tp_new, (void *)table_new},
+    {Py_tp_dealloc, (void *)table_dealloc}, {Py_tp_traverse, (void *)table_traverse},
+    {Py_tp_members, (void *)table_members}, {0, NULL},
 };
 
 static PyType_Spec table_spec = {
@@ -342,7 +341,8 @@ static PyType_Spec table_spec = {
 typedef struct {
     PyObject_HEAD
     module_state *state;
-    unsigned char *base;
+    aie_region *region;
+    unsigned char *base; /* of the region */
     Py_ssize_t size;
     PyObject *weakrefs;
 } Mapping;
@@ -366,13 +366,13 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         return NULL;
     }
     mapping->state = state;
-    void *base = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED) {
+    mapping->region = aie_region_map(fd, (size_t)size);
+    if (mapping->region == NULL) {
         PyErr_SetFromErrno(PyExc_OSError);
         Py_DECREF((PyObject *)mapping);
         return NULL;
     }
-    mapping->base = base;
+    mapping->base = mapping->region->base;
     mapping->size = size;
     return (PyObject *)mapping;
 }
@@ -383,8 +383,8 @@ static void mapping_dealloc(PyObject *op)
     if (mapping->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    if (mapping->base != NULL && !FIELD_LOAD(mapping->state->exiting)) {
-        munmap(mapping->base, (size_t)mapping->size);
+    if (mapping->region != NULL && !FIELD_LOAD(mapping->state->exiting)) {
+        aie_region_drop(mapping->region);
     }
     free_object(op);
 }
@@ -396,8 +396,7 @@ static int mapping_getbuffer(PyObject *op, Py_buffer *view, int flags)
 }
 
 /* NULL with ValueError unless `bytes` at `offset` lie in the mapping, aligned to `alignment`. */
-static void *mapping_at(Mapping *mapping, Py_ssize_t offset, Py_ssize_t bytes,
-                        Py_ssize_t alignment)
+static void *mapping_at(Mapping *mapping, Py_ssize_t offset, Py_ssize_t bytes, Py_ssize_t alignment)
 {
     if (offset < 0 || bytes < 0 || bytes > mapping->size || offset > mapping->size - bytes
         || offset % alignment != 0) {
@@ -446,8 +445,7 @@ static PyObject *mapping_published(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     aie_header *header = (aie_header *)((Mapping *)op)->base;
     /* acquire: see mapping_publish. */
-    return PyLong_FromUnsignedLongLong(
-        atomic_load_explicit(&header->magic, memory_order_acquire));
+    return PyLong_FromUnsignedLongLong(atomic_load_explicit(&header->magic, memory_order_acquire));
 }
 
 static PyMethodDef mapping_methods[] = {
@@ -498,7 +496,7 @@ typedef struct {
     Mapping *mapping;
     PyObject *segment;
     PyObject *lock;    /* what get_lock() returns, once made */
-    PyObject *retired; /* what an earlier __init__ had bound */
+    PyObject *retired; /* without the GIL: what an earlier __init__ had bound */
     PyObject *weakrefs;
     Py_ssize_t index;
     int calls_from_value; /* the class overrides it, so a name is asked of it */
@@ -510,7 +508,8 @@ static PyObject *raise_closed(void)
     return NULL;
 }
 
-/* The word, or NULL with ValueError.  Valid until the caller runs Python code or gives up the GIL. */
+/* The word, or NULL with ValueError.  Valid until the caller runs Python code or gives up the GIL.
+ */
 static inline aie_word *value_word(Value *self)
 {
     aie_word *word = FIELD_LOAD(self->word);
@@ -567,6 +566,10 @@ static inline int value_number(Value *self, PyObject *object, int32_t *number)
     if (wide == -1 && PyErr_Occurred()) {
         return -1;
     }
+    if (FIELD_LOAD(self->table) != table) {
+        PyErr_SetString(PyExc_RuntimeError, "the value was initialised anew while it was written");
+        return -1;
+    }
     if (wide < INT32_MIN || wide > INT32_MAX) {
         PyErr_Format(PyExc_OverflowError, "%ld does not fit 32 bits", wide);
         return -1;
@@ -599,8 +602,35 @@ static int value_change_slow(Value *self, aie_word *word, aie_change *change)
     return -1;
 }
 
+/* Call an attribute of the guard: a lock's own bound method, so that for locks made in C no Python
+ * frame stands between, and with it no signal handler. */
+static PyObject *guard_call(PyObject *guard, PyObject *name)
+{
+    PyObject *method = PyObject_GetAttr(guard, name);
+    if (method == NULL || method == Py_None) {
+        return method;
+    }
+    PyObject *result = PyObject_CallNoArgs(method);
+    Py_DECREF(method);
+    return result;
+}
+
+/* Take the guard's lock: 1 taken, 0 it was this thread's already, -1 with an exception. */
+static int guard_enter(PyObject *guard, module_state *state)
+{
+    PyObject *mine = guard_call(guard, state->str_is_mine);
+    int held = mine == NULL ? -1 : PyObject_IsTrue(mine);
+    Py_XDECREF(mine);
+    if (held != 0) {
+        return held < 0 ? -1 : 0;
+    }
+    PyObject *acquired = guard_call(guard, state->str_acquire);
+    Py_XDECREF(acquired);
+    return acquired == NULL ? -1 : 1;
+}
+
 /* The value was given lock=: every write holds it.  A compare that fails needs no lock. */
-static int value_change_guarded(Value *self, aie_change *change)
+static int value_change_guarded(Value *self, PyObject *guard, aie_change *change)
 {
     aie_word *word = value_word(self);
     if (word == NULL) {
@@ -609,10 +639,10 @@ static int value_change_guarded(Value *self, aie_change *change)
     if (change->compare && aie_word_value(aie_word_load(word)) != change->expected) {
         return 0;
     }
-    module_state *state = self->table->state;
-    PyObject *guard = Py_NewRef(self->guard);
-    PyObject *entered = PyObject_CallMethodObjArgs(guard, state->str_enter, NULL);
-    if (entered == NULL) {
+    module_state *state = FIELD_LOAD(self->table)->state;
+    Py_INCREF(guard);
+    int entered = guard_enter(guard, state);
+    if (entered < 0) {
         Py_DECREF(guard);
         return -1;
     }
@@ -621,11 +651,7 @@ static int value_change_guarded(Value *self, aie_change *change)
     if (word != NULL) {
         result = aie_word_change_held(word, change);
     }
-    /* False: the lock was this thread's already, and stays so. */
-    PyObject *left = entered == Py_False
-                         ? Py_NewRef(Py_None)
-                         : PyObject_CallMethodObjArgs(guard, state->str_leave, NULL);
-    Py_DECREF(entered);
+    PyObject *left = entered ? guard_call(guard, state->str_release) : Py_NewRef(Py_None);
     Py_DECREF(guard);
     if (left == NULL) {
         return -1;
@@ -645,8 +671,9 @@ static inline int value_change(Value *self, aie_change *change)
     if (word == NULL) {
         return -1;
     }
-    if (FIELD_LOAD(self->guard) != NULL) {
-        return value_change_guarded(self, change);
+    PyObject *guard = FIELD_LOAD(self->guard);
+    if (guard != NULL) {
+        return value_change_guarded(self, guard, change);
     }
     aie_result result = aie_word_change(word, change);
     if (result == AIE_LOCKED) {
@@ -678,8 +705,8 @@ static inline int value_argument(Value *self, const char *function, PyObject *co
 }
 
 /* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
- * NULL without an exception: then the slow function sorts out what it is.  Those are kept out of line,
- * so that the common case lives in registers. */
+ * NULL without an exception: then the slow function sorts out what it is.  Those are kept out of
+ * line, so that the common case lives in registers. */
 static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
                                         PyObject *kwnames)
 {
@@ -703,8 +730,7 @@ SLOW PyObject *value_set_slow(PyObject *op, PyObject *const *args, Py_ssize_t na
     return none();
 }
 
-static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames)
+static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 1, kwnames);
@@ -780,8 +806,7 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
         const table_entry *old = table_by_identity(table, args[0]);
         const table_entry *new = table_by_identity(table, args[1]);
         if (old != NULL && new != NULL) {
-            aie_change change = {
-                .expected = old->number, .desired = new->number, .compare = true};
+            aie_change change = {.expected = old->number, .desired = new->number, .compare = true};
             aie_result result = aie_word_change(word, &change);
             if (result != AIE_LOCKED) {
                 return boolean(result == AIE_OK);
@@ -807,7 +832,7 @@ static int value_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closur
     Table *table = FIELD_LOAD(((Value *)op)->table);
     PyObject *result = table != NULL
                            ? PyObject_CallMethodObjArgs(op, table->state->str_set, value, NULL)
-                           : PyObject_CallMethod(op, "set", "O", value);
+                           : PyObject_CallMethod(op, "set", "(O)", value);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }
@@ -907,8 +932,8 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
     }
     /* A name, or a TypeError: worded in Python, where it may also be asked of an override. */
     PyObject *equality = op == Py_EQ || op == Py_NE ? Py_True : Py_False;
-    PyObject *operand = PyObject_CallMethodObjArgs(op_self, table->state->str_operand, other,
-                                                   equality, NULL);
+    PyObject *operand =
+        PyObject_CallMethodObjArgs(op_self, table->state->str_operand, other, equality, NULL);
     if (operand == NULL) {
         return NULL;
     }
@@ -942,32 +967,71 @@ static Py_hash_t value_hash(PyObject *op)
     return hash;
 }
 
-/* What is bound now, as one tuple that stays with the object; NULL with an exception. */
-static int value_retire(Value *self)
+/* What a Value is bound to, the word apart. */
+typedef struct {
+    PyObject *table;
+    PyObject *mapping;
+    PyObject *segment;
+    PyObject *guard;
+    PyObject *lock;
+} value_bound;
+
+/* Bind to `next`, whose references go over to the value; `before` gets the old ones.  Nothing here
+ * runs Python code, so under the GIL it is one step. */
+static void value_rebind(Value *self, const value_bound *next, aie_control *control, aie_word *word,
+                         value_bound *before)
 {
-    if (self->table == NULL) {
-        return 0;
+    *before = (value_bound){(PyObject *)self->table, (PyObject *)self->mapping, self->segment,
+                            self->guard, self->lock};
+    FIELD_STORE(self->word, NULL);
+    FIELD_STORE(self->table, (Table *)next->table);
+    FIELD_STORE(self->mapping, (Mapping *)next->mapping);
+    FIELD_STORE(self->segment, next->segment);
+    FIELD_STORE(self->guard, next->guard);
+    FIELD_STORE(self->lock, next->lock);
+    FIELD_STORE(self->control, control);
+    /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
+    FIELD_STORE(self->word, word);
+}
+
+/* Give up what was bound before.  Under the GIL nobody is left who uses it: a call that gave up the
+ * GIL holds what it needs.  Without the GIL any call may be in flight, so it stays with the object.
+ */
+static int value_forget(Value *self, const value_bound *before)
+{
+#ifdef Py_GIL_DISABLED
+    if (before->table != NULL) {
+        PyObject *retired = self->retired == NULL ? PyList_New(0) : Py_NewRef(self->retired);
+        PyObject *objects[] = {before->table, before->mapping, before->segment, before->guard,
+                               before->lock};
+        for (size_t i = 0; retired != NULL && i < sizeof(objects) / sizeof(objects[0]); i++) {
+            if (objects[i] != NULL && PyList_Append(retired, objects[i]) < 0) {
+                Py_CLEAR(retired);
+            }
+        }
+        if (retired == NULL) {
+            return -1; /* leaked rather than freed under somebody */
+        }
+        Py_XSETREF(self->retired, retired);
     }
-    PyObject *none_or_guard = self->guard == NULL ? Py_None : self->guard;
-    PyObject *none_or_lock = self->lock == NULL ? Py_None : self->lock;
-    PyObject *none_or_retired = self->retired == NULL ? Py_None : self->retired;
-    PyObject *kept = PyTuple_Pack(6, (PyObject *)self->table, (PyObject *)self->mapping,
-                                  self->segment, none_or_guard, none_or_lock, none_or_retired);
-    if (kept == NULL) {
-        return -1;
-    }
-    Py_XDECREF(self->retired); /* inside the tuple now */
-    self->retired = kept;
+#else
+    (void)self;
+#endif
+    Py_XDECREF(before->table);
+    Py_XDECREF(before->guard);
+    Py_XDECREF(before->lock);
+    Py_XDECREF(before->segment);
+    Py_XDECREF(before->mapping);
     return 0;
 }
 
-/* FIELD = VALUE, for a field whose old content value_retire keeps. */
-#define REBIND(field, type, value)                    \
-    do {                                              \
-        type *old_ = (field);                         \
-        FIELD_STORE(field, (type *)(value));          \
-        Py_XDECREF((PyObject *)old_);                 \
-    } while (0)
+#ifdef Py_GIL_DISABLED
+#define ONE_AT_A_TIME(op) Py_BEGIN_CRITICAL_SECTION(op)
+#define ONE_AT_A_TIME_ENDS() Py_END_CRITICAL_SECTION()
+#else
+#define ONE_AT_A_TIME(op)
+#define ONE_AT_A_TIME_ENDS()
+#endif
 
 static int bind_offset(PyObject *object, Py_ssize_t *offset)
 {
@@ -984,14 +1048,15 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (state == NULL) {
         return NULL;
     }
+    /* Not on a bare Value: those could be chained by the segment argument, and a long chain would
+     * overflow the stack as it goes.  Python's own subclasses guard against that. */
     if (nargs != 9 || kwnames != NULL || Py_TYPE(args[0]) != state->table_type
-        || Py_TYPE(args[1]) != state->mapping_type) {
+        || Py_TYPE(args[1]) != state->mapping_type || Py_TYPE(op) == state->value_type) {
         PyErr_SetString(PyExc_TypeError,
                         "_atomic_bind(table, mapping, segment, index, word_offset, "
                         "control_offset, guard, calls_from_value, first)");
         return NULL;
     }
-    Table *table = (Table *)args[0];
     Mapping *mapping = (Mapping *)args[1];
     Py_ssize_t index, word_offset, control_offset;
     if (bind_offset(args[3], &index) < 0 || bind_offset(args[4], &word_offset) < 0
@@ -1017,24 +1082,20 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
             return NULL;
         }
     }
-    if (value_retire(self) < 0) {
-        return NULL;
-    }
-    FIELD_STORE(self->word, NULL);
-    REBIND(self->table, Table, Py_NewRef((PyObject *)table));
-    REBIND(self->mapping, Mapping, Py_NewRef((PyObject *)mapping));
-    REBIND(self->segment, PyObject, Py_NewRef(args[2]));
-    REBIND(self->guard, PyObject, args[6] == Py_None ? NULL : Py_NewRef(args[6]));
-    REBIND(self->lock, PyObject, NULL);
-    FIELD_STORE(self->control, control);
-    self->index = index;
-    self->calls_from_value = calls_from_value;
     if (args[8] != Py_None) {
         aie_word_first(word, (int32_t)first);
     }
-    /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
-    FIELD_STORE(self->word, word);
-    return none();
+    value_bound next = {Py_NewRef(args[0]), Py_NewRef(args[1]), Py_NewRef(args[2]),
+                        args[6] == Py_None ? NULL : Py_NewRef(args[6]), NULL};
+    value_bound before;
+    int failed;
+    ONE_AT_A_TIME(op);
+    self->index = index;
+    self->calls_from_value = calls_from_value;
+    value_rebind(self, &next, control, word, &before);
+    failed = value_forget(self, &before);
+    ONE_AT_A_TIME_ENDS();
+    return failed ? NULL : none();
 }
 
 static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -1047,6 +1108,9 @@ static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *value_keep_lock(PyObject *op, PyObject *lock)
 {
     Value *self = (Value *)op;
+    if (value_word(self) == NULL) {
+        return NULL;
+    }
     PyObject *expected = NULL;
     Py_INCREF(lock);
     /* acq_rel: pairs with the acquire of value_get_lock and of the next exchange here. */
@@ -1276,11 +1340,11 @@ static int timeout_deadline(PyObject *timeout, int64_t *deadline)
     return 0;
 }
 
-/* Entered: the outermost acquisition holds the mapping and takes the report of a death. */
+/* Entered: the outermost acquisition holds the region and takes the report of a death. */
 static void lock_entered(Lock *self, bool quietly)
 {
     if (aie_lock_depth(self->control) == 1) {
-        Py_INCREF((PyObject *)self->mapping);
+        aie_region_hold(self->mapping->region);
         if (!quietly) {
             FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
         }
@@ -1339,7 +1403,7 @@ static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     if (last) {
-        Py_DECREF((PyObject *)self->mapping); /* lock_entered took it */
+        aie_region_drop(self->mapping->region); /* lock_entered held it; the mapping still does */
     }
     return none();
 }
@@ -1417,8 +1481,7 @@ static PyMethodDef lock_methods[] = {
      "_is_mine($self, /)\n--\n\nWhether this thread holds the lock."},
     {"_get_value", lock_get_value, METH_NOARGS,
      "_get_value($self, /)\n--\n\n0 while the lock is held, else 1."},
-    {"_is_zero", lock_is_zero, METH_NOARGS,
-     "_is_zero($self, /)\n--\n\nWhether the lock is held."},
+    {"_is_zero", lock_is_zero, METH_NOARGS, "_is_zero($self, /)\n--\n\nWhether the lock is held."},
     {"_after_fork", lock_after_fork, METH_NOARGS,
      "_after_fork($self, /)\n--\n\nDoes nothing: a child never takes itself for its parent."},
     {NULL, NULL, 0, NULL},
@@ -1434,12 +1497,9 @@ PyDoc_STRVAR(lock_doc, "Lock(mapping, word_offset, control_offset)\n--\n\n"
                        "The robust, re-entrant lock of one value, as multiprocessing's SemLock.");
 
 static PyType_Slot lock_slots[] = {
-    {Py_tp_doc, (void *)lock_doc},
-    {Py_tp_new, (void *)lock_new},
-    {Py_tp_dealloc, (void *)lock_dealloc},
-    {Py_tp_methods, (void *)lock_methods},
-    {Py_tp_getset, (void *)lock_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)lock_doc},         {Py_tp_new, (void *)lock_new},
+    {Py_tp_dealloc, (void *)lock_dealloc}, {Py_tp_methods, (void *)lock_methods},
+    {Py_tp_getset, (void *)lock_getset},   {0, NULL},
 };
 
 static PyType_Spec lock_spec = {
@@ -1451,11 +1511,12 @@ static PyType_Spec lock_spec = {
 
 /* ------------------------------------------------------------------ module */
 
-PyDoc_STRVAR(descriptor_doc,
-             "descriptor($module, cls, name, /)\n--\n\n"
-             "A descriptor of a hot method or attribute that belongs to cls, a subclass of Value.\n\n"
-             "CPython's specialised method calls need the descriptor's own type to be the\n"
-             "instance's exact type, and an attribute's getter walks the MRO when it is not.");
+PyDoc_STRVAR(
+    descriptor_doc,
+    "descriptor($module, cls, name, /)\n--\n\n"
+    "A descriptor of a hot method or attribute that belongs to cls, a subclass of Value.\n\n"
+    "CPython's specialised method calls need the descriptor's own type to be the\n"
+    "instance's exact type, and an attribute's getter walks the MRO when it is not.");
 
 /* A new descriptor for the hot method or attribute `name`. */
 static PyObject *hot_descriptor(PyTypeObject *type, const char *name)
@@ -1526,13 +1587,14 @@ static int add_hot(PyTypeObject *type, PyObject *module)
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *name = PyUnicode_InternFromString(hot_names[i]);
         PyObject *descriptor = name == NULL ? NULL : hot_descriptor(type, hot_names[i]);
-        int failed = descriptor == NULL
-                     || PyObject_SetAttr((PyObject *)type, name, descriptor) < 0;
+        int failed = descriptor == NULL || PyObject_SetAttr((PyObject *)type, name, descriptor) < 0;
         Py_XDECREF(descriptor);
-        if (failed || PyTuple_SetItem(names, i, name) < 0) { /* steals the name */
+        if (failed) {
+            Py_XDECREF(name);
             Py_DECREF(names);
             return -1;
         }
+        PyTuple_SetItem(names, i, name); /* takes the name over */
     }
     int result = PyModule_AddObjectRef(module, "HOT_NAMES", names);
     Py_DECREF(names);
@@ -1589,8 +1651,9 @@ static int add_names(module_state *state)
                    || (state->str_number = PyUnicode_InternFromString("_atomic_number")) == NULL
                    || (state->str_operand = PyUnicode_InternFromString("_atomic_operand")) == NULL
                    || (state->str_refuse = PyUnicode_InternFromString("refuse_number")) == NULL
-                   || (state->str_enter = PyUnicode_InternFromString("enter")) == NULL
-                   || (state->str_leave = PyUnicode_InternFromString("leave")) == NULL
+                   || (state->str_is_mine = PyUnicode_InternFromString("is_mine")) == NULL
+                   || (state->str_acquire = PyUnicode_InternFromString("acquire")) == NULL
+                   || (state->str_release = PyUnicode_InternFromString("release")) == NULL
                ? -1
                : 0;
 }
@@ -1608,19 +1671,20 @@ static int module_exec(PyObject *module)
     return add_hot(state->value_type, module);
 }
 
-#define FOR_EACH_STATE_FIELD(apply)                 \
-    do {                                            \
-        apply(state->table_type);                   \
-        apply(state->mapping_type);                 \
-        apply(state->value_type);                   \
-        apply(state->lock_type);                    \
-        apply(state->str_set);                      \
-        apply(state->str_from_value);               \
-        apply(state->str_number);                   \
-        apply(state->str_operand);                  \
-        apply(state->str_refuse);                   \
-        apply(state->str_enter);                    \
-        apply(state->str_leave);                     \
+#define FOR_EACH_STATE_FIELD(apply)   \
+    do {                              \
+        apply(state->table_type);     \
+        apply(state->mapping_type);   \
+        apply(state->value_type);     \
+        apply(state->lock_type);      \
+        apply(state->str_set);        \
+        apply(state->str_from_value); \
+        apply(state->str_number);     \
+        apply(state->str_operand);    \
+        apply(state->str_refuse);     \
+        apply(state->str_is_mine);    \
+        apply(state->str_acquire);    \
+        apply(state->str_release);    \
     } while (0)
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)

@@ -1,7 +1,7 @@
 /* point.h -- the named points where a process may be killed; csrc/README.md lists each of them.
  *
- * Nothing in an ordinary build.  A build that wants to stop at one defines AIE_POINT(name) before it
- * includes core.h.
+ * Nothing in an ordinary build.  A build that wants to stop at one defines AIE_POINT(name) before
+ * it includes core.h.
  */
 #ifndef AIE_POINT_H
 #define AIE_POINT_H

@@ -6,14 +6,14 @@
 #define AIE_RESULT_H
 
 typedef enum {
-    AIE_OK = 0,       /* done */
-    AIE_MISMATCH = 1, /* compare-and-set: the word holds another value; nothing was written */
-    AIE_LOCKED = 2,   /* the fast path saw LOCKED: the slow path is needed; nothing was written */
-    AIE_BUSY = 3,     /* somebody else holds the lock, still at the end of this slice */
+    AIE_OK = 0,        /* done */
+    AIE_MISMATCH = 1,  /* compare-and-set: the word holds another value; nothing was written */
+    AIE_LOCKED = 2,    /* the fast path saw LOCKED: the slow path is needed; nothing was written */
+    AIE_BUSY = 3,      /* somebody else holds the lock, still at the end of this slice */
     AIE_NOT_OWNER = 4, /* release by a thread that does not hold the lock; nothing changed */
-    AIE_TOO_MANY = 5, /* this thread holds AIE_MAX_HELD locks already; nothing changed */
-    AIE_TOO_DEEP = 6, /* the recursion counter is full; nothing changed */
-    AIE_BROKEN = 7    /* the mutex itself reports an error: foreign bytes in the control block */
+    AIE_TOO_MANY = 5,  /* this thread holds AIE_MAX_HELD locks already; nothing changed */
+    AIE_TOO_DEEP = 6,  /* the recursion counter is full; nothing changed */
+    AIE_BROKEN = 7     /* the mutex itself reports an error: foreign bytes in the control block */
 } aie_result;
 
 #endif

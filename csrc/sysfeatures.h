@@ -1,5 +1,6 @@
-/* sysfeatures.h -- asks the system's headers for all they have, under -std=c11 too (syscall, RTLD_DEFAULT,
- * robust mutexes).  Must come before any system header; Python.h asks for the same. */
+/* sysfeatures.h -- asks the system's headers for all they have, under -std=c11 too (syscall,
+ * RTLD_DEFAULT, robust mutexes).  Must come before any system header; Python.h asks for the same.
+ */
 #ifndef AIE_SYSFEATURES_H
 #define AIE_SYSFEATURES_H
 

@@ -32,8 +32,11 @@ class ProcessLock:
     def __exit__(self, *args: object) -> None:
         self._lock.release()
 
-    def _renew(self) -> None:
-        self._lock = threading.RLock()
+    def _after_fork_in_child(self) -> None:
+        if self._no_fork:
+            self._lock.release()  # the thread that forked took it before, and is the one that lives
+        elif not self._lock._is_owned():  # type: ignore[attr-defined] # Condition asks it too
+            self._lock = threading.RLock()
 
 
 #: All are made at import time, so the set does not change between the hooks of one fork.
@@ -54,7 +57,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     for lock in list(_all):
-        lock._renew()
+        lock._after_fork_in_child()
 
 
 def after_fork_in_child(function: Any) -> None:

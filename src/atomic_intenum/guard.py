@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import weakref
 from multiprocessing import synchronize
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from .errors import type_name
+from .errors import show
 from .forking import after_fork_in_child
 from .valuelock import ValueLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class LockLike(Protocol):
@@ -35,46 +38,65 @@ after_fork_in_child(_forget_parent)
 
 
 class Guard:
-    """Enters and leaves a lock around one write.
+    """The lock around each write of a value.
+
+    What a backend calls are the lock's own bound methods: for locks that are made in C there is
+    then no Python frame between taking the lock and giving it back, in which a signal handler could
+    raise and leave it taken.
 
     Args:
         lock: a Lock or RLock of multiprocessing or threading, a manager's, or anything else with
             acquire and release.
         own: the value made it itself, because it was given none.
 
+    Attributes:
+        acquire, release: of the lock.
+        is_mine: tells whether this thread holds it and must not acquire it again; None if that
+            is no question.
+        context: acquires and releases it by ``with``.
+
     Raises:
         TypeError: ``lock`` has no acquire or no release.
 
     """
 
-    __slots__ = ("_acquire", "_plain", "lock", "own")
+    __slots__ = ("acquire", "context", "is_mine", "lock", "own", "release")
 
     def __init__(self, lock: Any, *, own: bool = False) -> None:
-        if not (
-            callable(getattr(lock, "acquire", None)) and callable(getattr(lock, "release", None))
-        ):
-            message = f"lock must have acquire() and release(), which {type_name(lock)} has not"
+        methods = (getattr(lock, "acquire", None), getattr(lock, "release", None))
+        if isinstance(lock, type) or not all(callable(method) for method in methods):
+            message = f"lock must be an object with acquire() and release(), not {show(lock)}"
             raise TypeError(message)
         self.lock: LockLike = lock
         self.own = own
-        # A multiprocessing.Lock that this thread holds: another acquire would wait for itself.
-        self._plain: Any = None
-        self._acquire = lock.acquire
+        self.acquire: Callable[[], Any] = lock.acquire
+        self.release: Callable[[], Any] = lock.release
+        self.is_mine: Callable[[], bool] | None = None
+        self.context: Any = lock if hasattr(lock, "__enter__") else _Context(lock)
         if isinstance(lock, ValueLock):
             # A write is no explicit acquire: it must not take the report of a death.
-            self._acquire = lock._semlock.acquire_quietly
-        if isinstance(lock, synchronize.SemLock):
+            self.acquire = lock._semlock.acquire_quietly
+            self.context = _Context(self)
+        elif isinstance(lock, synchronize.SemLock):
+            semlock = lock._semlock  # type: ignore[attr-defined]
             _counting.add(lock)
+            self.context = semlock
             if isinstance(lock, synchronize.Lock):
-                self._plain = lock._semlock  # type: ignore[attr-defined]
+                # Another acquire by who holds it would wait for itself.
+                self.is_mine = semlock._is_mine
 
-    def enter(self) -> bool:
-        """Take the lock; False if it was this thread's already and was not taken again."""
-        if self._plain is not None and self._plain._is_mine():
-            return False
+
+class _Context:
+    """``with`` for a lock of which only acquire and release are known."""
+
+    __slots__ = ("_acquire", "_release")
+
+    def __init__(self, lock: LockLike) -> None:
+        self._acquire = lock.acquire
+        self._release = lock.release
+
+    def __enter__(self) -> None:
         self._acquire()
-        return True
 
-    def leave(self) -> None:
-        """Give back what enter() took."""
-        self.lock.release()
+    def __exit__(self, *args: object) -> None:
+        self._release()

@@ -80,24 +80,28 @@ _dead: deque[_Owned] = deque()
 _lingering: deque[tuple[float, _Owned]] = deque()
 _finalizer: Any = None
 _identity: tuple[int, int, int] | None = None
-_generation = 0
+_pid = os.getpid()
+_exited = False
 
-#: What is mapped here: by name and nonce, and the mapping by device and inode.
+#: What is mapped here, by name and nonce.
 _by_name: weakref.WeakValueDictionary[tuple[str, int], Segment] = weakref.WeakValueDictionary()
-_by_inode: weakref.WeakValueDictionary[tuple[int, int], Any] = weakref.WeakValueDictionary()
 
 
 def _forget_parent() -> None:
     """Start anew in a fork's child: share what exists, own nothing, allocate from new segments."""
-    global _owned, _finalizer, _identity, _generation
+    global _owned, _finalizer, _identity, _pid, _exited
+    if _pid == os.getpid():
+        return
+    _pid = os.getpid()
+    _exited = False
     _owned = {}
     _dead.clear()
     _lingering.clear()
     _finalizer = None
     _identity = None
-    _generation += 1
 
 
+# Asked at each allocation too: a hook of somebody else's may run before this one, and allocate.
 after_fork_in_child(_forget_parent)
 
 
@@ -254,7 +258,7 @@ def _fill(owned: _Owned, size: int, header: Header, text: bytes) -> Segment:
     """Make a segment of shared memory that was just created."""
     name = owned.created.name
     try:
-        mapping, inode = shm.open_and_map(name, size, backend.Mapping)
+        mapping = shm.open_and_map(name, size, backend.Mapping)
         with memoryview(mapping) as view:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
@@ -268,8 +272,8 @@ def _fill(owned: _Owned, size: int, header: Header, text: bytes) -> Segment:
         owned.created.unlink()
         raise
     _by_name[segment.name, segment.header.nonce] = segment
-    if inode is not None:
-        _by_inode[inode] = mapping
+    if _exited:
+        _remove(owned)  # nobody will come to do it later
     return segment
 
 
@@ -298,16 +302,13 @@ def attach(name: str, nonce: int) -> Segment:
         if segment is not None:
             return segment
         try:
-            mapping, inode = shm.open_and_map(name, 0, backend.Mapping)
+            mapping = shm.open_and_map(name, 0, backend.Mapping)
         except FileNotFoundError:
             message = (
                 f"shared memory {name!r} of a pickled value is gone: its creator ended or dropped "
                 f"its last value; let the parent create, and keep a reference until it arrived"
             )
             raise FileNotFoundError(message) from None
-        # A segment whose values were all dropped may still be mapped, by a held lock.
-        if inode is not None:
-            mapping = _by_inode.setdefault(inode, mapping)
         segment = Segment(name, mapping)
         if segment.header.nonce != nonce:
             message = f"shared memory {name!r} is another one than was pickled"
@@ -330,6 +331,8 @@ def _ensure_finalizer() -> None:
 
 def _remove_all() -> None:
     """At exit: remove whatever this process created, mapped as it stays."""
+    global _exited
+    _exited = True
     while _owned:
         try:
             _, owned = _owned.popitem()
@@ -372,12 +375,12 @@ def _drain() -> None:
 class _Batch:
     """A pool's segment in use, and the indices not yet handed out."""
 
-    __slots__ = ("capacity", "free", "generation", "segment")
+    __slots__ = ("capacity", "free", "pid", "segment")
 
     def __init__(self, segment: Segment | None, capacity: int) -> None:
         self.segment = segment
         self.capacity = capacity
-        self.generation = _generation
+        self.pid = os.getpid()
         self.free = list(range(capacity - 1, -1, -1)) if segment is not None else []
 
 
@@ -407,11 +410,14 @@ class Pool:
             OSError: a further segment was needed and there is no room.
 
         """
+        pid = os.getpid()
+        if pid != _pid:
+            _forget_parent()
         if _dead or _lingering:
             _drain()
         while True:
             batch = self._batch
-            if batch.generation == _generation and batch.segment is not None:
+            if batch.pid == pid and batch.segment is not None:
                 try:
                     # One step, so two threads never get the same.
                     return batch.segment, batch.free.pop()
@@ -423,7 +429,7 @@ class Pool:
 
     def _grow(self, batch: _Batch) -> _Batch:
         doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
-        capacity = doubled if batch.generation == _generation else _FIRST_CAPACITY
+        capacity = doubled if batch.pid == os.getpid() else _FIRST_CAPACITY
         segment = create(
             self._text, self._fingerprint, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL
         )

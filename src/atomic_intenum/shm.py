@@ -14,6 +14,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING
 
+from . import layout
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
@@ -34,14 +36,12 @@ if sys.platform == "win32":
             with contextlib.suppress(BufferError):
                 self._shm.close()
 
-    def open_and_map(
-        name: str, size: int, factory: Callable[[int, int], M]
-    ) -> tuple[M, tuple[int, int] | None]:
+    def open_and_map(name: str, size: int, factory: Callable[[int, int], M]) -> M:
         """Map what already exists by its tag."""
         existing = SharedMemory(name=name)
         try:
             tagged: Callable[..., M] = factory
-            return tagged(-1, existing.size if size == 0 else size, tagname=name), None
+            return tagged(-1, existing.size if size == 0 else size, tagname=name)
         finally:
             existing.close()
 
@@ -90,26 +90,24 @@ else:
                 # Somebody else removed it; the tracker must still forget it, or it warns at exit.
                 resource_tracker.unregister("/" + self.name, "shared_memory")
 
-    def open_and_map(
-        name: str, size: int, factory: Callable[[int, int], M]
-    ) -> tuple[M, tuple[int, int] | None]:
+    def open_and_map(name: str, size: int, factory: Callable[[int, int], M]) -> M:
         """Open by name and map; ``size`` 0 stands for all of it.
 
         Returns:
-            What ``factory(fd, size)`` made, and what identifies the memory itself: device, inode.
+            What ``factory(fd, size)`` made.
 
         Raises:
             FileNotFoundError: there is none of that name.
-            ValueError: it is empty.
+            ValueError: it is shorter than a segment's header.
 
         """
         fd = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
         try:
-            status = os.fstat(fd)
-            if status.st_size == 0:
-                message = f"shared memory {name!r} is empty"
+            existing = os.fstat(fd).st_size
+            if existing < layout.HEADER_SIZE:
+                message = f"shared memory {name!r} is too short for a segment: {existing} bytes"
                 raise ValueError(message)
-            return factory(fd, size or status.st_size), (status.st_dev, status.st_ino)
+            return factory(fd, size or existing)
         finally:
             os.close(fd)
 

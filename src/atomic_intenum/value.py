@@ -25,7 +25,7 @@ from .backends import backend
 from .errors import class_name, show, type_name
 from .forking import ProcessLock
 from .guard import Guard, LockLike
-from .segment import attach
+from .segment import Segment, attach
 from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
 
 if TYPE_CHECKING:
@@ -427,7 +427,7 @@ def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
 def _bind(
     value: IntEnumValue[Any],
     vocabulary: Vocabulary,
-    segment: Any,
+    segment: Segment,
     index: int,
     guard: Guard | None,
     first: int | None,
@@ -458,6 +458,17 @@ def _set_state(value: object, state: Any) -> None:
         setattr(value, name, content)
 
 
+def _require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
+    """Raise TypeError if a segment holds another enum, or this one with other members."""
+    if segment.vocabulary != vocabulary.text:
+        held = segment.vocabulary.decode("ascii", errors="replace")
+        message = (
+            f"shared memory {segment.name!r} holds values of another enum than "
+            f"{class_name(vocabulary.enum)} is here: {held}"
+        )
+        raise TypeError(message)
+
+
 def _rebuild(
     cls: type[Any],
     subscripts: list[type[IntEnum]],
@@ -472,13 +483,7 @@ def _rebuild(
     name, nonce, index = place
     segment = attach(name, nonce).checked(index)
     vocabulary = cls._atomic_class_vocabulary or vocabulary_of(enum)
-    if segment.header.fingerprint != vocabulary.fingerprint:
-        held = segment.vocabulary.decode(errors="replace").partition("\n")[0]
-        message = (
-            f"the pickled value holds the enum {held!r} as its creator knows it; "
-            f"{class_name(vocabulary.enum)} is not the same here"
-        )
-        raise TypeError(message)
+    _require_vocabulary(segment, vocabulary)
     value = object.__new__(cls)
     guard = None if lock is None else Guard(lock, own=own)
     _bind(value, vocabulary, segment, index, guard, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import weakref
 from enum import EnumType, IntEnum
 from typing import TYPE_CHECKING, NoReturn
@@ -34,8 +35,8 @@ class Vocabulary:
 
     Attributes:
         enum: the IntEnum.
-        text: its name and members, one ``name=value`` a line; what a segment carries, so that a
-            tool can print names without importing the program.
+        text: its name and members, as JSON; what a segment carries, so that a tool can print names
+            without importing the program.
         fingerprint: 64 bits of a hash of the text.
         table: the backend's own form of it.
         pool: where values without a segment of their own get their words.
@@ -62,8 +63,8 @@ class Vocabulary:
                 raise TypeError(message)
             numbers[number] = member
         self._names = {number: member.name for number, member in numbers.items()}
-        lines = [enum.__name__, *(f"{name}={number}" for number, name in self._names.items())]
-        self.text = "\n".join(lines).encode()
+        members = {name: number for number, name in self._names.items()}
+        self.text = json.dumps({"enum": enum.__name__, "members": members}).encode("ascii")
         digest = hashlib.blake2b(self.text, digest_size=8).digest()
         self.fingerprint = int.from_bytes(digest, "little")
         entries = tuple((member, member.name, number) for number, member in numbers.items())

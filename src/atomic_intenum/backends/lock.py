@@ -9,9 +9,11 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..guard import Guard
+from ..forking import ProcessLock
+from ..guard import Guard, LockLike
 from ..layout import MAGIC
 from . import pure
 from .contract import PROTOCOL_LOCK
@@ -30,6 +32,22 @@ ABI = (0, 0)
 INHERITED_ONLY = True
 
 _QWORD = struct.Struct("=Q")
+
+#: Around what talks to the resource tracker, whose own lock a fork's child would find taken.
+_making = ProcessLock(no_fork=True)
+
+#: Locks of values that are gone.  A semaphore's own end talks to the resource tracker, and garbage
+#: collection may come anywhere, in the tracker's code too: so it waits here for the next value.
+_graveyard: deque[LockLike] = deque()
+
+
+class _OwnGuard(Guard):
+    """A guard over a lock that nobody gave."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        _graveyard.append(self.lock)
 
 
 class Mapping(mmap.mmap):
@@ -69,24 +87,19 @@ class LockedWord:
         """Give the word its first value."""
         self._cell[0] = number & pure.VALUE_MASK
 
-    def change(self, expected: int | None, desired: int, binding: pure.Binding) -> int | None:
-        """Write inside the lock; a comparison that fails needs none."""
-        guard, cell = binding.guard, self._cell
-        if guard is None:
-            message = "a value of the lock-based path has a lock from the start"
-            raise RuntimeError(message)
-        if expected is not None and pure.value_of(cell[0]) != expected:
-            return None
-        entered = guard.enter()
-        try:
-            seen = cell[0]
-            if expected is not None and pure.value_of(seen) != expected:
-                return None
-            cell[0] = pure.successor(seen, desired)
-        finally:
-            if entered:
-                guard.leave()
-        return seen
+    def exchange(self, desired: int) -> int:
+        """Write; the caller holds the lock."""
+        seen = self._cell[0]
+        self._cell[0] = pure.successor(seen, desired)
+        return pure.value_of(seen)
+
+    def compare_and_set(self, expected: int, desired: int) -> bool:
+        """Write if the value is the expected one; the caller holds the lock."""
+        seen = self._cell[0]
+        if pure.value_of(seen) != expected:
+            return False
+        self._cell[0] = pure.successor(seen, desired)
+        return True
 
 
 class Value(pure.Value):
@@ -111,7 +124,9 @@ def own_guard() -> Guard:
     Of the spawn context: its semaphores serve every start method, the fork context's refuse to go
     to children of spawn.
     """
-    return Guard(multiprocessing.get_context("spawn").RLock(), own=True)
+    with _making:
+        _graveyard.clear()
+        return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
 
 
 def prepare_class(cls: type[Any], base: type[Any]) -> None:

@@ -45,8 +45,11 @@ class Word(Protocol):
     def first(self, number: int) -> None:
         """Give a fresh word its first value, version 0."""
 
-    def change(self, expected: int | None, desired: int, binding: Binding) -> int | None:
-        """Write ``desired`` and return the word before; None if that was not ``expected``."""
+    def exchange(self, desired: int) -> int:
+        """Write ``desired`` and return the value before; inside the guard, where there is one."""
+
+    def compare_and_set(self, expected: int, desired: int) -> bool:
+        """Write ``desired`` if the value is ``expected``; inside the guard, where there is one."""
 
 
 class Table:
@@ -66,6 +69,10 @@ class Table:
         self.names = {number: name for _, name, number in entries}
         # By id: the table keeps the members alive, so no other object can have a member's.
         self.numbers = {id(member): number for member, _, number in entries}
+
+
+#: Around a write whose lock this thread holds already.
+_NOTHING = contextlib.nullcontext()
 
 
 class Binding:
@@ -103,6 +110,12 @@ class Binding:
         self.calls_from_value = calls_from_value
         self.lock: Any = None
         self.closed = False
+
+    def still_open(self) -> Binding:
+        """Return this; ValueError if the value was closed, while a lock was waited for."""
+        if self.closed:
+            raise _closed()
+        return self
 
 
 def _closed() -> ValueError:
@@ -223,22 +236,32 @@ class Value:
 
     def set(self, value: Any) -> None:
         """Set to a member or name."""
-        number = self._atomic_wanted(value)
-        binding = self._atomic_open()
-        binding.word.change(None, number, binding)
+        self._atomic_exchange(value)
 
     def exchange(self, value: Any) -> Any:
         """Set to a member or name and return the previous member."""
+        return self._atomic_member(self._atomic_exchange(value))
+
+    def _atomic_exchange(self, value: object) -> int:
         number = self._atomic_wanted(value)
         binding = self._atomic_open()
-        seen = binding.word.change(None, number, binding)
-        return self._atomic_member(value_of(operator.index(seen)))  # type: ignore[arg-type]
+        guard = binding.guard
+        if guard is None:
+            return binding.word.exchange(number)
+        with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
+            return binding.still_open().word.exchange(number)
 
     def compare_and_set(self, old: Any, new: Any) -> bool:
         """If the value is old, make it new and return True; else return False."""
         expected, desired = self._atomic_wanted(old), self._atomic_wanted(new)
         binding = self._atomic_open()
-        return binding.word.change(expected, desired, binding) is not None
+        guard = binding.guard
+        if guard is None:
+            return binding.word.compare_and_set(expected, desired)
+        if value_of(binding.word.load()) != expected:
+            return False  # it takes no lock to see that
+        with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
+            return binding.still_open().word.compare_and_set(expected, desired)
 
     @property
     def value(self) -> int:

@@ -1,0 +1,157 @@
+"""Which backend answers, and what is said where one can't be had."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import atomic_intenum
+from atomic_intenum import IntEnumValue
+from atomic_intenum.backends import backend as chosen
+from support import environment, run_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHOW = """
+import sys
+BLOCK
+import atomic_intenum
+print(atomic_intenum.BACKEND)
+"""
+
+BLOCK = "sys.modules['atomic_intenum._native'] = None"
+
+
+def show(
+    folder: Path, forced: str | None, *, blocked: bool = False, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Import the package in a Python of its own and print which backend it chose."""
+    env = environment(ATOMIC_INTENUM_BACKEND=forced or "")
+    if forced is None:
+        del env["ATOMIC_INTENUM_BACKEND"]
+    source = SHOW.replace("BLOCK", BLOCK if blocked else "")
+    if options:
+        env["PYTHONWARNINGS"] = ",".join(options)
+    return run_script(source, folder=folder, env=env)
+
+
+def test_backend_in_use(backend: str) -> None:
+    """BACKEND names the backend in use, and the values are that one's."""
+    assert backend == atomic_intenum.BACKEND == chosen.NAME
+    assert issubclass(IntEnumValue, chosen.Value)
+    assert ("atomic_intenum._native" in sys.modules) is (backend == "native")
+
+
+def test_public_names() -> None:
+    """The package's public names are all there, and documented."""
+    for name in atomic_intenum.__all__:
+        assert hasattr(atomic_intenum, name)
+    assert "IntEnumValue" in atomic_intenum.__all__
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", atomic_intenum.__version__)
+    assert atomic_intenum.__doc__
+
+
+@pytest.mark.parametrize("name", ["native", "lock"])
+def test_forced(name: str, tmp_path: Path) -> None:
+    """ATOMIC_INTENUM_BACKEND chooses the backend, without a word."""
+    if name == "native" and importlib.util.find_spec("atomic_intenum._native") is None:
+        pytest.skip("there is no compiled core here")
+    done = show(tmp_path, name)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{name}\n", "", 0)
+
+
+@pytest.mark.parametrize("text", ["", "Native", "native ", "ctypes", "pure", "lock,native", "0"])
+def test_unknown(text: str, tmp_path: Path) -> None:
+    """Any other text in ATOMIC_INTENUM_BACKEND is a ValueError that names the choices."""
+    env = environment(ATOMIC_INTENUM_BACKEND=text)
+    done = run_script(SHOW.replace("BLOCK", ""), folder=tmp_path, env=env)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ValueError: ")
+    for part in ("ATOMIC_INTENUM_BACKEND", repr(text), "native", "cffi", "lock"):
+        assert part in last
+
+
+def test_forced_native_is_missing(tmp_path: Path) -> None:
+    """Forcing native where there is no core is an ImportError with the reason."""
+    done = show(tmp_path, "native", blocked=True)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ATOMIC_INTENUM_BACKEND=native")
+    assert "_native" in last
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("atomic_intenum.backends.cffi") is not None,
+    reason="there is a cffi backend",
+)
+def test_forced_cffi_is_missing(tmp_path: Path) -> None:
+    """Forcing cffi where it can't be had is an ImportError with the reason."""
+    done = show(tmp_path, "cffi")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(("ImportError: ", "ModuleNotFoundError: "))
+    assert "ATOMIC_INTENUM_BACKEND=cffi" in last
+    assert "No module named" in last
+
+
+@pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="no core is expected there")
+def test_fallback_warns_once(tmp_path: Path) -> None:
+    """Without a core the lock-based path serves, with one RuntimeWarning that says why and how."""
+    done = show(tmp_path, None, blocked=True, options=("always",))
+    assert (done.stdout, done.returncode) == ("lock\n", 0)
+    warned = [line for line in done.stderr.splitlines() if "RuntimeWarning" in line]
+    assert len(warned) == 1
+    assert "_native" in warned[0]
+    assert "ATOMIC_INTENUM_BACKEND=lock" in warned[0]
+
+
+def test_fallback_warning_can_be_an_error(tmp_path: Path) -> None:
+    """Where warnings are errors, importing without a core fails."""
+    done = show(tmp_path, None, blocked=True, options=("error::RuntimeWarning",))
+    assert done.returncode == 1
+    assert "RuntimeWarning" in done.stderr
+
+
+def test_chosen_lock_does_not_warn(tmp_path: Path) -> None:
+    """With the lock-based path chosen, nothing is said about a missing core."""
+    done = show(tmp_path, "lock", blocked=True, options=("error",))
+    assert (done.stdout, done.stderr, done.returncode) == ("lock\n", "", 0)
+
+
+@pytest.mark.only_on("native")
+def test_native_is_the_default(tmp_path: Path) -> None:
+    """Where there is a core and nothing is said, it is used, without a word."""
+    done = show(tmp_path, None, options=("error",))
+    assert (done.stdout, done.stderr, done.returncode) == ("native\n", "", 0)
+
+
+def test_choice_is_made_once(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    """Changing the variable after the import changes nothing."""
+    monkeypatch.setenv("ATOMIC_INTENUM_BACKEND", "nonsense")
+    assert backend == atomic_intenum.BACKEND
+    assert backend == importlib.import_module("atomic_intenum.value").backend.NAME
+
+
+def test_importing_is_light(tmp_path: Path) -> None:
+    """Importing the package starts no thread and no process, and makes no shared memory."""
+    done = run_script(
+        """
+        import sys, threading
+        import atomic_intenum
+        assert threading.active_count() == 1
+        from multiprocessing import resource_tracker
+        assert resource_tracker._resource_tracker._fd is None
+        for heavy in ("asyncio", "ctypes", "numpy", "rich"):
+            assert heavy not in sys.modules, heavy
+        """,
+        folder=tmp_path,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

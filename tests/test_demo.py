@@ -1,0 +1,473 @@
+"""The demo: what it prints, what it compares, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atomic_intenum import __main__, layout
+from atomic_intenum.demo import command, files
+from atomic_intenum.demo.crew import Outcome
+from atomic_intenum.demo.files import Reading
+from atomic_intenum.demo.interrupt import Interrupt
+from atomic_intenum.demo.screen import Lines
+from conftest import BACKEND, SHM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Replace = Callable[[Callable[[str], Reading]], None]
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="process groups and terminals")
+
+#: Seconds after which a run counts as hung.
+PATIENCE = 30
+
+START = """
+import multiprocessing, sys
+multiprocessing.set_start_method(sys.argv[1])
+from atomic_intenum.__main__ import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+START_METHODS = multiprocessing.get_all_start_methods()
+METHOD = START_METHODS[0]  # the platform's own
+
+#: A monitor's line: when, then number, status, files and transitions of each worker.
+PROGRESS = re.compile(r" *\d+\.\d s((?: \| \d+ [A-Z]+, [\d,]+ files?, [\d,]+ transitions?)+)\n")
+
+
+def nothing() -> None:
+    """Check for nothing."""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a folder with files for several jobs, one of them empty, and what is no file."""
+    root = tmp_path / "tree"
+    for name in ("", "below", "below/further"):
+        (root / name).mkdir()
+        for number in range(30):
+            (root / name / f"{number}.bin").write_bytes(bytes([number]) * 1000 * number)
+    (root / "linked").symlink_to(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(root / "fifo")
+    return root
+
+
+def start(*arguments: str, method: str | None = None) -> subprocess.Popen[str]:
+    """Start the demo as the leader of a process group, with any warning an error."""
+    how = ["-m", "atomic_intenum"] if method is None else ["-c", START, method]
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *how, "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextlib.contextmanager
+def running(*arguments: str, method: str | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo, and end the whole group if the test fails meanwhile."""
+    with start(*arguments, method=method) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def finish(*arguments: str, method: str | None = None) -> tuple[int, str, str]:
+    """Run the demo to its end and return exit code, output and errors.
+
+    The output ends when the last process that holds it has ended: none is left behind.
+    """
+    with running(*arguments, method=method) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert segments_of(process.pid) == []
+    return process.returncode, output, errors
+
+
+def segments_of(pid: int) -> list[str]:
+    """Return the shared memory of ours that a process created and left."""
+    left = []
+    for path in SHM.glob("intenum-*"):
+        # Other tests may run beside this one; theirs may be half made or gone.
+        with contextlib.suppress(FileNotFoundError, struct.error):
+            header = path.read_bytes()[: layout.HEADER_SIZE]
+            if layout.HEADER.unpack_from(header, layout.HEADER_OFFSET)[-1] == pid:
+                left.append(path.name)
+    return left
+
+
+def lines_until(process: subprocess.Popen[str], pattern: str) -> str:
+    """Read the output up to the first line that matches."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if re.match(pattern, line):
+            return seen
+    pytest.fail(f"no line is like {pattern!r} in: {seen}")
+
+
+# -- a run
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_run(tree: Path, method: str) -> None:
+    """Every file of the tree is hashed, compared, and what was measured is printed at the end."""
+    code, output, errors = finish("--tree", str(tree), "--seconds", "0.4", method=method)
+    assert (code, errors) == (0, "")
+    first, about, *_ = output.splitlines()
+    assert f"backend {BACKEND}" in first
+    assert f"start method {method}" in first
+    assert "90 files" in about
+    assert ", 90 digests equal\n" in output
+    assert "not compared" not in output
+    for row in ("polls", "claims"):
+        assert re.search(rf"^{row} +[\d,]+ +[\d,]+ +[\d.]+ times$", output, re.MULTILINE)
+
+
+def test_lines(tree: Path) -> None:
+    """Elsewhere than on a terminal a line a look gives status, files and transitions by worker."""
+    _, output, _ = finish("--tree", str(tree), "--workers", "3", "--seconds", "0.4")
+    looks = [
+        re.findall(r"\| (\d+) ([A-Z]+), ([\d,]+) files?, ([\d,]+) transitions?", line)
+        for line in output.splitlines(keepends=True)
+        if PROGRESS.fullmatch(line)
+    ]
+    assert len(looks) >= 2
+    assert all([worker for worker, *_ in look] == ["1", "2", "3"] for look in looks)
+    assert {status for _, status, *_ in looks[-1]} == {"UNAVAILABLE"}
+
+    # Each claim is one transition into CALCULATING and one back; each worker comes and goes.
+    def total(column: int) -> int:
+        return sum(int(worker[column].replace(",", "")) for worker in looks[-1])
+
+    claims = re.search(r"^claims: ([\d,]+) won", output, re.MULTILINE)
+    assert claims is not None
+    assert total(3) == 2 * int(claims[1].replace(",", "")) + 2 * 3
+    hashed = re.search(r"^([\d,]+) digests of 90 files in", output, re.MULTILINE)
+    assert hashed is not None
+    assert total(2) == int(hashed[1].replace(",", "")) >= 90
+
+
+def test_default_tree() -> None:
+    """Without --tree the standard library is hashed, without what is not part of it."""
+    listing = files.list_files(None, nothing)
+    names = {Path(path).relative_to(listing.tree).as_posix() for path, _ in listing.files}
+    assert "email/message.py" in names
+    assert not any("site-packages" in name or "__pycache__" in name for name in names)
+    assert any("site-packages" in note for note in listing.notes)
+
+
+def on_terminal(program: str, *arguments: str) -> tuple[int, str]:
+    """Run a program with a terminal as its output; return exit code and what the terminal got."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    with (
+        os.fdopen(ours, "rb", buffering=0) as terminal,
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
+        ) as process,
+    ):
+        os.close(theirs)
+        got = b""
+        # Linux reports EIO where the last writer is gone.
+        with contextlib.suppress(OSError):
+            while piece := terminal.read(1 << 16):
+                got += piece
+        return process.wait(PATIENCE), got.decode()
+
+
+@needs_posix
+def test_live_table(tree: Path) -> None:
+    """On a terminal with rich a table is drawn over again, and the cursor is shown at the end."""
+    pytest.importorskip("rich")
+    code, got = on_terminal(START, METHOD, "demo", "--tree", str(tree), "--seconds", "1")
+    assert code == 0
+    assert "files done" in got
+    assert "transitions" in got
+    assert got.count("\x1b[2K") > 5  # lines of an earlier table that were erased
+    assert got.rindex("\x1b[?25h") > got.rindex("\x1b[?25l")
+    assert not PROGRESS.search(got.replace("\r\n", "\n"))
+
+
+@needs_posix
+def test_terminal_without_rich(tree: Path) -> None:
+    """On a terminal without rich lines are printed."""
+    program = "import sys; sys.modules['rich'] = None\n" + START
+    code, got = on_terminal(program, METHOD, "demo", "--tree", str(tree), "--seconds", "0.4")
+    assert code == 0
+    assert PROGRESS.search(got.replace("\r\n", "\n"))
+    assert "\x1b" not in got
+
+
+# -- how it ends
+
+
+@needs_posix
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("by compare_and_set", id="starting"),
+        pytest.param(PROGRESS.pattern, id="working"),
+    ],
+)
+def test_interrupt(tree: Path, method: str, moment: str) -> None:
+    """Ctrl-C ends all processes with a short message, whatever they do, and exits with 130."""
+    with running("--tree", str(tree), "--seconds", "30", method=method) as process:
+        lines_until(process, moment)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (130, "")
+    assert output.endswith("interrupted; all processes are stopped\n")
+    assert segments_of(process.pid) == []
+
+
+@needs_posix
+@pytest.mark.parametrize("moment", ["plain run", "poll:"])
+def test_late_interrupt(tree: Path, moment: str) -> None:
+    """Ctrl-C while it measures exits with 130, and at the very end changes nothing."""
+    with running("--tree", str(tree), "--seconds", "0.6") as process:
+        lines_until(process, moment)
+        # Pressed twice, as people do.
+        for _ in range(2):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (0 if moment == "poll:" else 130, "")
+
+
+@needs_posix
+def test_parent_killed(tree: Path) -> None:
+    """If the parent is killed, its processes end by themselves."""
+    with running("--tree", str(tree), "--seconds", "30") as process:
+        lines_until(process, PROGRESS.pattern)
+        process.kill()
+        # The output ends with the last process that holds it.
+        process.communicate(timeout=PATIENCE)
+    assert segments_of(process.pid) == []
+
+
+@needs_posix
+def test_reader_gone(tree: Path) -> None:
+    """If nobody reads the output any more, it ends without a traceback."""
+    with running("--tree", str(tree), "--seconds", "0.4") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--workers", "0"], "'0' is not a whole number from 1"),
+        (["--workers", "-1"], "'-1' is not a whole number from 1"),
+        (["--workers", "two"], "'two' is not a whole number from 1"),
+        (["--workers", "1000000"], "is not a whole number from 1"),
+        (["--seconds", "0"], "'0' is not a number of seconds"),
+        (["--seconds", "nan"], "'nan' is not a number of seconds"),
+        (["--seconds", "soon"], "'soon' is not a number of seconds"),
+        (["extra"], "unrecognized arguments: extra"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong arguments are named, and the exit code is 2."""
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(["demo", *arguments])
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def run(tree: Path | str, seconds: float = 0.1) -> int:
+    """Run the demo in this process."""
+    return command.run(str(tree), 2, seconds, Interrupt())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing", "missing: No such file or directory"),
+        ("file", "file: Not a directory"),
+        ("empty", "empty: no files to hash"),
+        ("nul\0", "embedded null"),
+    ],
+)
+def test_wrong_tree(
+    tmp_path: Path, name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tree without anything to hash is an error with its reason, and the exit code is 2."""
+    (tmp_path / "file").touch()
+    (tmp_path / "empty" / "below").mkdir(parents=True)
+    assert run(f"{tmp_path}/{name}") == 2
+    errors = capsys.readouterr().err
+    assert reason in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.fixture
+def outcome(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Return what replaces the work by a given way of reading a file."""
+
+    def replace(read: Callable[[str], Reading]) -> None:
+        def work(jobs: list[files.Job], workers: int, *_: Any) -> Outcome:
+            readings = {index: read(path) for job in jobs for index, path in job}
+            return Outcome(readings, len(readings), len(jobs), 0, 0, 2 * (len(jobs) + workers), 0.1)
+
+        monkeypatch.setattr(command, "work", work)
+
+    return replace
+
+
+def test_different_digest(tree: Path, outcome: Replace, capsys: pytest.CaptureFixture[str]) -> None:
+    """A digest that differs for an unchanged file is named, and the exit code is 1."""
+
+    def wrong(path: str) -> Reading:
+        reading = files.hash_file(path)
+        return reading._replace(digest=b"?" * 32) if path.endswith("further/7.bin") else reading
+
+    outcome(wrong)
+    assert run(tree) == 1
+    output = capsys.readouterr().out
+    assert "89 digests equal" in output
+    assert re.search(r"DIFFERENT: .*further/7\.bin\n", output)
+
+
+def test_lost_transition(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Transitions that the claims don't account for are reported, and the exit code is 1."""
+
+    def work(jobs: list[files.Job], *_: Any) -> Outcome:
+        readings = {index: files.hash_file(path) for job in jobs for index, path in job}
+        return Outcome(readings, len(readings), len(jobs), 0, 0, 1, 0.1)
+
+    monkeypatch.setattr(command, "work", work)
+    assert run(tree) == 1
+    assert "TRANSITIONS: 1, where" in capsys.readouterr().out
+
+
+def test_changing_files(tree: Path, outcome: Replace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files that change, vanish or can't be read meanwhile are not compared, and that is said."""
+
+    def read(path: str) -> Reading:
+        name = path.removeprefix(f"{tree}/")
+        reading = files.hash_file(path)
+        if name == "3.bin":
+            Path(path).write_bytes(b"other")
+        elif name == "4.bin":
+            Path(path).unlink()
+        elif name == "5.bin":
+            return reading._replace(problem="Permission denied")
+        return reading
+
+    outcome(read)
+    assert run(tree) == 0
+    output = capsys.readouterr().out
+    assert "87 digests equal" in output
+    assert f"1 file not compared: changed meanwhile ({tree}/3.bin)" in output
+    assert f"1 file not compared: vanished ({tree}/4.bin)" in output
+    assert f"1 file not compared: Permission denied ({tree}/5.bin)" in output
+
+
+def test_nothing_compared(tree: Path, outcome: Replace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no file at all can be read it is an error, and the exit code is 2."""
+    outcome(lambda path: files.hash_file(path)._replace(problem="Permission denied"))
+    assert run(tree) == 2
+    assert "no file could be read and compared" in capsys.readouterr().err
+
+
+@needs_posix
+def test_dead_worker(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A worker that is killed ends the demo with its name, and the exit code is 1."""
+
+    class Killer(Lines):
+        """Kills a worker at the first drawing."""
+
+        def show(self, *_: object) -> None:
+            for child in multiprocessing.active_children():
+                if child.name == "worker 2":
+                    child.kill()
+
+    monkeypatch.setattr(command, "make_screen", lambda _: Killer())
+    assert run(tree, 30) == 1
+    assert "worker 2 ended unexpectedly, exit code -9" in capsys.readouterr().err
+
+
+# -- files
+
+
+def test_hash_file(tree: Path) -> None:
+    """A file's digest is SHA-256 of its content."""
+    path = tree / "29.bin"
+    reading = files.hash_file(str(path))
+    assert reading.digest == hashlib.sha256(path.read_bytes()).digest()
+    assert reading.problem == ""
+
+
+@pytest.mark.parametrize("name", ["fifo", "linked", "below"])
+def test_what_became_no_file(tree: Path, name: str) -> None:
+    """What a file was replaced by is neither followed nor waited for."""
+    assert files.hash_file(str(tree / name)).problem == "is no regular file any more"
+
+
+def test_caps(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree that is too large is cut, and the listing says so."""
+    monkeypatch.setattr(files, "MOST_FILES", 12)
+    listing = files.list_files(str(tree), nothing)
+    assert len(listing.files) == 12
+    assert any("there is more" in note for note in listing.notes)
+
+    monkeypatch.setattr(files, "LARGEST_FILE", 4500)
+    monkeypatch.setattr(files, "MOST_FILES", 1000)
+    listing = files.list_files(str(tree), nothing)
+    assert max(size for _, size in listing.files) == 4000
+    assert any(note.startswith("left out 75 files above") for note in listing.notes)
+
+    monkeypatch.setattr(files, "MOST_BYTES", 10_000)
+    listing = files.list_files(str(tree), nothing)
+    assert listing.size == sum(size for _, size in listing.files) <= 10_000
+    assert any("there is more" in note for note in listing.notes)
+
+
+def test_jobs(tree: Path) -> None:
+    """The jobs hold each file once."""
+    listing = files.list_files(str(tree), nothing)
+    jobs = files.jobs_of(listing)
+    assert len(jobs) > 1
+    assert [file for job in jobs for file in job] == [
+        (index, path) for index, (path, _) in enumerate(listing.files)
+    ]
+
+
+@pytest.mark.parametrize("name", ["plain", "caf\u00e9", "two\nlines", "\x1b[31m", "\udcff"])
+def test_printable(name: str) -> None:
+    """A path is printed on one line, without control characters, whatever it is."""
+    assert files.printable(name).isprintable()

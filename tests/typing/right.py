@@ -1,0 +1,163 @@
+"""Right uses: mypy --strict and pyright accept each, and infer what assert_type says."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar, assert_type
+
+from atomic_intenum import BACKEND, IntEnumValue, __version__
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Lock, RLock
+
+T = TypeVar("T", bound=IntEnum)
+
+
+class WorkerStatusEnum(IntEnum):
+    UNAVAILABLE = 1
+    IDLE = 2
+    CALCULATING = 3
+
+
+class WorkerStatus(IntEnumValue[WorkerStatusEnum]):
+    pass
+
+
+class Sub(WorkerStatus):
+    pass
+
+
+class Logged(IntEnumValue[T]):
+    def set(self, value: T | str) -> None:
+        super().set(value)
+        print(self.name)
+
+
+class LoggedStatus(Logged[WorkerStatusEnum]):
+    pass
+
+
+class Worker(IntEnumValue[WorkerStatusEnum]):
+    def __init__(self, number: int) -> None:
+        super().__init__("IDLE")
+        self.number = number
+
+    def to_value(self, name: str) -> int:
+        return super().to_value(name.upper())
+
+    def from_value(self, value: int) -> str:
+        return super().from_value(value).lower()
+
+
+status = WorkerStatus(WorkerStatusEnum.IDLE)
+IDLE, CALCULATING = WorkerStatusEnum.IDLE, WorkerStatusEnum.CALCULATING
+
+# -- construction
+
+WorkerStatus("IDLE")
+WorkerStatus(value="IDLE")
+WorkerStatus(IDLE, multiprocessing.Lock())
+WorkerStatus(IDLE, lock=multiprocessing.RLock())
+WorkerStatus(IDLE, lock=threading.Lock())
+WorkerStatus(IDLE, lock=threading.RLock())
+WorkerStatus(IDLE, lock=status.get_lock())
+WorkerStatus(IDLE, lock=None)
+Worker(7)
+assert_type(IntEnumValue[WorkerStatusEnum](IDLE), IntEnumValue[WorkerStatusEnum])
+assert_type(IntEnumValue[WorkerStatusEnum]("IDLE"), IntEnumValue[WorkerStatusEnum])
+assert_type(IntEnumValue(IDLE), IntEnumValue[WorkerStatusEnum])
+assert_type(Logged[WorkerStatusEnum](IDLE), Logged[WorkerStatusEnum])
+
+# -- what is inferred
+
+assert_type(status.load(), WorkerStatusEnum)
+assert_type(status.exchange(CALCULATING), WorkerStatusEnum)
+assert_type(status.exchange("IDLE"), WorkerStatusEnum)
+assert_type(status.update(lambda member: member), WorkerStatusEnum)
+assert_type(status.value, int)
+assert_type(status.name, str)
+assert_type(status.version, int)
+assert_type(status.compare_and_set(IDLE, CALCULATING), bool)
+assert_type(status.compare_and_set("IDLE", new="CALCULATING"), bool)
+assert_type(status.compare_and_set(old=IDLE, new=CALCULATING), bool)
+assert_type(status.to_value("IDLE"), int)
+assert_type(status.from_value(2), str)
+assert_type(status.abandoned, bool)
+assert_type(int(status), int)
+assert_type(str(status), str)
+assert_type(BACKEND, str)
+version: str = __version__
+assert_type(Sub(IDLE).load(), WorkerStatusEnum)
+assert_type(LoggedStatus("IDLE").load(), WorkerStatusEnum)
+assert_type(Worker(3).load(), WorkerStatusEnum)
+assert_type(IntEnumValue(IDLE).load(), WorkerStatusEnum)
+lock: Lock | RLock = status.get_lock()
+same: Lock | RLock = status.lock
+enum: type[IntEnum] = status.EnumType
+
+# -- writing
+
+status.set(CALCULATING)
+status.set("IDLE")
+status.set(value=CALCULATING)
+status.value = CALCULATING
+status.value = "IDLE"
+status.close()
+
+# -- comparing, indexing
+
+assert_type(status == IDLE, bool)
+assert_type(status != "IDLE", bool)
+assert_type(status < CALCULATING, bool)
+assert_type(status >= 2, bool)
+assert_type(status <= WorkerStatus(IDLE), bool)
+assert_type(IDLE == status, bool)  # noqa: SIM300
+assert_type(["a", "b", "c"][status], str)
+assert_type(f"{status:>4}", str)
+with status.get_lock():
+    status.set(CALCULATING)
+
+
+def advance(member: WorkerStatusEnum) -> WorkerStatusEnum:
+    return WorkerStatusEnum(member + 1)
+
+
+status.update(advance)
+
+
+# -- generic functions
+
+
+def first_load(value: IntEnumValue[T]) -> T:
+    return value.load()
+
+
+def describe(value: IntEnumValue[Any]) -> str:
+    return value.name
+
+
+assert_type(first_load(status), WorkerStatusEnum)
+describe(status)
+
+
+# -- the original's property pattern
+
+
+class WorkerState:
+    def __init__(self) -> None:
+        self._status = WorkerStatus(IDLE)
+
+    @property
+    def status(self) -> WorkerStatusEnum:
+        return self._status.load()
+
+    @status.setter
+    def status(self, status: WorkerStatusEnum) -> None:
+        self._status.set(status)
+
+
+state = WorkerState()
+state.status = CALCULATING
+assert_type(WorkerState().status, WorkerStatusEnum)

@@ -1,0 +1,132 @@
+"""Wrong uses: mypy --strict and pyright refuse each; an error that is missing is an error.
+
+``# type: ignore`` is mypy's and ``# pyright: ignore`` is pyright's.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum, IntFlag
+
+from atomic_intenum import IntEnumValue
+
+
+class WorkerStatusEnum(IntEnum):
+    IDLE = 2
+    CALCULATING = 3
+
+
+class JobEnum(IntEnum):
+    PENDING = 1
+    DONE = 3
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Flags(IntFlag):
+    A = 1
+
+
+class WorkerStatus(IntEnumValue[WorkerStatusEnum]):
+    pass
+
+
+IDLE = WorkerStatusEnum.IDLE
+status = WorkerStatus(IDLE)
+
+# -- another enum's member
+
+WorkerStatus(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+IntEnumValue[WorkerStatusEnum](JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.set(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.value = JobEnum.DONE  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+status.exchange(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.compare_and_set(JobEnum.PENDING, IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.compare_and_set(IDLE, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.compare_and_set(IDLE, new=JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.update(lambda member: JobEnum.DONE)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
+
+# -- an int, None, bytes
+
+WorkerStatus(2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.set(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.set(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.set(b"IDLE")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.value = 3  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+status.exchange(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.compare_and_set(2, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.update(lambda member: member + 1)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
+status.update(IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# -- results taken for something else
+
+member: WorkerStatusEnum = status.value  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+other: JobEnum = status.load()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+number: str = status.value  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+text: int = status.name  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+none: str = status.set(IDLE)  # type: ignore[assignment, func-returns-value]  # pyright: ignore[reportAssignmentType]
+
+# -- what is read-only
+
+status.name = "IDLE"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+status.version = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+status.lock = None  # type: ignore[assignment, misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+# -- wrong arguments
+
+WorkerStatus()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+WorkerStatus(IDLE, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, lock="lock")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, None, None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+WorkerStatus(IDLE, colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.set()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.set(IDLE, IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.set(member=IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.load(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.exchange()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.compare_and_set(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.compare_and_set(IDLE, IDLE, IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.compare_and_set(expected=IDLE, desired=IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+# -- wrong generic arguments
+
+IntEnumValue[int]  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+IntEnumValue[Colour]  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+IntEnumValue[Flags]  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+IntEnumValue[WorkerStatusEnum, JobEnum]  # type: ignore[misc]  # pyright: ignore[reportInvalidTypeArguments]
+
+
+class WrongBase(IntEnumValue[str]):  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+    pass
+
+
+# -- values of one enum where another's is wanted
+
+
+def jobs_only(value: IntEnumValue[JobEnum]) -> None:
+    pass
+
+
+jobs_only(status)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+jobs_only(IntEnumValue(IDLE))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- overrides that do not fit
+
+
+class Narrow(IntEnumValue[WorkerStatusEnum]):
+    def set(self, value: WorkerStatusEnum) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        pass
+
+
+class WrongName(IntEnumValue[WorkerStatusEnum]):
+    def from_value(self, value: int) -> int:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        return value
+
+
+# -- no such thing
+
+status.put(IDLE)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+status.values  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
