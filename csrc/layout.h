@@ -6,7 +6,7 @@
  *   +--------------------------+ header_size (a multiple of 64)
  *   | capacity state words     |   one every word_stride bytes (64 for single values)
  *   +--------------------------+ control_offset (a multiple of 64)
- *   | capacity control blocks  |   aie_control, 64 bytes each
+ *   | capacity control blocks  |   aie_control, 64 bytes each on Linux
  *   +--------------------------+
  *
  * A state word is one 64-bit atomic:
@@ -97,25 +97,26 @@ typedef struct {
 } aie_header;
 
 typedef struct {
-    pthread_mutex_t mutex;   /* PROCESS_SHARED, ROBUST, RECURSIVE: 40 or 48 bytes */
+    pthread_mutex_t mutex;   /* PROCESS_SHARED, ROBUST, RECURSIVE */
     _Atomic uint32_t depth;  /* acquisitions by the holder; written by it alone */
     _Atomic uint32_t flags;  /* AIE_ABANDONED */
     _Atomic uint64_t holder; /* pid << 32 | tid; set after locking, zeroed before unlocking */
-#if UINTPTR_MAX == UINT32_MAX
-    unsigned char padding[AIE_LINE - sizeof(pthread_mutex_t) - 16];
-#endif
 } aie_control_fields;
 
+/* Aligned, and so padded, to whole cache lines: one on Linux, where a mutex is 24 to 48 bytes; two
+ * on macOS, where it is 64. */
 typedef union {
-    aie_control_fields fields;
-    alignas(AIE_LINE) unsigned char line[AIE_LINE];
+    alignas(AIE_LINE) aie_control_fields fields;
 } aie_control;
 
 /* In flags, sticky: a holder died; the next explicit acquire reports and clears it. */
 #define AIE_ABANDONED 1u
 
 _Static_assert(sizeof(aie_word) == 8 && alignof(aie_word) == 8, "a word is one natural uint64_t");
+#if defined(__linux__)
 _Static_assert(sizeof(aie_control) == AIE_LINE, "a control block fills one cache line");
+#endif
+_Static_assert(sizeof(aie_control) % AIE_LINE == 0, "control blocks share no cache line");
 _Static_assert(offsetof(aie_header, magic) == 0, "magic comes first");
 _Static_assert(offsetof(aie_header, capacity) == 24, "header fields do not move");
 _Static_assert(offsetof(aie_header, fingerprint) == 56, "header fields do not move");

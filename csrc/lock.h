@@ -173,8 +173,8 @@ static inline void aie_lock_leave(aie_control *control, aie_word *word)
 }
 
 /* Whether the calling thread, whose id is `me`, holds the lock.  The note alone is not proof: ids
- * are used again, and a thread with a dead holder's pid and tid would take the note for its own.
- * The mutex knows. */
+ * are used again, and a thread with a dead holder's id would take the note for its own.  The mutex
+ * knows. */
 static inline bool aie_lock_is_of(aie_control *control, aie_word *word, uint32_t me)
 {
     if (!aie_lock_names(control, me)) {

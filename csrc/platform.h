@@ -19,6 +19,8 @@
 
 #if defined(__linux__)
 #include <sys/syscall.h>
+#elif defined(__FreeBSD__)
+#include <pthread_np.h>
 #endif
 
 #if !defined(AIE_PRETEND_NO_ROBUST) && (defined(__linux__) || defined(__FreeBSD__))
@@ -43,12 +45,15 @@ static inline uint32_t aie_thread_id(void)
 {
 #if defined(__linux__)
     return (uint32_t)syscall(SYS_gettid);
+#elif defined(__FreeBSD__)
+    return (uint32_t)pthread_getthreadid_np();
 #elif defined(__APPLE__)
     uint64_t wide = 0;
     pthread_threadid_np(NULL, &wide);
     return (uint32_t)wide;
 #else
-    return (uint32_t)getpid() ^ (uint32_t)((uintptr_t)pthread_self() >> 4);
+    /* Unique in the process; between processes the mutex decides. */
+    return (uint32_t)((uintptr_t)pthread_self() >> 4) | 1;
 #endif
 }
 

@@ -64,9 +64,10 @@ static inline aie_region *aie_region_map(int fd, size_t size)
             pthread_atfork(aie_regions_lock, aie_regions_unlock, aie_regions_unlock) == 0;
     }
     aie_region *region = aie_regions.first;
+    /* Where shared memory has no inode (macOS) there is nothing to tell two of them apart by. */
     while (region != NULL
-           && (region->device != status.st_dev || region->inode != status.st_ino
-               || region->size != size)) {
+           && (status.st_ino == 0 || region->device != status.st_dev
+               || region->inode != status.st_ino || region->size != size)) {
         region = region->next;
     }
     if (region != NULL) {

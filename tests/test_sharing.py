@@ -666,7 +666,7 @@ def forever(status):
         status.load()
         status.set("BUSY")
         status == "IDLE", status.name, status.version
-        # Not on lock: a daemon thread that exit stops while it makes a semaphore leaks that, here as
+        # Not on lock: a daemon thread that exit stops while it makes a semaphore leaks that, as
         # with multiprocessing.Value.
         if atomic_intenum.BACKEND != "lock":
             Status("IDLE").compare_and_set("IDLE", "DONE")

@@ -23,8 +23,7 @@ KIND_POOL = 1
 KIND_VALUE = 2
 KIND_ARRAY = 3
 
-#: Bytes of a control block, and of a cache line.
-CONTROL_SIZE = 64
+#: Bytes of a cache line.
 LINE = 64
 #: Distance of words that are values of their own.
 SINGLE_STRIDE = 64

@@ -185,7 +185,7 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
                 f"its protocol is {header.protocol}, that of the {backend.NAME} backend is "
                 f"{backend.PROTOCOL}: the lock-based path and the atomic core do not mix"
             )
-        if (header.mutex_size, header.libc) != backend.ABI:
+        if (header.mutex_size, header.libc, header.control_stride) != backend.ABI:
             raise refuse("its locks are of another C library")
         words_end = header.header_size + header.capacity * header.word_stride
         controls_end = header.control_offset + header.capacity * header.control_stride
@@ -193,7 +193,6 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
             header.capacity >= 1
             and header.word_stride >= 8
             and header.word_stride % 8 == 0
-            and header.control_stride == layout.CONTROL_SIZE
             and header.header_size % layout.LINE == 0
             and layout.HEADER_SIZE + header.vocabulary_size <= header.header_size
             and words_end <= header.control_offset
@@ -229,7 +228,7 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind:
     """
     header_size = layout.align(layout.HEADER_SIZE + len(text))
     control_offset = layout.align(header_size + capacity * word_stride)
-    size = control_offset + capacity * layout.CONTROL_SIZE
+    size = control_offset + capacity * backend.ABI[2]
     pid, started, namespace = _own_identity()
     header = Header(
         layout_version=layout.LAYOUT_VERSION,
@@ -238,7 +237,7 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind:
         word_stride=word_stride,
         capacity=capacity,
         control_offset=control_offset,
-        control_stride=layout.CONTROL_SIZE,
+        control_stride=backend.ABI[2],
         mutex_size=backend.ABI[0],
         libc=backend.ABI[1],
         vocabulary_size=len(text),

@@ -166,8 +166,9 @@ class Backend(Protocol):
     NAME: str
     #: PROTOCOL_ATOMIC or PROTOCOL_LOCK.
     PROTOCOL: int
-    #: sizeof(pthread_mutex_t) and libc id, as the header has them; a segment of others is refused.
-    ABI: tuple[int, int]
+    #: sizeof(pthread_mutex_t), libc id and bytes of a control block, as the header has them; a
+    #: segment of others is refused.
+    ABI: tuple[int, int, int]
     #: Values reach other processes by inheritance only.
     INHERITED_ONLY: bool
 

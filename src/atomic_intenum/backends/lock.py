@@ -28,7 +28,7 @@ __all__ = ["Mapping", "Table", "Value"]
 
 NAME = "lock"
 PROTOCOL = PROTOCOL_LOCK
-ABI = (0, 0)
+ABI = (0, 0, 64)
 INHERITED_ONLY = True
 
 _QWORD = struct.Struct("=Q")

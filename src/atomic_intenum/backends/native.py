@@ -19,7 +19,7 @@ __all__ = ["Mapping", "Table", "Value"]
 
 NAME = "native"
 PROTOCOL = PROTOCOL_ATOMIC
-ABI = (_native.MUTEX_SIZE, _native.LIBC)
+ABI = (_native.MUTEX_SIZE, _native.LIBC, _native.CONTROL_SIZE)
 INHERITED_ONLY = False
 
 # Daemon threads may be inside the core while the interpreter takes its objects apart.

@@ -1,0 +1,630 @@
+/* stress.c -- core.h under fire, without Python.
+ *
+ *   stress threads ROUNDS SEED [FAULT]   threads on one shared mapping, all operations mixed
+ *   stress points [0 0 FAULT]            a process is killed at each AIE_POINT; the next one repairs
+ *   stress kills COUNT SEED [FAULT]      processes are killed anywhere
+ *   stress limits                        recursion, ownership, and AIE_MAX_HELD
+ *
+ * Exit 0: all invariants held; 1: one broke, named on stderr; 2: wrong usage.  FAULT plants a bug into the
+ * callers, not the core; a run with one has to exit 1, or the stress would not notice such a bug.
+ *
+ * Invariants:
+ *   - Every write replaced what it says it saw: the sum of (written - seen) over all writes is
+ *     (final - initial), modulo 2^32, and the version counts the writes.
+ *   - No value is torn: the upper 16 bits are always the lower ones inverted.
+ *   - Inside the lock the word changes by the holder alone, and plain data that the lock guards is
+ *     touched by nobody else (ThreadSanitizer sees that too).
+ *   - Whoever dies, the next acquirer gets in, is told, and leaves a lock that works.
+ */
+static void at_point(const char *name);
+#define AIE_POINT(name) at_point(name)
+#include "core.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#define THREADS 4
+#ifndef WAIT_SECONDS
+#define WAIT_SECONDS 10 /* no wait here takes a hundredth of it, unless it hangs */
+#endif
+#define WAIT_NS (WAIT_SECONDS * AIE_NS_PER_S)
+
+typedef struct {
+    aie_control control;
+    aie_word word;
+    /* Guarded by the lock: plain, on purpose. */
+    int64_t inside;
+    int64_t left, right;
+    /* What went wrong, for a process that reports it after others died. */
+    _Atomic int broken;
+    _Atomic uint64_t steps[THREADS];
+    _Atomic uint64_t takeovers;
+} shared;
+
+static const char *fault = "";
+
+static bool is_fault(const char *name)
+{
+    return strcmp(fault, name) == 0;
+}
+
+#define CHECK(shared_, condition)                                                      \
+    do {                                                                               \
+        if (!(condition)) {                                                            \
+            if (atomic_fetch_add(&(shared_)->broken, 1) < 20) {                        \
+                fprintf(stderr, "stress.c:%d: broken: %s\n", __LINE__, #condition);    \
+            }                                                                          \
+        }                                                                              \
+    } while (0)
+
+/* ------------------------------------------------------------------ chance, and the points */
+
+static _Thread_local uint64_t chance_state = 1;
+
+static uint64_t chance(void) /* xorshift64* */
+{
+    chance_state ^= chance_state >> 12;
+    chance_state ^= chance_state << 25;
+    chance_state ^= chance_state >> 27;
+    return chance_state * UINT64_C(2685821657736338717);
+}
+
+/* Where this process dies: at the `deadly_count`-th passing of `deadly_point`. */
+static const char *deadly_point;
+static int deadly_count;
+static bool yields; /* give the processor away at points: races come up far more often */
+
+static void at_point(const char *name)
+{
+    if (deadly_point != NULL && strcmp(name, deadly_point) == 0 && --deadly_count == 0) {
+        kill(getpid(), SIGKILL);
+    }
+    if (yields && chance() % 4 == 0) {
+        sched_yield();
+    }
+}
+
+/* ------------------------------------------------------------------ values */
+
+static int32_t make_value(uint64_t number)
+{
+    uint32_t low = (uint32_t)(number & 0xFFFF);
+    return aie_word_value(low | (~low & 0xFFFF) << 16);
+}
+
+static bool is_whole(int32_t value)
+{
+    return make_value((uint32_t)value & 0xFFFF) == value;
+}
+
+static shared *make_shared(void)
+{
+    void *memory =
+        mmap(NULL, sizeof(shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || aie_control_init(&((shared *)memory)->control) != 0) {
+        perror("stress");
+        exit(2);
+    }
+    shared *all = memory;
+    aie_word_first(&all->word, make_value(0));
+    return all;
+}
+
+/* ------------------------------------------------------------------ the operations, as a binding
+ *                                                                    makes them */
+
+static aie_result acquire(shared *all, int64_t wait)
+{
+    if (is_fault("no-mutex")) {
+        /* LOCKED alone keeps bare writers out, but not another holder. */
+        atomic_fetch_or(&all->word, AIE_LOCKED_BIT);
+        return AIE_OK;
+    }
+    int64_t deadline = aie_now() + wait;
+    aie_result result = aie_lock_try(&all->control, &all->word);
+    while (result == AIE_BUSY && aie_now() < deadline) {
+        result = aie_lock_until(&all->control, &all->word, aie_now() + AIE_SLICE);
+    }
+    if (is_fault("not-locked") && result == AIE_OK) {
+        /* The mutex alone keeps other holders out, but not a bare writer. */
+        atomic_fetch_and(&all->word, ~AIE_LOCKED_BIT);
+    }
+    return result;
+}
+
+static void release(shared *all, bool outermost)
+{
+    if (is_fault("no-mutex")) {
+        atomic_fetch_and(&all->word, ~AIE_LOCKED_BIT);
+        return;
+    }
+    bool last = !outermost;
+    CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_OK);
+    CHECK(all, last == outermost);
+}
+
+static aie_result change(shared *all, aie_change *request)
+{
+    if (is_fault("ignores-locked")) {
+        return aie_word_change_held(&all->word, request);
+    }
+    if (is_fault("loses-updates")) {
+        request->seen = aie_word_load(&all->word);
+        if (request->compare && aie_word_value(request->seen) != request->expected) {
+            return AIE_MISMATCH;
+        }
+        atomic_store(&all->word, aie_word_successor(request->seen, request->desired));
+        return AIE_OK;
+    }
+    if (is_fault("tears") && !request->compare) {
+        /* Half of the value in one write, half in the next. */
+        aie_change half = *request;
+        half.desired = aie_word_value((aie_word_load(&all->word) & 0xFFFF)
+                                      | ((uint32_t)request->desired & 0xFFFF0000));
+        aie_word_change_held(&all->word, &half);
+    }
+    aie_result result = aie_word_change(&all->word, request);
+    int64_t deadline = aie_now() + WAIT_NS;
+    bool first = true;
+    while (result == AIE_LOCKED || result == AIE_BUSY) {
+        if (!first && aie_now() > deadline) {
+            break;
+        }
+        result = aie_change_slice(&all->word, &all->control, request,
+                                  first ? 0 : aie_now() + AIE_SLICE);
+        first = false;
+    }
+    if (is_fault("swallows-report")) {
+        aie_lock_take_report(&all->control);
+    }
+    return result;
+}
+
+/* ------------------------------------------------------------------ threads */
+
+typedef struct {
+    shared *all;
+    pthread_barrier_t *barrier;
+    uint64_t rounds;
+    uint64_t seed;
+    uint32_t written; /* sum of (written - seen) */
+    uint64_t writes;
+} worker;
+
+static void note_write(worker *self, const aie_change *request)
+{
+    self->written += (uint32_t)request->desired - (uint32_t)aie_word_value(request->seen);
+    self->writes++;
+}
+
+static void step_locked(worker *self)
+{
+    shared *all = self->all;
+    aie_result result = acquire(all, WAIT_NS);
+    CHECK(all, result == AIE_OK);
+    if (result != AIE_OK) {
+        return;
+    }
+    CHECK(all, all->inside == 0 && all->left == all->right);
+    all->inside = 1;
+    all->left++;
+    uint64_t seen = aie_word_load(&all->word);
+    for (unsigned again = 0; again < chance() % 8; again++) {
+        if (again == 3) {
+            sched_yield();
+        }
+        CHECK(all, aie_word_load(&all->word) == seen);
+    }
+    bool deeper = chance() % 4 == 0;
+    if (deeper) {
+        CHECK(all, acquire(all, 0) == AIE_OK);
+    }
+    aie_change request = {.desired = make_value(chance())};
+    /* Half of the time as the holder knows itself to be, half as a bare writer that turns out to be
+     * the holder. */
+    result = chance() % 2 ? aie_word_change_held(&all->word, &request) : change(all, &request);
+    CHECK(all, result == AIE_OK);
+    CHECK(all, request.seen == seen);
+    note_write(self, &request);
+    CHECK(all, aie_word_load(&all->word) == aie_word_successor(seen, request.desired));
+    if (deeper) {
+        release(all, false);
+    }
+    all->right++;
+    CHECK(all, all->inside == 1);
+    all->inside = 0;
+    release(all, true);
+}
+
+static void step_bare(worker *self, bool compare)
+{
+    shared *all = self->all;
+    int32_t seen = aie_word_value(aie_word_load(&all->word));
+    aie_change request = {
+        .desired = make_value(chance()), .expected = seen, .compare = compare};
+    aie_result result = change(all, &request);
+    CHECK(all, result == AIE_OK || (compare && result == AIE_MISMATCH));
+    CHECK(all, is_whole(aie_word_value(request.seen)));
+    if (result == AIE_OK) {
+        CHECK(all, !compare || aie_word_value(request.seen) == seen);
+        note_write(self, &request);
+    }
+}
+
+static void *run_worker(void *argument)
+{
+    worker *self = argument;
+    shared *all = self->all;
+    chance_state = self->seed | 1;
+    pthread_barrier_wait(self->barrier);
+    uint32_t version = 0;
+    /* On, though broken: ThreadSanitizer is to see it too.  But not on and on where calls hang. */
+    int64_t deadline = aie_now() + 3 * WAIT_NS;
+    for (uint64_t n = 0; n < self->rounds && aie_now() < deadline; n++) {
+        uint64_t word = aie_word_load(&all->word);
+        CHECK(all, is_whole(aie_word_value(word)));
+        CHECK(all, aie_word_version(word) >= version);
+        version = aie_word_version(word);
+        switch (chance() % 8) {
+        case 0:
+        case 1:
+            step_locked(self);
+            break;
+        case 2:
+        case 3:
+        case 4:
+            step_bare(self, true);
+            break;
+        default:
+            step_bare(self, false);
+        }
+    }
+    return NULL;
+}
+
+static int run_threads(uint64_t rounds, uint64_t seed)
+{
+    shared *all = make_shared();
+    pthread_barrier_t barrier;
+    pthread_t threads[THREADS];
+    worker workers[THREADS];
+    yields = true;
+    pthread_barrier_init(&barrier, NULL, THREADS);
+    for (int n = 0; n < THREADS; n++) {
+        workers[n] = (worker){all, &barrier, rounds, seed * 2654435761u + (unsigned)n * 977u, 0, 0};
+        pthread_create(&threads[n], NULL, run_worker, &workers[n]);
+    }
+    uint32_t written = 0;
+    uint64_t writes = 0;
+    for (int n = 0; n < THREADS; n++) {
+        pthread_join(threads[n], NULL);
+        written += workers[n].written;
+        writes += workers[n].writes;
+    }
+    pthread_barrier_destroy(&barrier);
+    uint64_t word = aie_word_load(&all->word);
+    CHECK(all, (uint32_t)aie_word_value(word) == (uint32_t)make_value(0) + written);
+    CHECK(all, aie_word_version(word) == writes);
+    CHECK(all, (word & (AIE_LOCKED_BIT | AIE_WAITERS_BIT)) == 0);
+    CHECK(all, all->inside == 0 && all->left == all->right);
+    printf("%llu writes\n", (unsigned long long)writes);
+    return atomic_load(&all->broken) != 0;
+}
+
+/* ------------------------------------------------------------------ deaths */
+
+#ifdef STRESS_FORGETS_CONSISTENT
+/* Linked with --wrap: a core that takes over from the dead, but never says that all is well again. */
+int __wrap_pthread_mutex_consistent(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_consistent(pthread_mutex_t *mutex)
+{
+    (void)mutex;
+    return 0;
+}
+#endif
+
+#if AIE_ROBUST
+
+static const char *const all_points[] = {
+    "acquire-mutex-taken", "acquire-noted",    "acquire-locked", "write-inside",
+    "write-done",          "release-begins",   "release-unlocked", "release-noted",
+    "release-done",        "repair-begins",    "repair-noted",   "repair-consistent",
+};
+
+/* In a child that dies at `point`: as an explicit holder, or as a bare writer of a locked word. */
+static void die_at(shared *all, const char *point, bool bare)
+{
+    deadly_point = point;
+    deadly_count = 1;
+    if (bare) {
+        aie_change request = {.desired = make_value(2)};
+        /* LOCKED is set, or this would be the fast path. */
+        atomic_fetch_or(&all->word, AIE_LOCKED_BIT);
+        change(all, &request);
+    }
+    else {
+        if (acquire(all, WAIT_NS) == AIE_OK) {
+            at_point("write-inside");
+            at_point("write-done");
+            release(all, true);
+        }
+    }
+    _exit(3); /* the point was never passed */
+}
+
+/* Whether the child died by SIGKILL, as it should. */
+static bool dies_at(shared *all, const char *point, bool bare)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        die_at(all, point, bare);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+static void check_recovery(shared *all, const char *point, bool told)
+{
+    bool broken_before = atomic_load(&all->broken);
+    int64_t begin = aie_now();
+    CHECK(all, acquire(all, WAIT_NS) == AIE_OK);
+    CHECK(all, aie_now() - begin < AIE_NS_PER_S);
+    CHECK(all, aie_lock_take_report(&all->control) == told);
+    CHECK(all, !aie_lock_take_report(&all->control));
+    CHECK(all, aie_lock_depth(&all->control) == 1);
+    CHECK(all, aie_word_load(&all->word) & AIE_LOCKED_BIT);
+    release(all, true);
+    CHECK(all, !aie_lock_is_mine(&all->control, &all->word));
+    bool last;
+    CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_NOT_OWNER);
+    CHECK(all, (aie_word_load(&all->word) & AIE_LOCKED_BIT) == 0);
+    aie_change request = {.desired = make_value(5)};
+    CHECK(all, aie_word_change(&all->word, &request) == AIE_OK);
+    if (atomic_load(&all->broken) && !broken_before) {
+        fprintf(stderr, "    after a death at %s\n", point);
+    }
+}
+
+static int run_points(void)
+{
+    shared *all = make_shared();
+    for (size_t n = 0; n < sizeof(all_points) / sizeof(all_points[0]); n++) {
+        const char *point = all_points[n];
+        bool repairs = strncmp(point, "repair", 6) == 0;
+        for (int bare = 0; bare < 2; bare++) {
+            /* Who repairs, and dies at it, comes after a first death. */
+            if (repairs) {
+                CHECK(all, dies_at(all, "acquire-locked", false));
+            }
+            CHECK(all, dies_at(all, point, bare));
+            /* Past the unlock nobody was inside, so there is nothing to tell. */
+            bool told = strcmp(point, "release-done") != 0;
+            check_recovery(all, point, told);
+            if (atomic_load(&all->broken)) {
+                return 1; /* or all that follows would wait in vain */
+            }
+
+            /* The same once more, but a bare writer comes first: it must not swallow the news.  And
+             * LOCKED may be left behind with nobody inside, which it must survive as well. */
+            if (repairs) {
+                CHECK(all, dies_at(all, "acquire-locked", false));
+            }
+            CHECK(all, dies_at(all, point, bare));
+            aie_change request = {.desired = make_value(6)};
+            CHECK(all, change(all, &request) == AIE_OK);
+            CHECK(all, aie_word_value(aie_word_load(&all->word)) == make_value(6));
+            check_recovery(all, point, told);
+            if (atomic_load(&all->broken)) {
+                return 1;
+            }
+
+            /* And twice in a row. */
+            for (int again = 0; again < 2; again++) {
+                if (repairs) {
+                    CHECK(all, dies_at(all, "acquire-locked", false));
+                }
+                CHECK(all, dies_at(all, point, bare));
+            }
+            check_recovery(all, point, told);
+        }
+    }
+    printf("%zu points\n", sizeof(all_points) / sizeof(all_points[0]));
+    return atomic_load(&all->broken) != 0;
+}
+
+/* A process that locks, checks, writes and unlocks until it is killed. */
+static void live(shared *all, int slot, uint64_t seed, pid_t parent)
+{
+    chance_state = seed | 1;
+    yields = true;
+    while (getppid() == parent) { /* it may be killed too, and nobody is to outlive it */
+        if (slot == THREADS - 1) {
+            aie_change request = {.desired = make_value(chance())};
+            CHECK(all, change(all, &request) == AIE_OK);
+            CHECK(all, is_whole(aie_word_value(request.seen)));
+        }
+        else {
+            aie_result result = acquire(all, WAIT_NS);
+            CHECK(all, result == AIE_OK);
+            if (result != AIE_OK) {
+                _exit(1);
+            }
+            if (!is_fault("no-mutex") && aie_lock_take_report(&all->control)) {
+                all->right = all->left;
+                atomic_fetch_add(&all->takeovers, 1);
+            }
+            else {
+                CHECK(all, all->inside == 0 && all->left == all->right);
+            }
+            all->inside = getpid();
+            all->left++;
+            aie_change request = {.desired = make_value(chance())};
+            CHECK(all, aie_word_change_held(&all->word, &request) == AIE_OK);
+            for (unsigned n = chance() % 8; n > 0; n--) {
+                sched_yield(); /* to be killed right here */
+            }
+            CHECK(all, aie_word_value(aie_word_load(&all->word)) == request.desired);
+            all->right++;
+            CHECK(all, all->inside == getpid());
+            all->inside = 0;
+            release(all, true);
+        }
+        atomic_fetch_add(&all->steps[slot], 1);
+    }
+    _exit(1);
+}
+
+static pid_t start(shared *all, int slot, uint64_t seed)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        live(all, slot, seed, parent);
+    }
+    return pid;
+}
+
+static bool all_step(shared *all)
+{
+    int64_t deadline = aie_now() + WAIT_NS;
+    for (int slot = 0; slot < THREADS; slot++) {
+        uint64_t seen = atomic_load(&all->steps[slot]);
+        while (atomic_load(&all->steps[slot]) == seen) {
+            if (aie_now() > deadline) {
+                return false;
+            }
+            sched_yield();
+        }
+    }
+    return true;
+}
+
+static int run_kills(int count, uint64_t seed)
+{
+    shared *all = make_shared();
+    chance_state = seed | 1;
+    pid_t pids[THREADS];
+    for (int slot = 0; slot < THREADS; slot++) {
+        pids[slot] = start(all, slot, chance());
+    }
+    for (int n = 0; n < count && !atomic_load(&all->broken); n++) {
+        CHECK(all, all_step(all));
+        int slot = (int)(chance() % THREADS);
+        struct timespec pause = aie_timespec((int64_t)(chance() % 500000));
+        nanosleep(&pause, NULL);
+        kill(pids[slot], SIGKILL);
+        waitpid(pids[slot], NULL, 0);
+        pids[slot] = start(all, slot, chance());
+    }
+    CHECK(all, atomic_load(&all->broken) || all_step(all));
+    for (int slot = 0; slot < THREADS; slot++) {
+        kill(pids[slot], SIGKILL);
+        waitpid(pids[slot], NULL, 0);
+    }
+    printf("%llu takeovers\n", (unsigned long long)atomic_load(&all->takeovers));
+    return atomic_load(&all->broken) != 0;
+}
+
+#endif
+
+/* ------------------------------------------------------------------ limits */
+
+/* A thread that holds nothing is refused, waits, and writes when it may. */
+static void *be_refused(void *argument)
+{
+    shared *all = argument;
+    bool last;
+    CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_NOT_OWNER);
+    CHECK(all, !aie_lock_is_mine(&all->control, &all->word));
+    CHECK(all, aie_lock_try(&all->control, &all->word) == AIE_BUSY);
+    int64_t begin = aie_now();
+    CHECK(all, aie_lock_until(&all->control, &all->word, begin + 20000000) == AIE_BUSY);
+    CHECK(all, aie_now() - begin >= 20000000);
+    aie_change request = {.desired = make_value(9)};
+    CHECK(all, aie_change_slice(&all->word, &all->control, &request, 0) == AIE_BUSY);
+    request = (aie_change){.desired = 0, .expected = 12345, .compare = true};
+    CHECK(all, aie_change_slice(&all->word, &all->control, &request, 0) == AIE_MISMATCH);
+    return NULL;
+}
+
+static int run_limits(void)
+{
+    shared *all = make_shared();
+    for (int depth = 0; depth < 3; depth++) {
+        CHECK(all, aie_lock_try(&all->control, &all->word) == AIE_OK);
+        CHECK(all, aie_lock_depth(&all->control) == (uint32_t)depth + 1);
+    }
+    uint64_t before = aie_word_load(&all->word);
+    pthread_t thread;
+    pthread_create(&thread, NULL, be_refused, all);
+    pthread_join(thread, NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        be_refused(all);
+        _exit(atomic_load(&all->broken) != 0);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    CHECK(all, status == 0);
+    CHECK(all, aie_word_load(&all->word) == before);
+    for (int depth = 2; depth >= 0; depth--) {
+        release(all, depth == 0);
+    }
+
+    static shared *many[AIE_MAX_HELD + 1];
+    for (size_t n = 0; n <= AIE_MAX_HELD; n++) {
+        many[n] = make_shared();
+    }
+    for (int again = 0; again < 2; again++) {
+        for (size_t n = 0; n < AIE_MAX_HELD; n++) {
+            CHECK(all, acquire(many[n], 0) == AIE_OK);
+        }
+        shared *one_more = many[AIE_MAX_HELD];
+        CHECK(all, acquire(one_more, 0) == AIE_TOO_MANY);
+        CHECK(all, aie_lock_until(&one_more->control, &one_more->word, aie_now() + 1000)
+                       == AIE_TOO_MANY);
+        CHECK(all, acquire(many[7], 0) == AIE_OK);
+        release(many[7], false);
+        for (size_t n = 0; n < AIE_MAX_HELD; n++) {
+            release(many[n], true);
+        }
+        CHECK(all, acquire(one_more, 0) == AIE_OK);
+        release(one_more, true);
+    }
+    for (size_t n = 0; n <= AIE_MAX_HELD; n++) {
+        CHECK(all, !atomic_load(&many[n]->broken));
+        munmap(many[n], sizeof(shared));
+    }
+    return atomic_load(&all->broken) != 0;
+}
+
+int main(int count, char **arguments)
+{
+    const char *mode = count > 1 ? arguments[1] : "";
+    uint64_t number = count > 2 ? strtoull(arguments[2], NULL, 10) : 0;
+    uint64_t seed = count > 3 ? strtoull(arguments[3], NULL, 10) : 1;
+    fault = count > 4 ? arguments[4] : "";
+    if (strcmp(mode, "threads") == 0) {
+        return run_threads(number, seed);
+    }
+    if (strcmp(mode, "limits") == 0) {
+        return run_limits();
+    }
+#if AIE_ROBUST
+    if (strcmp(mode, "points") == 0) {
+        return run_points();
+    }
+    if (strcmp(mode, "kills") == 0) {
+        return run_kills((int)number, seed);
+    }
+#endif
+    fprintf(stderr, "usage: stress threads ROUNDS SEED [FAULT] | points [0 0 FAULT]"
+                    " | kills COUNT SEED [FAULT] | limits\n");
+    return 2;
+}
