@@ -11,8 +11,11 @@ and the next allocation drains the queue.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
+import sys
 import time
 import weakref
 from collections import deque
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import layout, shm
 from .backends import backend
+from .errors import type_name
 from .forking import ProcessLock, after_fork_in_child
 
 if TYPE_CHECKING:
@@ -33,6 +37,16 @@ _LARGEST_CAPACITY = 256
 #: Seconds that a segment outlives its last value here if one was ever pickled: the pickle may be on
 #: its way.
 _LINGER = 60.0
+
+#: Seconds that a segment without a magic is given, by who wants to attach it or take its name.
+_HALF_MADE = 1.0
+
+#: Seconds that a dead creator's resource tracker is given to remove what that left, before somebody
+#: else does it and takes the name: a tracker that came later would remove the new one.
+_TRACKER_GRACE = 0.5
+
+#: 30 characters and a slash are what macOS allows.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,30}")
 
 
 class Header(NamedTuple):
@@ -122,15 +136,17 @@ class Segment:
         header: as it was when the segment was attached; never read again.
         vocabulary: the text that it carries.
         mapping: the backend's.
+        inode: of the shared memory, where the system has that.
 
     """
 
-    __slots__ = ("__weakref__", "_owned", "header", "mapping", "name", "vocabulary")
+    __slots__ = ("__weakref__", "_owned", "header", "inode", "mapping", "name", "vocabulary")
 
     def __init__(self, name: str, mapping: Mapping) -> None:
         self.name = name
         self.mapping = mapping
         self.header, self.vocabulary = _read_header(name, mapping)
+        self.inode: shm.Inode | None = None
         self._owned: _Owned | None = None
 
     def word_offset(self, index: int) -> int:
@@ -147,6 +163,14 @@ class Segment:
             message = f"shared memory {self.name!r} has no word {index}"
             raise ValueError(message)
         return self
+
+    def unlink(self) -> None:
+        """Remove the name, if it still is this segment's; who has it mapped keeps it."""
+        owned = self._owned
+        if owned is not None and _owned.get(self.name) is owned:
+            _remove(owned)
+        elif self.inode is not None:
+            shm.remove(self.name, self.inode)
 
     def reference(self) -> tuple[str, int]:
         """Return what a pickle carries: name and nonce.  The segment lingers from now on."""
@@ -212,8 +236,15 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
     return header, text
 
 
-def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind: int) -> Segment:
-    """Create a segment under a random name.
+def create(
+    text: bytes,
+    fingerprint: int,
+    capacity: int,
+    word_stride: int,
+    kind: int,
+    name: str | None = None,
+) -> Segment:
+    """Create a segment.
 
     Args:
         text: the vocabulary, for whoever attaches.
@@ -221,8 +252,12 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind:
         capacity: number of words.
         word_stride: bytes from one word to the next.
         kind: one of layout's.
+        name: None makes a random one.
 
     Raises:
+        ValueError: the name is not one that every system takes.
+        FileExistsError: there is shared memory of that name, and its creator runs, or it is not
+            ours.
         OSError: there is no room (ENOSPC), or no more of something; nothing is left behind.
 
     """
@@ -248,22 +283,38 @@ def create(text: bytes, fingerprint: int, capacity: int, word_stride: int, kind:
         creator_pid=pid,
         kind=kind,
     )
-    with _lock:
-        _ensure_finalizer()
-        return _fill(_Owned(_create_under_random_name(size)), size, header, text)
+    if name is not None:
+        check_name(name)
+        _drain(forget=name)
+    began = time.monotonic()
+    while True:
+        try:
+            with _lock:
+                _ensure_finalizer()
+                return _fill(_Owned(shm.Created(name or _random_name(), size)), header, text)
+        except FileExistsError:
+            # Outside of the lock: it may take a while, and forks wait for the lock.
+            if name is not None and not _remove_abandoned(name, time.monotonic() - began):
+                message = f"there is shared memory {name!r} already, and its creator is not gone"
+                raise FileExistsError(errno.EEXIST, message) from None
 
 
-def _fill(owned: _Owned, size: int, header: Header, text: bytes) -> Segment:
+def _random_name() -> str:
+    return "intenum-" + secrets.token_hex(6)  # 20 characters; macOS allows 30
+
+
+def _fill(owned: _Owned, header: Header, text: bytes) -> Segment:
     """Make a segment of shared memory that was just created."""
     name = owned.created.name
     try:
-        mapping = shm.open_and_map(name, size, backend.Mapping)
+        mapping, _ = shm.open_and_map(name, backend.Mapping)
         with memoryview(mapping) as view:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
         mapping.prepare(header.control_offset, header.capacity)
         mapping.publish()
         segment = Segment(name, mapping)
+        segment.inode = owned.created.inode
         segment._owned = owned
         owned.segment = weakref.ref(segment, owned.died)
         _owned[name] = owned
@@ -276,44 +327,115 @@ def _fill(owned: _Owned, size: int, header: Header, text: bytes) -> Segment:
     return segment
 
 
-def _create_under_random_name(size: int) -> shm.Created:
-    while True:
-        try:
-            # 21 characters: macOS allows 31, the slash included.
-            return shm.Created("intenum-" + secrets.token_hex(6), size)
-        except FileExistsError:
-            continue
-
-
-def attach(name: str, nonce: int) -> Segment:
-    """Attach the segment that a pickle names; never removes it, nor tells the resource tracker.
+def check_name(name: object) -> str:
+    """Return a segment name that is allowed.
 
     Raises:
-        FileNotFoundError: the segment is gone: its creator ended, or dropped its last value.
+        TypeError: it is no str.
+        ValueError: it is not 1 to 30 ASCII letters, digits, ``.``, ``_`` and ``-``; or it is ``.``
+            or ``..``.
+
+    """
+    if not isinstance(name, str):
+        message = f"a segment name is a str, not {type_name(name)}"
+        raise TypeError(message)
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        message = f"a segment name is 1 to 30 ASCII letters, digits, '.', '_' and '-', not {name!r}"
+        raise ValueError(message)
+    return name
+
+
+def _remove_abandoned(name: str, waited: float) -> bool:
+    """Remove the shared memory of that name if it is ours and its creator is gone.
+
+    Args:
+        name: that is wanted.
+        waited: seconds since it was first.
+
+    Returns:
+        Whether creating is worth another try.
+
+    """
+    try:
+        with shm.examined(name, layout.HEADER_SIZE) as (content, remove):
+            magic, header = _parse(content)
+            if header is None:
+                half_made = not content or magic == 0
+            elif shm.is_running(header.creator_pid, header.creator_start):
+                return False
+            elif waited > _TRACKER_GRACE:
+                remove()
+                return True
+            else:
+                half_made = False
+    except FileNotFoundError:
+        return True
+    if half_made and waited > _HALF_MADE:
+        return False
+    time.sleep(0.005)
+    return True
+
+
+def _parse(content: bytes) -> tuple[int, Header | None]:
+    """Return the magic, and the header if it is one of ours: complete, or all but the magic."""
+    if len(content) < layout.HEADER_SIZE:
+        return -1, None
+    magic = int.from_bytes(content[:8], sys.byteorder)
+    header = Header(*layout.HEADER.unpack_from(content, layout.HEADER_OFFSET))
+    ours = (
+        magic in (0, layout.MAGIC)
+        and header.layout_version == layout.LAYOUT_VERSION
+        and header.pid_namespace == _own_identity()[2]
+    )
+    return magic, header if ours else None
+
+
+def attach(name: str, nonce: int | None = None) -> Segment:
+    """Attach a segment by name; never removes it, nor tells the resource tracker.
+
+    Args:
+        name: of the shared memory.
+        nonce: of the segment that a pickle means; None takes whatever has the name.
+
+    Raises:
+        FileNotFoundError: there is none of that name (any more).
         ValueError, OSError: it cannot be used here; or another segment has taken the name.
 
     """
-    segment = _by_name.get((name, nonce))
+    segment = None if nonce is None else _by_name.get((name, nonce))
     if segment is not None:
         return segment
-    with _lock:
-        segment = _by_name.get((name, nonce))
-        if segment is not None:
-            return segment
+    segment = _open(name, pickled=nonce is not None)
+    if nonce is not None and segment.header.nonce != nonce:
+        message = f"shared memory {name!r} is another one than was pickled"
+        raise ValueError(message)
+    # Another thread may have been here meanwhile.
+    return _by_name.setdefault((name, segment.header.nonce), segment)
+
+
+def _open(name: str, *, pickled: bool) -> Segment:
+    """Open and check a segment; one that is half made gets a second."""
+    deadline = time.monotonic() + _HALF_MADE
+    while True:
         try:
-            mapping = shm.open_and_map(name, 0, backend.Mapping)
+            mapping, inode = shm.open_and_map(name, backend.Mapping)
+            if mapping.published() or time.monotonic() > deadline:
+                segment = Segment(name, mapping)
+                segment.inode = inode
+                return segment
         except FileNotFoundError:
-            message = (
-                f"shared memory {name!r} of a pickled value is gone: its creator ended or dropped "
-                f"its last value; let the parent create, and keep a reference until it arrived"
-            )
-            raise FileNotFoundError(message) from None
-        segment = Segment(name, mapping)
-        if segment.header.nonce != nonce:
-            message = f"shared memory {name!r} is another one than was pickled"
-            raise ValueError(message)
-        _by_name[name, nonce] = segment
-        return segment
+            message = f"there is no shared memory {name!r}"
+            if pickled:
+                message = (
+                    f"shared memory {name!r} of a pickled value is gone: its creator ended or "
+                    f"dropped its last value; let the parent create, and keep a reference until it "
+                    f"arrived"
+                )
+            raise FileNotFoundError(errno.ENOENT, message) from None
+        except shm.EmptyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.001)
 
 
 def _ensure_finalizer() -> None:
@@ -348,18 +470,28 @@ def _remove(owned: _Owned) -> None:
             owned.created.unlink()
 
 
-def _drain() -> None:
-    """Remove the segments that died, those that were pickled a minute later."""
+def _drain(forget: str | None = None) -> None:
+    """Remove the segments that died; those that were pickled a minute later.
+
+    Args:
+        forget: this name is wanted again, so it goes at once.
+
+    """
     now = time.monotonic()
     while _dead:
         try:
             owned = _dead.popleft()
         except IndexError:
             break
-        if owned.pickled:
+        if owned.pickled and owned.created.name != forget:
             _lingering.append((now + _LINGER, owned))
         else:
             _remove(owned)
+    if forget is not None:
+        for entry in list(_lingering):
+            if entry[1].created.name == forget:
+                _lingering.remove(entry)
+                _remove(entry[1])
     while _lingering:
         try:
             until, owned = _lingering.popleft()

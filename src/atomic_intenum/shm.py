@@ -17,10 +17,18 @@ from typing import TYPE_CHECKING
 from . import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     M = TypeVar("M")
+
+#: What tells one shared memory from another, whatever their names: device and inode.
+Inode = tuple[int, int]
+
+
+class EmptyError(ValueError):
+    """The shared memory has no size yet: its creator has only just opened it."""
+
 
 if sys.platform == "win32":
 
@@ -29,6 +37,7 @@ if sys.platform == "win32":
 
         def __init__(self, name: str, size: int) -> None:
             self.name = name
+            self.inode: Inode | None = None
             self._shm = SharedMemory(name=name, create=True, size=size)
 
         def unlink(self) -> None:
@@ -36,14 +45,18 @@ if sys.platform == "win32":
             with contextlib.suppress(BufferError):
                 self._shm.close()
 
-    def open_and_map(name: str, size: int, factory: Callable[[int, int], M]) -> M:
+    def open_and_map(name: str, factory: Callable[[int, int], M]) -> tuple[M, Inode | None]:
         """Map what already exists by its tag."""
         existing = SharedMemory(name=name)
         try:
             tagged: Callable[..., M] = factory
-            return tagged(-1, existing.size if size == 0 else size, tagname=name)
+            return tagged(-1, existing.size, tagname=name), None
         finally:
             existing.close()
+
+    def is_running(pid: int, started: int) -> bool:  # noqa: ARG001
+        """Return True: nothing outlives its creator here."""
+        return True
 
     def start_time(pid: int) -> int:  # noqa: ARG001
         """Return 0: unknown."""
@@ -55,6 +68,15 @@ if sys.platform == "win32":
 
 else:
     import _posixshmem  # type: ignore[import-not-found] # typeshed has no stub
+    import fcntl
+
+    def _open(name: str) -> int:
+        fd: int = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
+        return fd
+
+    def _inode(fd: int) -> Inode:
+        status = os.fstat(fd)
+        return status.st_dev, status.st_ino
 
     class Created:
         """A shared memory that this process created, mode 0600; all its space reserved.
@@ -67,13 +89,15 @@ else:
 
         def __init__(self, name: str, size: int) -> None:
             self.name = name
+            self.inode: Inode | None = None
             self._shm = SharedMemory(name=name, create=True, size=size)
             # What stays is the name alone; the mapping in use is another one (open_and_map), since
             # SharedMemory unmaps at exit under whoever is still inside.
             self._shm.close()
             try:
-                fd = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
+                fd = _open(name)
                 try:
+                    self.inode = _inode(fd)
                     if hasattr(os, "posix_fallocate"):  # macOS has none
                         os.posix_fallocate(fd, 0, size)
                 finally:
@@ -83,42 +107,112 @@ else:
                 raise
 
         def unlink(self) -> None:
-            """Remove the name; who has it mapped keeps it."""
-            try:
-                self._shm.unlink()
-            except FileNotFoundError:
-                # Somebody else removed it; the tracker must still forget it, or it warns at exit.
-                resource_tracker.unregister("/" + self.name, "shared_memory")
+            """Remove the name, if it still is this memory's; who has it mapped keeps it."""
+            with contextlib.suppress(FileNotFoundError):
+                if self.inode is None or inode_of(self.name) == self.inode:
+                    self._shm.unlink()
+                    return
+            # Somebody else removed it, and perhaps took the name.  The tracker must still forget
+            # it, or it warns at exit.
+            resource_tracker.unregister("/" + self.name, "shared_memory")
 
-    def open_and_map(name: str, size: int, factory: Callable[[int, int], M]) -> M:
-        """Open by name and map; ``size`` 0 stands for all of it.
+    def inode_of(name: str) -> Inode | None:
+        """Return what the name stands for now; None if nothing."""
+        try:
+            fd = _open(name)
+        except FileNotFoundError:
+            return None
+        try:
+            return _inode(fd)
+        finally:
+            os.close(fd)
+
+    def remove(name: str, inode: Inode | None) -> None:
+        """Remove the name, if it still is that memory's."""
+        if inode_of(name) == inode:
+            with contextlib.suppress(FileNotFoundError):
+                _posixshmem.shm_unlink("/" + name)
+
+    def open_and_map(name: str, factory: Callable[[int, int], M]) -> tuple[M, Inode | None]:
+        """Open by name and map all of it.
 
         Returns:
-            What ``factory(fd, size)`` made.
+            What ``factory(fd, size)`` made, and the inode.
 
         Raises:
             FileNotFoundError: there is none of that name.
+            EmptyError: it has no size (yet).
             ValueError: it is shorter than a segment's header.
 
         """
-        fd = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
+        fd = _open(name)
         try:
-            existing = os.fstat(fd).st_size
-            if existing < layout.HEADER_SIZE:
-                message = f"shared memory {name!r} is too short for a segment: {existing} bytes"
+            size = os.fstat(fd).st_size
+            if size == 0:
+                message = f"shared memory {name!r} is empty"
+                raise EmptyError(message)
+            if size < layout.HEADER_SIZE:
+                message = f"shared memory {name!r} is too short for a segment: {size} bytes"
                 raise ValueError(message)
-            return factory(fd, size or existing)
+            return factory(fd, size), _inode(fd)
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def examined(name: str, size: int) -> Iterator[tuple[bytes, Callable[[], None]]]:
+        """Read the first bytes of a shared memory, without mapping it.
+
+        One process at a time is inside for the same memory, so that of two who find it abandoned
+        one removes it and the other finds it gone.
+
+        Yields:
+            At most ``size`` bytes, and a function that removes the name if it still is this
+            memory's.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+
+        """
+        fd = _open(name)
+        try:
+            with contextlib.suppress(OSError):  # a system without locks on shared memory
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            content = b""
+            if os.fstat(fd).st_size:
+                content = os.pread(fd, size, 0)
+            yield content, lambda: remove(name, _inode(fd))
         finally:
             os.close(fd)
 
     def start_time(pid: int) -> int:
         """Return when a process started, in the system's own ticks; 0 if that is not known."""
+        stat = _stat(pid)
+        return int(stat[19]) if len(stat) > 19 else 0
+
+    def _stat(pid: int) -> list[bytes]:
+        """Return a process's fields of /proc from its state on; empty where there are none."""
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no Path at import
                 # The name in parentheses may hold spaces and parentheses itself.
-                return int(file.read().rpartition(b")")[2].split()[19])
-        except (OSError, IndexError, ValueError):
-            return 0
+                return file.read().rpartition(b")")[2].split()
+        except OSError:
+            return []
+
+    def is_running(pid: int, started: int) -> bool:
+        """Tell whether that very process runs: by pid, and by start time where it is known."""
+        if pid <= 0:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass  # it is somebody else's, and runs
+        stat = _stat(pid)
+        if len(stat) <= 19:
+            return True
+        # A zombie has ended; its pid is only not free yet.
+        return stat[0] not in (b"Z", b"X") and (started == 0 or int(stat[19]) == started)
 
     def pid_namespace() -> int:
         """Return the inode of this process's PID namespace; 0 where there is no such thing."""

@@ -25,7 +25,8 @@ from .backends import backend
 from .errors import class_name, show, type_name
 from .forking import ProcessLock
 from .guard import Guard, LockLike
-from .segment import Segment, attach
+from .layout import KIND_VALUE, SINGLE_STRIDE
+from .segment import Segment, attach, check_name, create
 from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
 
 if TYPE_CHECKING:
@@ -72,11 +73,18 @@ class IntEnumValue(_Base[T]):
         value: the first member, or its name.
         lock: a lock to hold for each write, as multiprocessing.Value's: anything with acquire and
             release.  None: writes are lock-free, and get_lock() makes a lock when asked.
+        segment_name: gives the value a shared-memory segment of its own under this name, for
+            attach(): 1 to 30 ASCII letters, digits, ``.``, ``_``, ``-``.  One that a process left
+            which has ended is replaced.
 
     Raises:
-        TypeError: ``value`` is neither a member of EnumType nor a str, or ``lock`` is no lock.
+        TypeError: ``value`` is neither a member of EnumType nor a str, or ``lock`` is no lock; or
+            both ``lock`` and ``segment_name`` are given.
         KeyError: no member has that name.
+        ValueError: the segment name is not allowed.
+        FileExistsError: a segment of that name exists, and its creator runs.
         OSError: there is no room for a further shared-memory segment (ENOSPC).
+        RuntimeError: ``segment_name`` on the lock-based path.
 
     """
 
@@ -125,7 +133,21 @@ class IntEnumValue(_Base[T]):
             raise TypeError(message)
         return _subscript(cls, parameter)
 
-    def __init__(self, value: T | str, lock: LockLike | None = None) -> None:
+    def __init__(
+        self,
+        value: T | str,
+        lock: LockLike | None = None,
+        *,
+        segment_name: str | None = None,
+    ) -> None:
+        if segment_name is not None:
+            _require_named(type(self))
+            if lock is not None:
+                message = (
+                    "lock= and segment_name= exclude each other: whoever attaches by name would "
+                    "not have that lock"
+                )
+                raise TypeError(message)
         guard = backend.own_guard() if lock is None else Guard(lock)
         vocabulary = self._atomic_class_vocabulary
         if vocabulary is None:
@@ -137,8 +159,43 @@ class IntEnumValue(_Base[T]):
                 first = vocabulary.check_number(self.to_value(value))
         else:
             vocabulary.refuse(value)
-        segment, index = vocabulary.pool.allocate()
+        if segment_name is None:
+            segment, index = vocabulary.pool.allocate()
+        else:
+            segment, index = _named_segment(vocabulary, segment_name), 0
         _bind(self, vocabulary, segment, index, guard, first)
+
+    @classmethod
+    def attach(cls, segment_name: str) -> Self:
+        """Return the value that another process created under this name.
+
+        Attaching never removes the segment: its creator does, when it drops the value or ends.
+        ``__init__`` does not run.
+
+        Args:
+            segment_name: as it was created.
+
+        Raises:
+            FileNotFoundError: there is no segment of that name.
+            TypeError: it holds another enum; or this class is bound to none.
+            ValueError: it is not a value's segment, or not one that this version can use.
+            OSError: its creator is in another PID namespace.
+            RuntimeError: on the lock-based path.
+
+        """
+        _require_named(cls)
+        vocabulary = cls._atomic_class_vocabulary
+        if vocabulary is None:
+            message = f"{class_name(cls)} is bound to no enum: attach by IntEnumValue[YourEnum]"
+            raise TypeError(message)
+        segment = attach(check_name(segment_name))
+        _require_vocabulary(segment, vocabulary)
+        if segment.header.kind != KIND_VALUE:
+            message = f"shared memory {segment_name!r} does not hold one value with a name"
+            raise ValueError(message)
+        value = object.__new__(cls)
+        _bind(value, vocabulary, segment, 0, None, None)
+        return value
 
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
     #    comparisons are the backend's
@@ -245,6 +302,27 @@ class IntEnumValue(_Base[T]):
         return bool(getattr(self.get_lock(), "abandoned", False))
 
     # -- lifetime
+
+    @property
+    def segment_name(self) -> str:
+        """The name of the shared-memory segment that the value is in; ValueError once closed."""
+        return self._atomic_segment.name
+
+    def unlink(self) -> None:
+        """Remove the name of the value's segment now: nobody can attach from here on.
+
+        Who has the value keeps it.  Only for a value that was created with ``segment_name``, in any
+        process; doing it twice is allowed.
+
+        Raises:
+            ValueError: the value is closed, or shares its segment with others.
+
+        """
+        segment = self._atomic_segment
+        if segment.header.kind != KIND_VALUE:
+            message = "this value has no segment of its own: it was created without segment_name"
+            raise ValueError(message)
+        segment.unlink()
 
     def close(self) -> None:
         """Mark the value closed in this process: using it raises ValueError from now on.
@@ -408,6 +486,20 @@ _subscripted: weakref.WeakValueDictionary[tuple[int, int], type[Any]] = (
     weakref.WeakValueDictionary()
 )
 _subscripting = ProcessLock()
+
+
+def _require_named(cls: type[Any]) -> None:
+    if backend.INHERITED_ONLY:
+        message = (
+            f"{class_name(cls)} cannot be shared by name on the lock-based path: its lock reaches "
+            f"other processes by inheritance only"
+        )
+        raise RuntimeError(message)
+
+
+def _named_segment(vocabulary: Vocabulary, name: str) -> Segment:
+    text, fingerprint = vocabulary.text, vocabulary.fingerprint
+    return create(text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name)
 
 
 def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
