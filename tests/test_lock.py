@@ -709,7 +709,8 @@ def test_killed_with_1024_strands_none() -> None:
 # -- Ctrl-C, and other threads meanwhile
 
 BLOCKED = """
-import os, pickle, sys, time
+import os, pickle, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 value = pickle.loads(bytes.fromhex(sys.argv[1]))
 members = type(value.load())
 try:
