@@ -18,6 +18,9 @@ HEADER_OFFSET = 8
 #: Bytes of the header proper; the vocabulary's text follows.
 HEADER_SIZE = 192
 
+#: A state word.
+WORD = struct.Struct("=Q")
+
 #: What a segment is for.
 KIND_POOL = 1
 KIND_VALUE = 2

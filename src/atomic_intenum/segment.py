@@ -242,7 +242,9 @@ def create(
     capacity: int,
     word_stride: int,
     kind: int,
+    *,
     name: str | None = None,
+    first: int = 0,
 ) -> Segment:
     """Create a segment.
 
@@ -253,6 +255,7 @@ def create(
         word_stride: bytes from one word to the next.
         kind: one of layout's.
         name: None makes a random one.
+        first: value of each word when the segment becomes visible to others.
 
     Raises:
         ValueError: the name is not one that every system takes.
@@ -291,7 +294,7 @@ def create(
         try:
             with _lock:
                 _ensure_finalizer()
-                return _fill(_Owned(shm.Created(name or _random_name(), size)), header, text)
+                return _fill(_Owned(shm.Created(name or _random_name(), size)), header, text, first)
         except FileExistsError:
             # Outside of the lock: it may take a while, and forks wait for the lock.
             if name is not None and not _remove_abandoned(name, time.monotonic() - began):
@@ -303,7 +306,7 @@ def _random_name() -> str:
     return "intenum-" + secrets.token_hex(6)  # 20 characters; macOS allows 30
 
 
-def _fill(owned: _Owned, header: Header, text: bytes) -> Segment:
+def _fill(owned: _Owned, header: Header, text: bytes, first: int) -> Segment:
     """Make a segment of shared memory that was just created."""
     name = owned.created.name
     try:
@@ -311,6 +314,9 @@ def _fill(owned: _Owned, header: Header, text: bytes) -> Segment:
         with memoryview(mapping) as view:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
+            if first:  # fresh memory is 0
+                for offset in range(header.header_size, header.control_offset, header.word_stride):
+                    layout.WORD.pack_into(view, offset, first & 0xFFFF_FFFF)
         mapping.prepare(header.control_offset, header.capacity)
         mapping.publish()
         segment = Segment(name, mapping)

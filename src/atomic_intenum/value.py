@@ -161,9 +161,10 @@ class IntEnumValue(_Base[T]):
             vocabulary.refuse(value)
         if segment_name is None:
             segment, index = vocabulary.pool.allocate()
+            _bind(self, vocabulary, segment, index, guard, first)
         else:
-            segment, index = _named_segment(vocabulary, segment_name), 0
-        _bind(self, vocabulary, segment, index, guard, first)
+            segment = _named_segment(vocabulary, segment_name, first)
+            _bind(self, vocabulary, segment, 0, guard, None)
 
     @classmethod
     def attach(cls, segment_name: str) -> Self:
@@ -205,7 +206,7 @@ class IntEnumValue(_Base[T]):
 
         Args:
             function: takes the current member and returns the next, or its name; may be called
-            several times.
+                several times.
 
         Returns:
             The member that was set.
@@ -497,9 +498,9 @@ def _require_named(cls: type[Any]) -> None:
         raise RuntimeError(message)
 
 
-def _named_segment(vocabulary: Vocabulary, name: str) -> Segment:
+def _named_segment(vocabulary: Vocabulary, name: str, first: int) -> Segment:
     text, fingerprint = vocabulary.text, vocabulary.fingerprint
-    return create(text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name)
+    return create(text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name=name, first=first)
 
 
 def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
