@@ -130,7 +130,7 @@ def dispatcher(
     seconds: float,
     report: Connection,
 ) -> None:
-    """Claim idle workers and hand them jobs, in as many rounds as there is time for.
+    """Claim idle workers and hand them jobs: one round, and as many more as there is time for.
 
     Sends (claims, lost claims, polls) when the time is up.
     """
@@ -140,7 +140,8 @@ def dispatcher(
     workers = len(statuses)
     first = 0
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    # Each job once at least, however slow the machine: or its digest could not be compared.
+    while claims < len(jobs) or time.monotonic() < deadline:
         # Not always the same one first, or the first worker would do most of the work.
         first = (first + 1) % workers
         for number in (*range(first, workers), *range(first)):
