@@ -448,7 +448,14 @@ static PyObject *mapping_published(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyLong_FromUnsignedLongLong(atomic_load_explicit(&header->magic, memory_order_acquire));
 }
 
+static PyObject *mapping_view(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyMemoryView_FromObject(op);
+}
+
 static PyMethodDef mapping_methods[] = {
+    {"view", mapping_view, METH_NOARGS,
+     "view($self, /)\n--\n\nThe bytes, writable; the mapping stays as long as the view."},
     {"prepare", mapping_prepare, METH_VARARGS,
      "prepare($self, offset, count, /)\n--\n\nInitialise count control blocks at offset."},
     {"publish", mapping_publish, METH_NOARGS,

@@ -61,7 +61,7 @@ def word_of(value: IntEnumValue[Any]) -> int:
     """Return the state word as it is in shared memory."""
     segment = value._atomic_segment
     offset = segment.word_offset(value._atomic_index)
-    with memoryview(segment.mapping) as view:
+    with segment.mapping.view() as view:
         return int.from_bytes(view[offset : offset + 8], sys.byteorder)
 
 
@@ -70,7 +70,7 @@ def write_word(value: IntEnumValue[Any], number: int, version: int = 0) -> None:
     segment = value._atomic_segment
     offset = segment.word_offset(value._atomic_index)
     word = (number & 0xFFFF_FFFF) | (version << 34)
-    with memoryview(segment.mapping) as view:
+    with segment.mapping.view() as view:
         view[offset : offset + 8] = word.to_bytes(8, sys.byteorder)
 
 

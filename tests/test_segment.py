@@ -187,7 +187,7 @@ def test_attach(made: tuple[Path, segment.Segment]) -> None:
     assert attached is not created
     assert attached.header == created.header
     assert attached.vocabulary == b"Fresh\nA=1"
-    with memoryview(created.mapping) as there, memoryview(attached.mapping) as here:
+    with created.mapping.view() as there, attached.mapping.view() as here:
         there[created.word_offset(1)] = 7
         assert here[attached.word_offset(1)] == 7
 

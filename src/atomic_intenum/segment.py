@@ -191,7 +191,7 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
     def refuse(reason: str) -> ValueError:
         return ValueError(f"shared memory {name!r} cannot be attached: {reason}")
 
-    with memoryview(mapping) as view:
+    with mapping.view() as view:
         size = len(view)
         if size < layout.HEADER_SIZE:
             raise refuse(f"{size} bytes are too few for a segment")
@@ -311,7 +311,7 @@ def _fill(owned: _Owned, header: Header, text: bytes, first: int) -> Segment:
     name = owned.created.name
     try:
         mapping, _ = shm.open_and_map(name, backend.Mapping)
-        with memoryview(mapping) as view:
+        with mapping.view() as view:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
             if first:  # fresh memory is 0

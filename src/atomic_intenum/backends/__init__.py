@@ -1,7 +1,7 @@
 """Chooses the backend, once, at import.
 
-``ATOMIC_INTENUM_BACKEND`` = native | cffi | lock forces one.  Without it: the compiled core, and
-where there is none, the lock-based path.
+``ATOMIC_INTENUM_BACKEND`` = native | cffi | lock forces one.  Without it: the compiled core, by
+CPython types on CPython and by cffi elsewhere; and where there is none, the lock-based path.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ def _forced(name: str) -> Backend:
 
 
 def _chosen() -> Backend:
+    preferred = "native" if platform.python_implementation() == "CPython" else "cffi"
     try:
-        return _load("native")
+        return _load(preferred)
     except ImportError as error:
         reason = str(error)
     if platform.python_implementation() == "CPython" and sys.platform in ("linux", "darwin"):

@@ -45,8 +45,8 @@ class Mapping(Protocol):
     def published(self) -> int:
         """Return the magic that the segment holds, loaded with acquire."""
 
-    def __buffer__(self, flags: int, /) -> memoryview:
-        """Give the segment's bytes, writable."""
+    def view(self) -> memoryview:
+        """Return the segment's bytes, writable, for who holds the mapping meanwhile."""
 
 
 class Table(Protocol):

@@ -53,6 +53,10 @@ class _OwnGuard(Guard):
 class Mapping(mmap.mmap):
     """One mapped segment; unmapped when the last object that uses it is gone."""
 
+    def view(self) -> memoryview:
+        """Return the bytes, writable."""
+        return memoryview(self)
+
     def prepare(self, offset: int, count: int, /) -> None:
         """Do nothing: control blocks belong to the atomic core."""
 
