@@ -35,6 +35,8 @@ def _forced(name: str) -> Backend:
         return _load(name)
     except ImportError as error:
         message = f"{VARIABLE}={name}: this backend cannot be had here: {error}"
+        if error.name == "_cffi_backend":
+            message += " (pip install 'atomic-intenum[cffi]')"
         raise ImportError(message) from error
 
 

@@ -1,7 +1,7 @@
 """The compiled core of csrc/ through cffi: for PyPy, and on CPython on request.
 
-cffi gives up the GIL around each call, so nothing here may rely on a call being one step for
-Python; the core's own operations are.
+cffi gives up the GIL around each call: other threads run meanwhile, and a signal handler may raise
+right after it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ INHERITED_ONLY = False
 
 _OK, _MISMATCH, _BUSY = lib.AIE_OK, lib.AIE_MISMATCH, lib.AIE_BUSY
 _RESULT = lib.AIE_CFFI_RESULT
+_OUTERMOST, _ABANDONED = lib.AIE_CFFI_OUTERMOST, lib.AIE_CFFI_ABANDONED
+
+# Looked up once: ``lib`` finds its functions by name.
+_number = lib.aie_cffi_number
+_exchange = lib.aie_cffi_exchange
+_compare_and_set = lib.aie_cffi_compare_and_set
 
 #: At exit nothing is unmapped any more: daemon threads may still be inside the core.
 _exiting: list[bool] = []
@@ -39,41 +45,36 @@ atexit.register(_exiting.append, True)  # noqa: FBT003
 class Mapping:
     """One mapped segment; unmapped when the last object that uses it is gone."""
 
-    __slots__ = ("__weakref__", "base", "region", "size")
+    __slots__ = ("__weakref__", "region", "size")
 
     def __init__(self, fd: int, size: int) -> None:
-        region = lib.aie_cffi_map(fd, size)
+        region = lib.aie_region_map(fd, size)
         if region == ffi.NULL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
         self.region = region
-        self.base = lib.aie_cffi_base(region)
         self.size = size
 
     def __del__(self) -> None:
         if not _exiting and hasattr(self, "size"):
             lib.aie_region_drop(self.region)
 
-    def at(self, offset: int) -> Any:
-        """Return the address of an offset."""
-        return self.base + offset
-
     def view(self) -> memoryview:
         """Return the bytes, writable."""
-        return memoryview(ffi.buffer(self.base, self.size))
+        return memoryview(ffi.buffer(lib.aie_cffi_base(self.region), self.size))
 
     def prepare(self, offset: int, count: int, /) -> None:
         """Initialise control blocks."""
-        error = lib.aie_cffi_prepare(self.at(offset), count)
+        error = lib.aie_cffi_prepare(lib.aie_cffi_control(self.region, offset), count)
         if error:
             raise OSError(error, os.strerror(error))
 
     def publish(self) -> None:
         """Store the magic."""
-        lib.aie_cffi_publish(self.base)
+        lib.aie_cffi_publish(self.region)
 
     def published(self) -> int:
         """Return the magic that the segment holds."""
-        return int(lib.aie_cffi_published(self.base))
+        return int(lib.aie_cffi_published(self.region))
 
 
 def _raise(result: int) -> NoReturn:
@@ -97,21 +98,25 @@ class AtomicWord:
     __slots__ = ("_control", "_mapping", "_word")
 
     def __init__(self, mapping: Mapping, word_offset: int, control_offset: int) -> None:
-        self._mapping = mapping
-        self._word = mapping.at(word_offset)
-        self._control = mapping.at(control_offset)
+        self._mapping = mapping  # which must outlive the addresses
+        self._word = lib.aie_cffi_word(mapping.region, word_offset)
+        self._control = lib.aie_cffi_control(mapping.region, control_offset)
 
-    def load(self) -> int:
-        """Return the word."""
-        return lib.aie_cffi_load(self._word)  # type: ignore[no-any-return]
+    def number(self) -> int:
+        """Return the value."""
+        return _number(self._word)  # type: ignore[no-any-return]
+
+    def version(self) -> int:
+        """Return the version."""
+        return lib.aie_cffi_version(self._word)  # type: ignore[no-any-return]
 
     def first(self, number: int) -> None:
         """Give the word its first value."""
-        lib.aie_cffi_first(self._word, number)
+        lib.aie_word_first(self._word, number)
 
     def exchange(self, desired: int) -> int:
         """Write and return the value before."""
-        outcome = lib.aie_cffi_exchange(self._word, desired)
+        outcome = _exchange(self._word, desired)
         if outcome <= _RESULT:
             outcome = self._exchange_locked(desired)
         return outcome  # type: ignore[no-any-return]
@@ -129,7 +134,7 @@ class AtomicWord:
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
         """Write if the value is the expected one; whether it was."""
-        result = lib.aie_cffi_compare_and_set(self._word, expected, desired)
+        result = _compare_and_set(self._word, expected, desired)
         if result > _MISMATCH:
             result = self._compare_and_set_locked(expected, desired)
         return result == _OK  # type: ignore[no-any-return]
@@ -160,57 +165,65 @@ class Value(pure.Value):
 class Lock:
     """The robust, re-entrant lock of one value, as multiprocessing's SemLock."""
 
-    __slots__ = ("_control", "_mapping", "_word", "abandoned")
+    __slots__ = ("_control", "_mapping", "_region", "_word", "abandoned")
 
     def __init__(self, mapping: Any, word_offset: int, control_offset: int) -> None:
-        self._mapping: Mapping = mapping
-        self._word = mapping.at(word_offset)
-        self._control = mapping.at(control_offset)
+        self._mapping: Mapping = mapping  # which must outlive the addresses
+        self._region = mapping.region
+        self._word = lib.aie_cffi_word(mapping.region, word_offset)
+        self._control = lib.aie_cffi_control(mapping.region, control_offset)
         self.abandoned = False
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002
         """Acquire: True, or False if not ``block`` or after ``timeout`` seconds."""
-        return self._acquire(self._deadline(timeout) if block else 0, quietly=False)
-
-    def _acquire(self, deadline: float, *, quietly: bool) -> bool:
-        result = lib.aie_cffi_lock_try(self._control, self._word)
-        while result == _BUSY:
-            now = lib.aie_cffi_now()
-            if now >= deadline:
-                return False
-            until = min(deadline, now + lib.AIE_SLICE)
-            result = lib.aie_cffi_lock_until(self._control, self._word, until)
-        if result != _OK:
-            _raise(result)
-        if lib.aie_cffi_lock_depth(self._control) == 1:
-            # A held robust mutex must stay mapped, whatever becomes of the objects.
-            lib.aie_region_hold(self._mapping.region)
-            if not quietly:
-                self.abandoned = bool(lib.aie_cffi_lock_take_report(self._control))
-        return True
+        deadline = _deadline(timeout)
+        return self._acquire(deadline if block else 0, quietly=False)
 
     def acquire_quietly(self) -> bool:
         """Acquire for a write: the report of a death stays for an explicit acquire."""
         return self._acquire(math.inf, quietly=True)
 
-    @staticmethod
-    def _deadline(timeout: float | None) -> float:
-        if timeout is None:
-            return math.inf
-        seconds = float(timeout)
-        if math.isnan(seconds):
-            message = "timeout must not be NaN"
-            raise ValueError(message)
-        if seconds <= 0:
-            return 0
-        return math.inf if seconds >= 1e9 else lib.aie_cffi_now() + int(seconds * 1e9)
+    def _acquire(self, deadline: float, *, quietly: bool) -> bool:
+        result = lib.aie_cffi_lock_try(self._region, self._control, self._word, quietly)
+        if result == _BUSY:
+            if not deadline:
+                return False
+            result = self._wait(deadline, quietly=quietly)
+        # No call from here on: after one a signal handler could raise, and nobody would release.
+        if result >= _OUTERMOST:
+            if not quietly:
+                self.abandoned = result == _ABANDONED
+            return True
+        if result == _OK:
+            return True
+        if result == _BUSY:
+            return False
+        _raise(result)
+
+    def _wait(self, deadline: float, *, quietly: bool) -> int:
+        # Slices of the core's; in between the interpreter looks at signals.
+        result: int = _BUSY
+        try:
+            while result == _BUSY:
+                now = lib.aie_now()
+                if now >= deadline:
+                    break
+                until = min(deadline, now + lib.AIE_SLICE)
+                result = lib.aie_cffi_lock_until(
+                    self._region, self._control, self._word, quietly, until
+                )
+        except BaseException:
+            # The handler of a signal that came in the slice in which the lock became free.  It was
+            # somebody else's, so what this thread holds now it has from here.
+            if self._is_mine():
+                self.release()
+            raise
+        return result
 
     def release(self) -> None:
         """Undo one acquire; RuntimeError if this thread does not hold the lock."""
-        result = lib.aie_cffi_lock_release(self._control, self._word)
-        if result == lib.AIE_CFFI_LAST:
-            lib.aie_region_drop(self._mapping.region)
-        elif result != _OK:
+        result = lib.aie_cffi_lock_release(self._region, self._control, self._word)
+        if result not in (_OK, _OUTERMOST):
             _raise(result)
 
     def __enter__(self) -> bool:
@@ -220,19 +233,32 @@ class Lock:
         self.release()
 
     def _is_mine(self) -> bool:
-        return bool(lib.aie_cffi_lock_is_mine(self._control, self._word))
+        return bool(lib.aie_lock_is_mine(self._control, self._word))
 
     def _count(self) -> int:
-        return int(lib.aie_cffi_lock_depth_in_process(self._control))
+        return int(lib.aie_lock_depth_in_process(self._control))
 
     def _is_zero(self) -> bool:
-        return bool(lib.aie_cffi_load(self._word) >> 32 & 1)
+        return bool(lib.aie_cffi_is_locked(self._word))
 
     def _get_value(self) -> int:
         return int(not self._is_zero())
 
     def _after_fork(self) -> None:
         """Do nothing: a child never takes itself for its parent."""
+
+
+def _deadline(timeout: float | None) -> float:
+    """Return a timeout in seconds as a monotonic deadline; 0: do not wait."""
+    if timeout is None:
+        return math.inf
+    if math.isnan(timeout):  # TypeError, if it is no number
+        message = "timeout must not be NaN"
+        raise ValueError(message)
+    seconds = float(timeout)
+    if seconds <= 0:
+        return 0
+    return math.inf if seconds >= 1e9 else int(lib.aie_now()) + int(seconds * 1e9)
 
 
 def make_lock(segment: Segment, index: int) -> ValueLock:

@@ -83,9 +83,13 @@ class LockedWord:
         # A view of this word alone: nothing is multiplied in the hot path.
         self._cell = memoryview(mapping)[word_offset : word_offset + 8].cast("Q")
 
-    def load(self) -> int:
-        """Return the word."""
-        return self._cell[0]
+    def number(self) -> int:
+        """Return the value."""
+        return pure.value_of(self._cell[0])
+
+    def version(self) -> int:
+        """Return the version."""
+        return self._cell[0] >> pure.VERSION_SHIFT
 
     def first(self, number: int) -> None:
         """Give the word its first value."""

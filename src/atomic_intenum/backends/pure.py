@@ -39,8 +39,11 @@ def successor(word: int, number: int) -> int:
 class Word(Protocol):
     """One state word."""
 
-    def load(self) -> int:
-        """Return the word: one atomic load."""
+    def number(self) -> int:
+        """Return the value: one atomic load."""
+
+    def version(self) -> int:
+        """Return the version: one atomic load."""
 
     def first(self, number: int) -> None:
         """Give a fresh word its first value, version 0."""
@@ -71,16 +74,36 @@ class Table:
         self.numbers = {id(member): number for member, _, number in entries}
 
 
+class _ClosedWord:
+    """What a closed value has for a word, so that no other value need ask whether it is closed."""
+
+    __slots__ = ()
+
+    def number(self) -> int:
+        raise _closed()
+
+    def version(self) -> int:
+        raise _closed()
+
+    def first(self, number: int) -> None:  # noqa: ARG002
+        raise _closed()
+
+    def exchange(self, desired: int) -> int:  # noqa: ARG002
+        raise _closed()
+
+    def compare_and_set(self, expected: int, desired: int) -> bool:  # noqa: ARG002
+        raise _closed()
+
+
 #: Around a write whose lock this thread holds already.
 _NOTHING = contextlib.nullcontext()
 
 
 class Binding:
-    """What a value is bound to; replaced as a whole, so no reader sees half of one."""
+    """What a value is bound to; closing it replaces the word."""
 
     __slots__ = (
         "calls_from_value",
-        "closed",
         "guard",
         "index",
         "lock",
@@ -109,17 +132,13 @@ class Binding:
         self.guard = guard
         self.calls_from_value = calls_from_value
         self.lock: Any = None
-        self.closed = False
-
-    def still_open(self) -> Binding:
-        """Return this; ValueError if the value was closed, while a lock was waited for."""
-        if self.closed:
-            raise _closed()
-        return self
 
 
 def _closed() -> ValueError:
     return ValueError("this value is closed, or its __init__ never ran")
+
+
+_CLOSED = _ClosedWord()
 
 
 class Value:
@@ -166,13 +185,13 @@ class Value:
             binding = self._atomic_binding
         except AttributeError:
             raise _closed() from None
-        if binding.closed:
+        if binding.word is _CLOSED:
             raise _closed()
         return binding
 
     def _atomic_close(self) -> None:
         with contextlib.suppress(AttributeError):  # it never was open
-            self._atomic_binding.closed = True
+            self._atomic_binding.word = _CLOSED
 
     def _atomic_keep_lock(self, lock: Any, /) -> Any:
         binding = self._atomic_open()
@@ -218,55 +237,78 @@ class Value:
             return (attributes, slots) if slots else attributes
         return state
 
-    def _atomic_wanted(self, value: object) -> int:
-        number = self._atomic_open().table.numbers.get(id(value))
-        return self._atomic_number(value) if number is None else number
-
-    def _atomic_held(self) -> int:
-        return value_of(self._atomic_open().word.load())
-
-    def _atomic_member(self, number: int) -> Any:
-        table = self._atomic_binding.table
-        member = table.members.get(number)
-        return table.vocabulary.refuse_number(number) if member is None else member
+    # The methods below are written out, at the price of repetition: for CPython each call of a
+    # helper would cost as much as all the rest of load() here.
 
     def load(self) -> Any:
         """Return the current member."""
-        return self._atomic_member(self._atomic_held())
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        number = binding.word.number()
+        member = binding.table.members.get(number)
+        return binding.table.vocabulary.refuse_number(number) if member is None else member
 
     def set(self, value: Any) -> None:
         """Set to a member or name."""
-        self._atomic_exchange(value)
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        number = binding.table.numbers.get(id(value))
+        if number is None:
+            number = self._atomic_number(value)
+        if binding.guard is None:
+            binding.word.exchange(number)
+        else:
+            _exchange_guarded(binding, number)
 
     def exchange(self, value: Any) -> Any:
         """Set to a member or name and return the previous member."""
-        return self._atomic_member(self._atomic_exchange(value))
-
-    def _atomic_exchange(self, value: object) -> int:
-        number = self._atomic_wanted(value)
-        binding = self._atomic_open()
-        guard = binding.guard
-        if guard is None:
-            return binding.word.exchange(number)
-        with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
-            return binding.still_open().word.exchange(number)
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        number = binding.table.numbers.get(id(value))
+        if number is None:
+            number = self._atomic_number(value)
+        if binding.guard is None:
+            before = binding.word.exchange(number)
+        else:
+            before = _exchange_guarded(binding, number)
+        member = binding.table.members.get(before)
+        return binding.table.vocabulary.refuse_number(before) if member is None else member
 
     def compare_and_set(self, old: Any, new: Any) -> bool:
         """If the value is old, make it new and return True; else return False."""
-        expected, desired = self._atomic_wanted(old), self._atomic_wanted(new)
-        binding = self._atomic_open()
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        numbers = binding.table.numbers
+        expected = numbers.get(id(old))
+        if expected is None:
+            expected = self._atomic_number(old)
+        desired = numbers.get(id(new))
+        if desired is None:
+            desired = self._atomic_number(new)
         guard = binding.guard
         if guard is None:
             return binding.word.compare_and_set(expected, desired)
-        if value_of(binding.word.load()) != expected:
+        if binding.word.number() != expected:
             return False  # it takes no lock to see that
         with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
-            return binding.still_open().word.compare_and_set(expected, desired)
+            return binding.word.compare_and_set(expected, desired)
 
     @property
     def value(self) -> int:
         """The current member's value."""
-        return self._atomic_held()
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        return binding.word.number()
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -275,8 +317,11 @@ class Value:
     @property
     def name(self) -> str:
         """The current member's name."""
-        number = self._atomic_held()
-        binding = self._atomic_binding
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        number = binding.word.number()
         if binding.calls_from_value:
             return self.from_value(number)
         name = binding.table.names.get(number)
@@ -285,22 +330,24 @@ class Value:
     @property
     def version(self) -> int:
         """Writes so far, modulo 2**30."""
-        return self._atomic_open().word.load() >> VERSION_SHIFT
+        return self._atomic_open().word.version()
 
     def _atomic_compare(self, other: object, compare: Callable[[int, int], bool]) -> bool:
-        table = self._atomic_open().table
-        right = table.numbers.get(id(other))
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _unbound(self) from None
+        right = binding.table.numbers.get(id(other))
         if right is None:
+            enum = self._atomic_open().table.enum_type
             if isinstance(other, int):
                 right = int(other)
-            elif (
-                isinstance(other, Value) and other._atomic_open().table.enum_type is table.enum_type
-            ):
-                right = other._atomic_held()
+            elif isinstance(other, Value) and other._atomic_open().table.enum_type is enum:
+                right = other._atomic_binding.word.number()
             else:
                 equality = compare is operator.eq or compare is operator.ne
                 right = self._atomic_operand(other, equality)
-        return compare(self._atomic_held(), right)
+        return compare(binding.word.number(), right)
 
     def __eq__(self, other: object) -> bool:
         return self._atomic_compare(other, operator.eq)
@@ -321,4 +368,19 @@ class Value:
         return self._atomic_compare(other, operator.ge)
 
     def __hash__(self) -> int:
-        return hash((self._atomic_open().table.enum_type, self._atomic_held()))
+        binding = self._atomic_open()
+        return hash((binding.table.enum_type, binding.word.number()))
+
+
+def _exchange_guarded(binding: Binding, number: int) -> int:
+    guard = binding.guard
+    assert guard is not None
+    with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
+        # Looked up inside: the value may have been closed while the lock was waited for.
+        return binding.word.exchange(number)
+
+
+def _unbound(value: object) -> Exception:
+    if isinstance(value, Value):
+        return _closed()
+    return TypeError(f"expected an IntEnumValue, not {type(value).__name__}")
