@@ -25,7 +25,7 @@ demo: $(VENV)/demo-tools  ## watch workers claim and finish jobs, and see what w
 	@$(PY) -m atomic_intenum demo $(ARGS)
 
 # One run a backend: the package chooses its backend once, when it is imported.
-BACKENDS ?= lock native
+BACKENDS ?= lock $(BUILT)
 test: $(VENV)/test-tools  ## run the tests on each backend
 	@set -e; for backend in $(BACKENDS); do \
 	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(ARGS); \
@@ -80,6 +80,11 @@ ifneq ($(shell cat $(VENV)/installed 2>/dev/null),$(FLAGS))
 $(VENV)/installed: FORCE
 endif
 
+# The bindings that were built: native on CPython alone, cffi where that can be had.
+FIND_BUILT := from importlib.util import find_spec; \
+    print(*(name for name in ("native", "cffi") if find_spec(f"atomic_intenum._{name}")))
+BUILT = $(shell ATOMIC_INTENUM_BACKEND=lock $(PY) -c '$(FIND_BUILT)')
+
 # Editable: what is edited in src takes effect at once; what is edited in csrc, at the next make.
 $(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.c csrc/*.py)
 	@echo "Building and installing the package"
@@ -87,10 +92,12 @@ $(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc
 	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
 
 # The package is there already, so that this adds no more than the tools its extra names.
+# CPython brings no cffi: the tests of that binding need its extra.
 TOOLS := demo test lint dist
+comma := ,
 $(TOOLS:%=$(VENV)/%-tools): $(VENV)/%-tools: $(VENV)/made pyproject.toml | $(VENV)/installed
 	@echo "Installing what 'make $*' needs"
-	@$(PIP) install 'atomic-intenum[$*]'
+	@$(PIP) install 'atomic-intenum[$*$(if $(filter cffi,$(BUILT)),$(comma)cffi)]'
 	@touch $@
 
 $(VENV)/bench-tools: $(VENV)/made pyproject.toml benchmarks/requirements.txt | $(VENV)/installed

@@ -1,12 +1,17 @@
 """Builds the compiled core, which is optional: without it the package serves its lock-based path.
 
+Two extensions bind the same C headers: ``_native`` by CPython's own API, on CPython only, and
+``_cffi`` by cffi, wherever that can be had.
+
 Everything else about the package stands in pyproject.toml. The environment is asked for
 
 - ATOMIC_INTENUM_CFLAGS, ATOMIC_INTENUM_LDFLAGS: flags put after all others, for instance for a
   sanitizer build;
-- ATOMIC_INTENUM_REQUIRE_EXT=1: a build without the compiled core is an error.
+- ATOMIC_INTENUM_REQUIRE_EXT=1: a build without one of them is an error.
 """
 
+import importlib.machinery
+import importlib.util
 import os
 import shlex
 import sys
@@ -17,27 +22,49 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
-NAME = "atomic_intenum._native"
+NATIVE = "atomic_intenum._native"
+CFFI = "atomic_intenum._cffi"
 REQUIRED = os.environ.get("ATOMIC_INTENUM_REQUIRE_EXT", "") not in ("", "0")
-# The type is written against CPython's API, and Windows has no pthread mutex.
-SUPPORTED = sys.implementation.name == "cpython" and sys.platform != "win32"
+CPYTHON = sys.implementation.name == "cpython"
+# Windows has no pthread mutex.
+SUPPORTED = sys.platform != "win32"
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 # Free-threaded builds have no stable ABI to build for: they get a wheel for their own version.
-ABI3 = SUPPORTED and not sysconfig.get_config_var("Py_GIL_DISABLED")
+ABI3 = SUPPORTED and CPYTHON and not FREE_THREADED
+WITH_NATIVE = SUPPORTED and CPYTHON
+# cffi refuses free-threaded builds before 3.14.
+WITH_CFFI = SUPPORTED and (not FREE_THREADED or sys.version_info >= (3, 14))
+# PyPy brings its own.  Elsewhere this file is run twice: asked what the build needs, and then with
+# that installed.
+HAS_CFFI = importlib.util.find_spec("cffi") is not None
 
 
-class BuildNative(build_ext):
-    """build_ext that leaves the extension out, and says so, where it can't be built."""
+class BuildOptional(build_ext):
+    """build_ext that leaves an extension out, and says so, where it can't be built."""
 
     def finalize_options(self):
         """Rebuild each time: the flags of the environment matter, and no time stamp shows them."""
         super().finalize_options()
         self.force = True
+        for ext in self.extensions:
+            ext.optional = not REQUIRED
+            ext.extra_compile_args += flags("ATOMIC_INTENUM_CFLAGS")
+            ext.extra_link_args += flags("ATOMIC_INTENUM_LDFLAGS")
 
     def run(self):
         """Build, and leave no extension of an earlier build in src to be imported in its place."""
+        if WITH_CFFI and not HAS_CFFI:
+            say(
+                f"{CFFI} is not built: there is no cffi to build it with.",
+                "An isolated build brings it; for one without isolation: pip install cffi.",
+            )
+            if REQUIRED:
+                sys.exit("ATOMIC_INTENUM_REQUIRE_EXT is set, so the build ends here.")
         if self.inplace:
-            for ext in self.extensions:
-                Path("src", self.get_ext_filename(ext.name)).unlink(missing_ok=True)
+            for name in (NATIVE, CFFI):
+                path = Path("src", *name.split("."))
+                for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
         super().run()
 
     def build_extension(self, ext):
@@ -47,16 +74,16 @@ class BuildNative(build_ext):
         except (BaseError, CCompilerError, OSError) as error:
             if REQUIRED:
                 say(
-                    f"{NAME} could not be built: {error}",
+                    f"{ext.name} could not be built: {error}",
                     "ATOMIC_INTENUM_REQUIRE_EXT is set, as make does, so the build ends here;",
                     "set to 0, the package is installed without it, for its lock-based path.",
                 )
                 raise
             say(
-                f"{NAME} could not be built: {error}",
-                "The package is installed without it: the lock-based path will serve, with the",
-                "same API, slower. To get the compiled core, install a C11 compiler and Python's",
-                "headers, and install again with --no-cache-dir.",
+                f"{ext.name} could not be built: {error}",
+                "The package is installed without it: without any the lock-based path will serve,",
+                "with the same API, slower. To get the compiled core, install a C11 compiler and",
+                "Python's headers, and install again with --no-cache-dir.",
             )
 
 
@@ -72,11 +99,11 @@ def flags(variable):
 
 
 if REQUIRED and not SUPPORTED:
-    say(f"{NAME} is not built for {sys.implementation.name} on {sys.platform}.")
+    say(f"The compiled core is not built for {sys.implementation.name} on {sys.platform}.")
     sys.exit("ATOMIC_INTENUM_REQUIRE_EXT is set, so the build ends here.")
 
 native = Extension(
-    NAME,
+    NATIVE,
     sources=["csrc/native.c"],
     # Without these a build by time stamps would keep the core of an older header.
     depends=[*sorted(str(header) for header in Path("csrc").glob("*.h")), "setup.py"],
@@ -90,14 +117,14 @@ native = Extension(
         "-pthread",
         # Only PyInit__native leaves the library.
         "-fvisibility=hidden",
-        *flags("ATOMIC_INTENUM_CFLAGS"),
     ],
-    extra_link_args=["-pthread", *flags("ATOMIC_INTENUM_LDFLAGS")],
-    optional=not REQUIRED,
+    extra_link_args=["-pthread"],
 )
 
 setup(
-    ext_modules=[native] if SUPPORTED else [],
-    cmdclass={"build_ext": BuildNative},
+    ext_modules=[native] if WITH_NATIVE else [],
+    cffi_modules=["csrc/build_cffi.py:ffi"] if WITH_CFFI and HAS_CFFI else [],
+    setup_requires=["cffi>=1.17"] if WITH_CFFI and CPYTHON else [],
+    cmdclass={"build_ext": BuildOptional},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )
