@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import re
@@ -47,10 +48,11 @@ def _cpus() -> str:
 def _compiler() -> str:
     """Return what built the extension, as its own .comment section says."""
     try:
-        from atomic_intenum import _native
+        extension = importlib.import_module(f"atomic_intenum._{atomic_intenum.BACKEND}")
     except ImportError:
-        return "none: the package has no compiled core here"
-    comment = re.search(rb"GCC: \([^\0]*|clang version [^\0]*", Path(_native.__file__).read_bytes())
+        return "none: the lock-based path"
+    content = Path(str(extension.__file__)).read_bytes()
+    comment = re.search(rb"GCC: \([^\0]*|clang version [^\0]*", content)
     return comment[0].decode(errors="replace") if comment else "unknown"
 
 

@@ -1,14 +1,15 @@
 """What all tests share: the backend under test, and the promise that nothing is left behind.
 
-One run tests one backend, the one of ATOMIC_INTENUM_BACKEND (native unless told): ``make test``
-runs the suite for each.  Every test carries the backend's name in its id, and fails if the package
-came up with another one.
+One run tests one backend, the one of ATOMIC_INTENUM_BACKEND (unless told, the best that the
+interpreter has): ``make test`` runs the suite for each.  Every test carries the backend's name in
+its id, and fails if the package came up with another one.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", "native")
+DEFAULT = "native" if sys.implementation.name == "cpython" else "cffi"
+BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", DEFAULT)
 
 SHM = Path("/dev/shm")
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 REQUIREMENT = "multiprocessing-intenum==1.1"
-BACKENDS = ("native", "lock")
+BACKENDS = ("native", "cffi", "lock") if sys.implementation.name == "cpython" else ("cffi", "lock")
 
 
 def fetch(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import gc
 import multiprocessing
 import os
 import signal
@@ -72,6 +73,12 @@ def write_word(value: IntEnumValue[Any], number: int, version: int = 0) -> None:
     word = (number & 0xFFFF_FFFF) | (version << 34)
     with segment.mapping.view() as view:
         view[offset : offset + 8] = word.to_bytes(8, sys.byteorder)
+
+
+def collect() -> None:
+    """Collect garbage, with what only finalizers and the callbacks of weak references let go."""
+    for _ in range(3):
+        gc.collect()
 
 
 def until(condition: Callable[[], object], what: str) -> None:

@@ -25,6 +25,7 @@ from support import (
     Plain,
     WorkerStatus,
     WorkerStatusEnum,
+    collect,
     make_enum,
     own_segments,
     until,
@@ -966,7 +967,8 @@ def build(hierarchy: list[Shape], root: type, trace: Trace) -> list[type | None]
         try:
             cls = type(label, unchecked(bases), body) if None not in bases else None
         except TypeError as error:
-            assert "MRO" in str(error) or "method resolution" in str(error)  # noqa: PT017
+            refused = ("MRO", "method resolution", "cycle among base")  # the last is PyPy's
+            assert any(text in str(error) for text in refused)  # noqa: PT017
             cls = None
         made.append(cls)
         if cls is not None:
@@ -1305,6 +1307,19 @@ def dynamic(number: int) -> tuple[Any, Any, Any]:
     return fresh, Status, value
 
 
+class Static(IntEnumValue[FooEnum]):
+    """As dynamic() makes them."""
+
+    def from_value(self, value: int) -> str:
+        return super().from_value(value)
+
+
+def collect_dynamic() -> None:
+    """Collect garbage; PyPy's inline caches keep the last class that ran, so that is another."""
+    assert Static("A").name == "A"
+    collect()
+
+
 @pytest.fixture
 def collected_when_told() -> Iterator[None]:
     """Keep garbage collection from running by itself.
@@ -1327,8 +1342,7 @@ def test_garbage() -> None:
         references += [weakref.ref(fresh), weakref.ref(cls), weakref.ref(value)]
         references.append(weakref.ref(unchecked(IntEnumValue)[fresh]))
         del fresh, cls, value
-    gc.collect()
-    gc.collect()
+    collect_dynamic()
     assert [reference() for reference in references] == [None] * len(references)
 
 
@@ -1355,7 +1369,7 @@ def test_garbage_leaves_no_segments() -> None:
     before = own_segments()
     for number in range(200):
         dynamic(number)
-    gc.collect()
+    collect_dynamic()
     kept = [WorkerStatus(IDLE), IntEnumValue(unchecked(make_enum("Kept", "A")).A)]
     assert own_segments() - before <= {value._atomic_segment.name for value in kept}
 

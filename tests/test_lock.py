@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 #: What release() raises where this thread doesn't hold the lock: multiprocessing's RLock asserts.
-NOT_HELD = RuntimeError if atomic_intenum.BACKEND == "native" else AssertionError
+NOT_HELD = AssertionError if atomic_intenum.BACKEND == "lock" else RuntimeError
 
 #: How long a killed holder may delay anybody, and a Ctrl-C a blocked call.
 DEATH_DELAYS = 1.0
@@ -272,7 +272,7 @@ def test_acquire_takes_a_free_lock(arguments: dict[str, Any]) -> None:
     lock.release()
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("timeout", [1e9, 1e18, 1e300, math.inf, 2**80])
 def test_huge_timeout_waits(timeout: float) -> None:
     """A timeout past any clock's end waits for the lock, as none would."""
@@ -285,7 +285,7 @@ def test_huge_timeout_waits(timeout: float) -> None:
     assert waiter.result()
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("block", [True, False])
 def test_nan_timeout_is_refused(block: bool) -> None:
     """A timeout that is not a number is a ValueError, and nothing is taken."""
@@ -328,7 +328,7 @@ def test_two_objects_for_one_value_are_one_lock() -> None:
         status.get_lock().acquire()
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_unpickled_objects_are_the_same_lock() -> None:
     """The lock of an unpickled value, and an unpickled lock, are the same lock."""
     status = Status(Bits.LEFT)
@@ -410,7 +410,7 @@ def test_forked_child_does_not_hold_it() -> None:
     assert exit_of(lambda: lock.acquire(block=False)) == 0
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_exit_of_a_forked_child_leaves_the_parents_lock() -> None:
     """A child of a holder that ends, or is killed, doesn't end the parent's hold."""
     status = Status(Bits.LEFT)
@@ -457,7 +457,7 @@ def die_holding(pipe: Connection, status: Status) -> None:
         pipe.recv()
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("write", [None, *WRITES.values()], ids=["acquire", *WRITES])
 def test_killed_holder_delays_nobody(write: Callable[[Status], object] | None) -> None:
     """Who waits for a holder that is killed goes on within a second."""
@@ -477,7 +477,7 @@ def test_killed_holder_delays_nobody(write: Callable[[Status], object] | None) -
     assert acquired_elsewhere(status.get_lock(), block=False)
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_abandoned_tells_the_next_acquirer_once() -> None:
     """After a death the next acquisition says so, and the one after it no longer."""
     status = Status(Bits.LEFT)
@@ -499,7 +499,7 @@ def test_abandoned_tells_the_next_acquirer_once() -> None:
         assert not lock.abandoned
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 @by_each_write
 def test_abandoned_survives_a_bare_writer(write: Callable[[Status], object]) -> None:
     """A writer that takes no lock repairs, and the next acquirer is told nevertheless."""
@@ -517,7 +517,7 @@ def test_abandoned_survives_a_bare_writer(write: Callable[[Status], object]) -> 
         assert not status.abandoned
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_abandoned_survives_a_value_guarded_by_the_lock() -> None:
     """A plain set() of another value that has the lock as lock= doesn't swallow the news."""
     status = Status(Bits.LEFT)
@@ -530,7 +530,7 @@ def test_abandoned_survives_a_value_guarded_by_the_lock() -> None:
         assert status.abandoned
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_abandoned_is_told_again_after_another_death() -> None:
     """Who is told and dies too leaves it to the next, in this or another process."""
     status = Status(Bits.LEFT)
@@ -558,7 +558,7 @@ def test_abandoned_is_false_without_a_death() -> None:
             assert status.abandoned is False
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_holder_that_exits_is_a_death() -> None:
     """A process that ends in peace while it holds the lock is taken over from as well."""
     status = Status(Bits.LEFT)
@@ -572,7 +572,7 @@ def test_holder_that_exits_is_a_death() -> None:
         assert status.abandoned
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_thread_that_dies_holding() -> None:
     """A thread that ends with the lock passes it on, within its process too."""
     status = Status(Bits.LEFT)
@@ -586,7 +586,7 @@ def test_thread_that_dies_holding() -> None:
             assert not status.abandoned
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_holder_that_executes_another_program() -> None:
     """A holder that execs is gone too, though its pid and thread id live on."""
     status = Status(Bits.LEFT)
@@ -617,7 +617,7 @@ lock.release()
 """
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_same_ids_are_not_the_dead_holder() -> None:
     """A program with the dead holder's own pid and thread id doesn't take itself for it."""
     status = Status(Bits.LEFT)
@@ -642,7 +642,7 @@ def test_same_ids_are_not_the_dead_holder() -> None:
 # -- the thread's limit
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_a_thread_holds_1024_and_no_more() -> None:
     """The 1,025th lock is a RuntimeError that takes nothing; deeper and other threads still go."""
     values = [Status(Bits.LEFT) for _ in range(MAX_HELD + 1)]
@@ -667,7 +667,7 @@ def test_a_thread_holds_1024_and_no_more() -> None:
             assert not acquired_elsewhere(lock, block=False)
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_forked_child_has_the_whole_limit() -> None:
     """A child of a holder of 1,024 locks holds none, so it may take 1,024 of its own."""
     mine = [Status(Bits.LEFT).get_lock() for _ in range(MAX_HELD)]
@@ -683,7 +683,7 @@ def test_forked_child_has_the_whole_limit() -> None:
         lock.release()
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_killed_with_1024_strands_none() -> None:
     """A process that is killed with 1,024 locks passes each of them on."""
     values = [Status(Bits.LEFT) for _ in range(MAX_HELD)]
@@ -730,7 +730,7 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
 def test_ctrl_c_ends_a_blocked_call(statement: str) -> None:
     """A KeyboardInterrupt comes through within 200 ms, with nothing written or taken."""
@@ -761,6 +761,36 @@ def test_ctrl_c_ends_a_blocked_call(statement: str) -> None:
     assert status.load() is Bits.LEFT
     assert acquired_elsewhere(status.get_lock(), block=False)
     assert not status.abandoned
+
+
+@pytest.mark.only_on("cffi")
+def test_signal_as_the_lock_comes_free() -> None:
+    """A handler that raises just as the lock is had leaves it free: nobody would release it."""
+    lock: Any = Status(Bits.LEFT).get_lock()
+    held = threading.Event()
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    def let_go() -> None:
+        with lock:
+            held.set()
+            time.sleep(0.12)  # the main thread is in the middle of a slice
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        for _ in range(5):
+            held.clear()
+            holder = Task(let_go)
+            assert held.wait(PATIENCE)
+            with pytest.raises(InterruptedError):
+                lock.acquire()
+            holder.result()
+            assert not lock._semlock._is_mine()
+            assert acquired_elsewhere(lock, block=False)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("call", ["acquire", "set"])
@@ -900,7 +930,7 @@ def test_lock_goes_to_a_spawned_child(method: str) -> None:
         answers.join_thread()
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_lock_goes_through_a_queue() -> None:
     """A lock may be sent to a process that runs already."""
     status = Status(Bits.LEFT)
@@ -939,7 +969,7 @@ def test_close_while_held() -> None:
     assert acquired_elsewhere(lock, block=False)
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_dropped_while_held() -> None:
     """With value and lock object gone, the lock stays held, and harms no other lock."""
     status = Status(Bits.LEFT)
@@ -982,7 +1012,7 @@ def drop_and_end(pipe: Connection, status: Status) -> None:
     pipe.send("dropped")
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_exit_of_a_holder_that_dropped_everything() -> None:
     """A holder that lost every object for its lock still holds it, and its end passes it on."""
     status = Status(Bits.LEFT)
@@ -993,7 +1023,7 @@ def test_exit_of_a_holder_that_dropped_everything() -> None:
             assert status.abandoned
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_thread_that_dies_with_a_dropped_value() -> None:
     """A thread's death with a lock whose objects are gone breaks no later lock of the process."""
 
@@ -1008,7 +1038,7 @@ def test_thread_that_dies_with_a_dropped_value() -> None:
         assert entered
 
 
-@pytest.mark.only_on("native")
+@pytest.mark.only_on("native", "cffi")
 def test_exit_while_threads_wait() -> None:
     """A program may end while daemon threads wait for locks, hold them, and write: no crash."""
     program = """

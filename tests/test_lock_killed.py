@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
-pytestmark = pytest.mark.only_on("native")
+pytestmark = pytest.mark.only_on("native", "cffi")
 
 KILLS = 150
 

@@ -74,6 +74,27 @@ def field_offsets() -> dict[str, int]:
     }
 
 
+@pytest.mark.only_on("cffi")
+def test_layout_is_the_cores_through_cffi() -> None:
+    """The header as Python packs it is the one that the cffi binding was compiled with."""
+    from atomic_intenum._cffi import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        ffi,
+        lib,
+    )
+
+    from atomic_intenum.backends import contract, pure
+
+    assert layout.MAGIC == lib.AIE_MAGIC
+    assert layout.LAYOUT_VERSION == lib.AIE_LAYOUT_VERSION
+    assert ffi.sizeof("aie_header") == layout.HEADER_SIZE
+    assert layout.SINGLE_STRIDE == lib.AIE_SINGLE_STRIDE
+    for field, offset in field_offsets().items():
+        assert ffi.offsetof("aie_header", field) == offset, field
+    assert contract.PROTOCOL_ATOMIC == lib.AIE_PROTOCOL_ATOMIC == backend.PROTOCOL
+    assert contract.PROTOCOL_LOCK == lib.AIE_PROTOCOL_LOCK
+    assert pure.VERSION_SHIFT == lib.AIE_VERSION_SHIFT
+
+
 @pytest.mark.only_on("native")
 def test_protocols_are_the_cores() -> None:
     """Protocol ids and word layout of the Python side are the core's."""
@@ -397,6 +418,7 @@ def test_cost() -> None:
     assert len({place(value) for value in values}) == len(values)
 
 
+@pytest.mark.skipif(not hasattr(gc, "set_threshold"), reason="collection cannot be provoked there")
 def test_deallocation_in_the_allocator() -> None:
     """Garbage collection that runs inside the allocator and frees values is survived."""
     fresh = fresh_enum()
