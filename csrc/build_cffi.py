@@ -66,6 +66,9 @@ int aie_cffi_compare_and_set_slice(aie_word *word, aie_control *control, int32_t
                                    int32_t desired, bool wait);
 
 int64_t aie_now(void);
+int aie_cffi_await(aie_word *word, const int32_t *values, size_t count, bool leave,
+                   int64_t deadline, bool spin);
+void aie_cffi_set_spin(int64_t ns);
 int aie_cffi_lock_try(aie_region *region, aie_control *control, aie_word *word, bool quietly);
 int aie_cffi_lock_until(aie_region *region, aie_control *control, aie_word *word, bool quietly,
                         int64_t deadline);

@@ -136,6 +136,26 @@ static inline int aie_cffi_lock_until(aie_region *region, aie_control *control, 
     return aie_cffi_acquired(region, control, aie_lock_until(control, word, deadline), quietly);
 }
 
+static inline int aie_cffi_await(aie_word *word, const int32_t *values, size_t count, bool leave,
+                                 int64_t deadline, bool spin)
+{
+    aie_goal goal = {values, count, leave};
+    uint64_t seen;
+    if (spin && aie_spin() > 0) {
+        int64_t until = aie_now() + aie_spin();
+        if (aie_await_spinning(word, &goal, until < deadline ? until : deadline, &seen) == AIE_OK) {
+            return AIE_OK;
+        }
+    }
+    return aie_await_sleeping(word, &goal, deadline, &seen);
+}
+
+static inline void aie_cffi_set_spin(int64_t ns)
+{
+    /* relaxed: any wait that begins later sees it soon enough. */
+    atomic_store_explicit(&aie_spin_ns, ns, memory_order_relaxed);
+}
+
 static inline int aie_cffi_lock_release(aie_region *region, aie_control *control, aie_word *word)
 {
     bool last = false;

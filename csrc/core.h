@@ -4,6 +4,8 @@
  *   word.h      lock-free operations on a state word
  *   lock.h      the robust lock of a value
  *   change.h    a write while somebody holds that lock
+ *   await.h     waiting until a word holds some value
+ *   wait.h      sleeping and waking, per system
  *   platform.h  what differs between systems
  *   result.h    named outcomes; nothing here sets errno, allocates, or knows of Python
  *   point.h     where a process may be killed
@@ -11,12 +13,14 @@
 #ifndef AIE_CORE_H
 #define AIE_CORE_H
 
+#include "await.h"
 #include "change.h"
 #include "layout.h"
 #include "lock.h"
 #include "platform.h"
 #include "point.h"
 #include "result.h"
+#include "wait.h"
 #include "word.h"
 
 #endif

@@ -823,6 +823,185 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
     return value_compare_and_set_slow(op, args, nargs, kwnames);
 }
 
+/* A timeout in seconds as a monotonic deadline; None waits for ever.  -1 with an exception. */
+static int timeout_deadline(PyObject *timeout, int64_t *deadline)
+{
+    *deadline = INT64_MAX;
+    if (timeout == NULL || timeout == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout must not be NaN");
+        return -1;
+    }
+    if (seconds <= 0) {
+        *deadline = 0; /* try once */
+    }
+    else if (seconds < 1e9) { /* 31 years; more is for ever, and would not fit */
+        *deadline = aie_now() + (int64_t)(seconds * 1e9);
+    }
+    return 0;
+}
+
+/* The same for a wait, where a negative timeout is a mistake (a lock takes it as 0, as
+ * multiprocessing does). */
+static int wait_deadline(PyObject *timeout, int64_t *deadline)
+{
+    if (timeout_deadline(timeout, deadline) < 0) {
+        return -1;
+    }
+    if (timeout != NULL && timeout != Py_None && PyFloat_AsDouble(timeout) < 0) {
+        PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- waiting */
+
+/* Whether this thread holds the lock that every writer of the value needs: 1, 0, or -1 with an
+ * exception. */
+static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
+{
+    PyObject *guard = FIELD_LOAD(self->guard);
+    if (guard == NULL) {
+        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, word);
+    }
+    Py_INCREF(guard);
+    PyObject *answer = PyObject_CallMethod(guard, "held_here", NULL);
+    Py_DECREF(guard);
+    int held = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return held;
+}
+
+/* One wait: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1 with an
+ * exception.  *seen is the word that decided. */
+static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint64_t *seen)
+{
+    aie_word *word = value_word(self);
+    if (word == NULL) {
+        return -1;
+    }
+    *seen = aie_word_load(word);
+    if (aie_goal_met(goal, *seen)) {
+        return 1;
+    }
+    if (aie_now() >= deadline) {
+        return 0;
+    }
+    int held = value_lock_is_held_here(self, word, *seen);
+    if (held != 0) {
+        if (held > 0) {
+            PyErr_SetString(PyExc_RuntimeError, "waiting while holding the value's lock: nobody "
+                                                "could change the value");
+        }
+        return -1;
+    }
+    if (FIELD_LOAD(self->word) != word) { /* asking the guard ran Python code */
+        raise_closed();
+        return -1;
+    }
+    PyObject *mapping = Py_NewRef((PyObject *)self->mapping);
+    aie_result result;
+    int64_t spin = aie_spin();
+    Py_BEGIN_ALLOW_THREADS
+    result = AIE_AGAIN;
+    if (spin > 0) {
+        int64_t until = aie_now() + spin;
+        result = aie_await_spinning(word, goal, until < deadline ? until : deadline, seen);
+    }
+    if (result != AIE_OK) {
+        result = aie_await_sleeping(word, goal, deadline, seen);
+    }
+    Py_END_ALLOW_THREADS
+    while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
+        if (PyErr_CheckSignals() < 0) {
+            Py_DECREF(mapping);
+            return -1;
+        }
+        if (FIELD_LOAD(self->word) != word) {
+            Py_DECREF(mapping);
+            raise_closed();
+            return -1;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        result = aie_await_sleeping(word, goal, deadline, seen);
+        Py_END_ALLOW_THREADS
+    }
+    Py_DECREF(mapping);
+    return result == AIE_OK;
+}
+
+#define GOAL_ON_STACK 16
+
+/* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which. */
+static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames, bool leave)
+{
+    Value *self = (Value *)op;
+    const char *name = leave ? "wait_while" : "wait_for";
+    PyObject *timeout = NULL;
+    if (nargs < 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at least one member", name);
+        return NULL;
+    }
+    if (kwnames != NULL && PyTuple_Size(kwnames) > 0) {
+        PyObject *keyword = PyTuple_GetItem(kwnames, 0);
+        if (PyTuple_Size(kwnames) > 1
+            || PyUnicode_CompareWithASCIIString(keyword, "timeout") != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() takes one keyword argument, timeout", name);
+            return NULL;
+        }
+        timeout = args[nargs];
+    }
+    int64_t deadline;
+    if (wait_deadline(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    int32_t stack[GOAL_ON_STACK];
+    int32_t *values = stack;
+    if (nargs > GOAL_ON_STACK && (values = PyMem_Malloc((size_t)nargs * sizeof(*values))) == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *result = NULL;
+    Py_ssize_t i = 0;
+    while (i < nargs && value_number(self, args[i], &values[i]) == 0) {
+        i++;
+    }
+    if (i == nargs) {
+        aie_goal goal = {values, (size_t)nargs, leave};
+        uint64_t seen = 0;
+        int met = value_await(self, &goal, deadline, &seen);
+        if (met > 0) {
+            result = value_member(self, aie_word_value(seen));
+        }
+        else if (met == 0) {
+            PyErr_Format(PyExc_TimeoutError, "%s() waited for %S seconds in vain", name, timeout);
+        }
+    }
+    if (values != stack) {
+        PyMem_Free(values);
+    }
+    return result;
+}
+
+static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    return value_wait(op, args, nargs, kwnames, false);
+}
+
+static PyObject *value_wait_while(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kwnames)
+{
+    return value_wait(op, args, nargs, kwnames, true);
+}
+
 static PyObject *value_get_value(PyObject *op, void *Py_UNUSED(closure))
 {
     aie_word *word = value_word((Value *)op);
@@ -1221,6 +1400,14 @@ static PyMethodDef value_hot_methods[] = {
 };
 
 static PyMethodDef value_methods[] = {
+    {"wait_for", FAST(value_wait_for), FASTCALL,
+     "wait_for($self, member, /, *members, timeout=None)\n--\n\n"
+     "Sleep until the value is one of the members (or names), and return that member.\n\n"
+     "Raises TimeoutError after timeout seconds, RuntimeError while holding the value's lock."},
+    {"wait_while", FAST(value_wait_while), FASTCALL,
+     "wait_while($self, member, /, *members, timeout=None)\n--\n\n"
+     "Sleep until the value is none of the members (or names), and return the member it is.\n\n"
+     "Raises TimeoutError after timeout seconds, RuntimeError while holding the value's lock."},
     {"_atomic_bind", FAST(value_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\nPut the value on a word of a segment."},
     {"_atomic_close", value_close, METH_NOARGS,
@@ -1321,30 +1508,6 @@ static void lock_dealloc(PyObject *op)
 {
     Py_XDECREF((PyObject *)((Lock *)op)->mapping);
     free_object(op);
-}
-
-/* A timeout in seconds as a monotonic deadline; None waits for ever.  -1 with an exception. */
-static int timeout_deadline(PyObject *timeout, int64_t *deadline)
-{
-    *deadline = INT64_MAX;
-    if (timeout == NULL || timeout == Py_None) {
-        return 0;
-    }
-    double seconds = PyFloat_AsDouble(timeout);
-    if (seconds == -1.0 && PyErr_Occurred()) {
-        return -1;
-    }
-    if (isnan(seconds)) {
-        PyErr_SetString(PyExc_ValueError, "timeout must not be NaN");
-        return -1;
-    }
-    if (seconds <= 0) {
-        *deadline = 0; /* as multiprocessing: try once */
-    }
-    else if (seconds < 1e9) { /* 31 years; more is for ever, and would not fit */
-        *deadline = aie_now() + (int64_t)(seconds * 1e9);
-    }
-    return 0;
 }
 
 /* Entered: the outermost acquisition holds the region and takes the report of a death. */
@@ -1563,7 +1726,25 @@ static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ign
     return none();
 }
 
+static PyObject *module_set_spin(PyObject *Py_UNUSED(module), PyObject *microseconds)
+{
+    double wanted = PyFloat_AsDouble(microseconds);
+    if (wanted == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (!(wanted >= 0 && wanted <= 1e6)) {
+        PyErr_SetString(PyExc_ValueError, "0 to 1,000,000 microseconds");
+        return NULL;
+    }
+    /* relaxed: any wait that begins later sees it soon enough. */
+    atomic_store_explicit(&aie_spin_ns, (int64_t)(wanted * 1000), memory_order_relaxed);
+    return none();
+}
+
 static PyMethodDef module_methods[] = {
+    {"set_spin", module_set_spin, METH_O,
+     "set_spin($module, microseconds, /)\n--\n\n"
+     "For tests and measurements: how long a wait looks before it sleeps."},
     {"descriptor", module_descriptor, METH_VARARGS, descriptor_doc},
     {"stop_unmapping", module_stop_unmapping, METH_NOARGS,
      "stop_unmapping($module, /)\n--\n\n"
@@ -1626,6 +1807,7 @@ static int add_layout(PyObject *module)
         {"SINGLE_STRIDE", AIE_SINGLE_STRIDE},
         {"VERSION_SHIFT", AIE_VERSION_SHIFT},
         {"ROBUST", AIE_ROBUST},
+        {"FUTEX", AIE_FUTEX},
         {"MAX_HELD", AIE_MAX_HELD},
         {"OFFSET_LAYOUT_VERSION", offsetof(aie_header, layout_version)},
         {"OFFSET_CAPACITY", offsetof(aie_header, capacity)},

@@ -13,7 +13,9 @@ typedef enum {
     AIE_NOT_OWNER = 4, /* release by a thread that does not hold the lock; nothing changed */
     AIE_TOO_MANY = 5,  /* this thread holds AIE_MAX_HELD locks already; nothing changed */
     AIE_TOO_DEEP = 6,  /* the recursion counter is full; nothing changed */
-    AIE_BROKEN = 7     /* the mutex itself reports an error: foreign bytes in the control block */
+    AIE_BROKEN = 7,    /* the mutex itself reports an error: foreign bytes in the control block */
+    AIE_INTERRUPTED = 8, /* a signal came: look at it, then go on with the time that is left */
+    AIE_AGAIN = 9        /* nothing decided yet: call again */
 } aie_result;
 
 #endif

@@ -11,10 +11,15 @@
 #ifndef AIE_WORD_H
 #define AIE_WORD_H
 
+#include "sysfeatures.h"
+
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "layout.h"
+#include "point.h"
 #include "result.h"
+#include "wait.h"
 
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
  * `seen` comes back as the word that the outcome was decided on (the one before the write). */
@@ -39,6 +44,18 @@ static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
     return version | (seen & AIE_LOCKED_BIT) | (uint32_t)value;
 }
 
+/* The half of the word that a sleeper sleeps on: LOCKED, WAITERS and the version.  Only ever looked
+ * at by the kernel, and for whether it changed. */
+static inline const _Atomic uint32_t *aie_word_upper(const aie_word *word)
+{
+    const _Atomic uint32_t *halves = (const _Atomic uint32_t *)(const void *)word;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return halves + 1;
+#else
+    return halves;
+#endif
+}
+
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
  * the lock's holder).  OK, MISMATCH or LOCKED. */
 static inline aie_result aie_word_attempt(aie_word *word, aie_change *change, uint64_t stop_bits)
@@ -60,6 +77,10 @@ static inline aie_result aie_word_attempt(aie_word *word, aie_change *change, ui
         if (atomic_compare_exchange_weak_explicit(word, &seen,
                                                   aie_word_successor(seen, change->desired),
                                                   memory_order_seq_cst, memory_order_seq_cst)) {
+            if (seen & AIE_WAITERS_BIT) {
+                AIE_POINT("write-before-wake");
+                aie_wake_all(aie_word_upper(word));
+            }
             return AIE_OK;
         }
     }

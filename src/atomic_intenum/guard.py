@@ -85,6 +85,13 @@ class Guard:
                 # Another acquire by who holds it would wait for itself.
                 self.is_mine = semlock._is_mine
 
+    def held_here(self) -> bool:
+        """Tell whether this thread holds the lock; False where the lock cannot tell."""
+        if isinstance(self.lock, synchronize.SemLock):
+            return bool(self.lock._semlock._is_mine())  # type: ignore[attr-defined]
+        owned = getattr(self.lock, "_is_owned", None)  # threading's RLock
+        return bool(owned()) if callable(owned) else False
+
 
 class _Context:
     """``with`` for a lock of which only acquire and release are known."""

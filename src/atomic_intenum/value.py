@@ -225,6 +225,24 @@ class IntEnumValue(_Base[T]):
             if self.compare_and_set(old, new):
                 return new
 
+    def changes(self, timeout: float | None = None) -> Iterator[T]:
+        """Yield the current member, and then each that differs from the last one yielded.
+
+        A state that comes and goes between two looks is missed; ``version`` tells.
+
+        Args:
+            timeout: seconds that each wait may take; None waits for ever.
+
+        Raises:
+            TimeoutError: nothing changed in that time.
+            RuntimeError, ValueError: as wait_while().
+
+        """
+        member = self.load()
+        while True:
+            yield member
+            member = self.wait_while(member, timeout=timeout)
+
     def to_value(self, name: str) -> int:
         """Return the value of the member of that name; may be overridden.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import math
 import os
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -113,6 +114,19 @@ class AtomicWord:
     def first(self, number: int) -> None:
         """Give the word its first value."""
         lib.aie_word_first(self._word, number)
+
+    def held_here(self) -> bool:
+        """Tell whether this thread holds the value's own lock."""
+        return bool(lib.aie_lock_is_mine(self._control, self._word))
+
+    def sleep(self, goal: pure.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
+        """Sleep on the word, 250 ms at most; a signal ends it, and the interpreter looks at it."""
+        numbers = ffi.new("int32_t[]", list(goal.numbers))
+        until = (1 << 63) - 1
+        if deadline < math.inf:
+            left = max(deadline - time.monotonic(), 0.0)
+            until = lib.aie_now() + int(min(left, 1e9) * 1e9)
+        lib.aie_cffi_await(self._word, numbers, len(numbers), goal.leave, until, first)
 
     def exchange(self, desired: int) -> int:
         """Write and return the value before."""

@@ -108,6 +108,36 @@ class Value(Generic[T]):
 
             """
 
+        def wait_for(
+            self, member: T | str, /, *members: T | str, timeout: float | None = None
+        ) -> T:
+            """Sleep until the value is one of the members (or names), and return that member.
+
+            Waits see states, not events: one that comes and goes between two looks is missed, and
+            ``version`` tells.
+
+            Args:
+                member: what to wait for.
+                members: or these.
+                timeout: seconds; None waits for ever, 0 looks once.
+
+            Raises:
+                TimeoutError: it did not come in that time.
+                RuntimeError: this thread holds the value's lock, so nobody could change it.
+                ValueError: the value is closed, or was while this waited (noticed within 250 ms);
+                    or the timeout is negative or NaN.
+                TypeError, KeyError: as set().
+
+            """
+
+        def wait_while(
+            self, member: T | str, /, *members: T | str, timeout: float | None = None
+        ) -> T:
+            """Sleep until the value is none of the members (or names), and return what it is.
+
+            Arguments and errors are those of wait_for().
+            """
+
         @property
         def value(self) -> int:
             """The current member's value, a plain int; takes a member or a name, through set()."""

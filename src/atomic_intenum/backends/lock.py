@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import multiprocessing
 import struct
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,10 @@ class Mapping(mmap.mmap):
         return int(magic)
 
 
+#: Seconds between two looks of a wait: 1 us, twice as long each time, at most 1 ms.
+_SHORTEST_NAP, _LONGEST_NAP = 1e-6, 1e-3
+
+
 class LockedWord:
     """A state word whose writers hold the value's lock."""
 
@@ -94,6 +99,21 @@ class LockedWord:
     def first(self, number: int) -> None:
         """Give the word its first value."""
         self._cell[0] = number & pure.VALUE_MASK
+
+    def held_here(self) -> bool:
+        """Return False: the lock is the guard's."""
+        return False
+
+    def sleep(self, goal: pure.Goal, deadline: float, first: bool) -> None:  # noqa: ARG002, FBT001
+        """Look again and again: nobody wakes another process here."""
+        nap = _SHORTEST_NAP
+        until = min(deadline, time.monotonic() + 0.25)
+        while not goal.met(self.number()):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(nap, left))
+            nap = min(nap * 2, _LONGEST_NAP)
 
     def exchange(self, desired: int) -> int:
         """Write; the caller holds the lock."""

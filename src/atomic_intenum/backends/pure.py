@@ -8,8 +8,10 @@ C.
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
-from typing import TYPE_CHECKING, Any, Protocol
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,36 @@ def successor(word: int, number: int) -> int:
     return (((word >> VERSION_SHIFT) + 1) << VERSION_SHIFT) & _WORD_MASK | (number & VALUE_MASK)
 
 
+class Goal(NamedTuple):
+    """What is waited for: a value among ``numbers``; with ``leave``, one that is not."""
+
+    numbers: frozenset[int]
+    leave: bool
+
+    def met(self, number: int) -> bool:
+        """Tell whether a value meets it."""
+        return (number in self.numbers) != self.leave
+
+
+def deadline_of(timeout: float | None) -> float:
+    """Return a wait's timeout as a time of the monotonic clock, in seconds.
+
+    Raises:
+        ValueError: it is negative or NaN.
+
+    """
+    if timeout is None:
+        return math.inf
+    if math.isnan(timeout):  # TypeError for what float() alone would take, as "1"
+        message = "timeout must not be NaN"
+        raise ValueError(message)
+    seconds = float(timeout)
+    if seconds < 0:
+        message = "timeout must not be negative"
+        raise ValueError(message)
+    return time.monotonic() + seconds
+
+
 class Word(Protocol):
     """One state word."""
 
@@ -44,6 +76,15 @@ class Word(Protocol):
 
     def version(self) -> int:
         """Return the version: one atomic load."""
+
+    def held_here(self) -> bool:
+        """Tell whether this thread holds the value's own lock."""
+
+    def sleep(self, goal: Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
+        """Wait until a change, but no longer than 250 ms or the deadline (monotonic seconds).
+
+        May return for no reason.  ``first``: it may spin before it sleeps.
+        """
 
     def first(self, number: int) -> None:
         """Give a fresh word its first value, version 0."""
@@ -83,6 +124,12 @@ class _ClosedWord:
         raise _closed()
 
     def version(self) -> int:
+        raise _closed()
+
+    def held_here(self) -> bool:
+        raise _closed()
+
+    def sleep(self, goal: Goal, deadline: float, first: bool) -> None:  # noqa: ARG002, FBT001
         raise _closed()
 
     def first(self, number: int) -> None:  # noqa: ARG002
@@ -139,6 +186,14 @@ def _closed() -> ValueError:
 
 
 _CLOSED = _ClosedWord()
+
+
+def _held(binding: Binding) -> bool:
+    """Tell whether this thread holds the lock that writers of the value need."""
+    guard = binding.guard
+    if guard is None:
+        return binding.word.held_here()
+    return guard.held_here()
 
 
 class Value:
@@ -300,6 +355,38 @@ class Value:
             return False  # it takes no lock to see that
         with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
             return binding.word.compare_and_set(expected, desired)
+
+    def wait_for(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
+        """Sleep until the value is one of the members, and return that member."""
+        return self._atomic_wait((member, *members), timeout, leave=False)
+
+    def wait_while(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
+        """Sleep until the value is none of the members, and return the member it is."""
+        return self._atomic_wait((member, *members), timeout, leave=True)
+
+    def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, leave: bool) -> Any:
+        deadline = deadline_of(timeout)
+        numbers = self._atomic_open().table.numbers
+        wanted = [(numbers.get(id(member)), member) for member in members]
+        goal = Goal(
+            frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave
+        )
+        binding = self._atomic_open()
+        number = binding.word.number()
+        if not goal.met(number) and _held(binding):
+            message = "waiting while holding the value's lock: nobody could change the value"
+            raise RuntimeError(message)
+        first = True
+        while not goal.met(number):
+            if time.monotonic() >= deadline:
+                name = "wait_while" if leave else "wait_for"
+                message = f"{name}() waited for {timeout} seconds in vain"
+                raise TimeoutError(message)
+            binding.word.sleep(goal, deadline, first)
+            first = False
+            number = binding.word.number()
+        member = binding.table.members.get(number)
+        return binding.table.vocabulary.refuse_number(number) if member is None else member
 
     @property
     def value(self) -> int:

@@ -1,0 +1,117 @@
+/* await.h -- waiting until a state word holds one of some values, or none of them.
+ *
+ * A sleeper sets WAITERS by CAS and sleeps on the word's upper half; every write changes that half
+ * (its version), clears WAITERS, and wakes all if it was set.  So between the sleeper's look and
+ * its sleep no write goes unnoticed: it either finds WAITERS, or makes the sleeper's CAS or the
+ * kernel's compare fail.
+ *
+ * A writer may be killed between its CAS, which cleared WAITERS, and its wake-up.  So a sleeper
+ * looks again by itself after at most AIE_LOOK_AGAIN.
+ */
+#ifndef AIE_AWAIT_H
+#define AIE_AWAIT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "platform.h"
+#include "result.h"
+#include "wait.h"
+#include "word.h"
+
+#define AIE_LOOK_AGAIN (AIE_NS_PER_S / 4) /* 250 ms */
+
+/* What is waited for: until the value is one of `values`, or with `leave` until it is none of them.
+ */
+typedef struct {
+    const int32_t *values;
+    size_t count;
+    bool leave;
+} aie_goal;
+
+static inline bool aie_goal_met(const aie_goal *goal, uint64_t word)
+{
+    int32_t value = aie_word_value(word);
+    bool among = false;
+    for (size_t i = 0; i < goal->count && !among; i++) {
+        among = goal->values[i] == value;
+    }
+    return among != goal->leave;
+}
+
+/* How long a wait looks before it sleeps: 5 us, about what falling asleep and being woken costs; 0
+ * on a single core, where the writer could not run meanwhile.  Looked up once; tests set it. */
+static _Atomic(int64_t) aie_spin_ns = -1;
+
+static inline int64_t aie_spin(void)
+{
+    /* relaxed: a constant of the process; two lookups agree. */
+    int64_t ns = atomic_load_explicit(&aie_spin_ns, memory_order_relaxed);
+    if (ns < 0) {
+        ns = aie_cores() > 1 ? 5000 : 0;
+        atomic_store_explicit(&aie_spin_ns, ns, memory_order_relaxed);
+    }
+    return ns;
+}
+
+/* Look without sleeping until `until` (ns).  OK when the goal is met, else BUSY.  For wake-ups that
+ * come within microseconds: falling asleep and being woken costs about ten. */
+static inline aie_result aie_await_spinning(aie_word *word, const aie_goal *goal, int64_t until,
+                                            uint64_t *seen)
+{
+    for (;;) {
+        for (int i = 0; i < 32; i++) { /* looking at the clock costs as much as a few looks */
+            *seen = aie_word_load(word);
+            if (aie_goal_met(goal, *seen)) {
+                return AIE_OK;
+            }
+            aie_relax();
+        }
+        if (aie_now() >= until) {
+            return AIE_BUSY;
+        }
+    }
+}
+
+/* Sleep once.  OK with the goal met and `seen` the word that meets it; BUSY when the monotonic
+ * `deadline` is past; INTERRUPTED by a signal; AGAIN for any other reason to call again (at the
+ * latest after AIE_LOOK_AGAIN). */
+static inline aie_result aie_await_sleeping(aie_word *word, const aie_goal *goal, int64_t deadline,
+                                            uint64_t *seen)
+{
+    *seen = aie_word_load(word);
+    for (;;) {
+        if (aie_goal_met(goal, *seen)) {
+            return AIE_OK;
+        }
+        if (*seen & AIE_WAITERS_BIT) {
+            break;
+        }
+        /* seq_cst: in the word's one order this is before the next write, which then sees WAITERS
+         * and wakes, or after the last one, and then it fails and the loop looks at its value. */
+        if (atomic_compare_exchange_weak_explicit(word, seen, *seen | AIE_WAITERS_BIT,
+                                                  memory_order_seq_cst, memory_order_seq_cst)) {
+            *seen |= AIE_WAITERS_BIT;
+            break;
+        }
+    }
+    AIE_POINT("wait-announced");
+    int64_t now = aie_now();
+    if (now >= deadline) {
+        return AIE_BUSY;
+    }
+    int64_t until = deadline - now < AIE_LOOK_AGAIN ? deadline : now + AIE_LOOK_AGAIN;
+    aie_result result = aie_wait(aie_word_upper(word), (uint32_t)(*seen >> 32), until);
+    AIE_POINT("wait-woken");
+    *seen = aie_word_load(word); /* any wake-up reads again */
+    if (aie_goal_met(goal, *seen)) {
+        return AIE_OK;
+    }
+    if (result == AIE_INTERRUPTED) {
+        return AIE_INTERRUPTED;
+    }
+    return aie_now() >= deadline ? AIE_BUSY : AIE_AGAIN;
+}
+
+#endif

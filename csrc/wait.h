@@ -1,0 +1,30 @@
+/* wait.h -- sleeping on a 32-bit word of shared memory, and waking who sleeps: one contract, and
+ * the only ladder of platforms.
+ *
+ *   aie_wait(address, expected, deadline)
+ *       Sleep while *address is `expected`, until woken or until the monotonic `deadline` (ns).
+ *       AIE_OK           woken, or the word differs; or for no reason: the caller looks again
+ *       AIE_BUSY         the deadline is past
+ *       AIE_INTERRUPTED  a signal came: the caller looks at it, and waits for the time that is left
+ *   aie_wake_all(address)
+ *       Wake all who sleep on it, in every process.
+ *
+ * Checking and falling asleep is one step against aie_wake_all: a wake-up that follows a change of
+ * the word is not lost on who compared with the word before.
+ *
+ * Build switch: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too.
+ */
+#ifndef AIE_WAIT_H
+#define AIE_WAIT_H
+
+#include "sysfeatures.h"
+
+#if defined(__linux__) && !defined(AIE_PRETEND_NO_FUTEX)
+#define AIE_FUTEX 1
+#include "wait_futex.h"
+#else
+#define AIE_FUTEX 0
+#include "wait_poll.h"
+#endif
+
+#endif
