@@ -891,9 +891,6 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
     if (aie_goal_met(goal, *seen)) {
         return 1;
     }
-    if (aie_now() >= deadline) {
-        return 0;
-    }
     int held = value_lock_is_held_here(self, word, *seen);
     if (held != 0) {
         if (held > 0) {
@@ -905,6 +902,9 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
     if (FIELD_LOAD(self->word) != word) { /* asking the guard ran Python code */
         raise_closed();
         return -1;
+    }
+    if (aie_now() >= deadline) {
+        return 0;
     }
     PyObject *mapping = Py_NewRef((PyObject *)self->mapping);
     aie_result result;
@@ -934,6 +934,10 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
         Py_END_ALLOW_THREADS
     }
     Py_DECREF(mapping);
+    if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, whatever came after */
+        raise_closed();
+        return -1;
+    }
     return result == AIE_OK;
 }
 

@@ -123,7 +123,8 @@ class Value(Generic[T]):
 
             Raises:
                 TimeoutError: it did not come in that time.
-                RuntimeError: this thread holds the value's lock, so nobody could change it.
+                RuntimeError: it is not there yet, and this thread holds the value's lock, so nobody
+                    could change it (whatever the timeout).
                 ValueError: the value is closed, or was while this waited (noticed within 250 ms);
                     or the timeout is negative or NaN.
                 TypeError, KeyError: as set().
