@@ -14,7 +14,7 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test drop-in lint lint-python lint-c bench dist clean FORCE
+.PHONY: help demo test soak drop-in lint lint-python lint-c bench dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -29,6 +29,11 @@ BACKENDS ?= lock $(BUILT)
 test: $(VENV)/test-tools  ## run the tests on each backend
 	@set -e; for backend in $(BACKENDS); do \
 	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(ARGS); \
+	done
+
+soak: $(VENV)/test-tools  ## run the stress tests of waiting at full size, for minutes
+	@set -e; for backend in $(BACKENDS); do \
+	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest -m soak -rP $(ARGS); \
 	done
 
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI

@@ -40,16 +40,37 @@ ROUNDS, KILLS = 10_000, 100
 THREADS = f"threads {ROUNDS}"
 DEATHS = ("points", f"kills {KILLS}")
 
+RELAY, HERD = 500, 200
+WAITS = (f"relay {RELAY}", f"relay-forks {RELAY}", f"herd {HERD}")
+
+#: A sleeper that does not look again by itself: a lost wake-up is then a wait in vain.
+NO_LOOK_AGAIN = "-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)"
+
 BUILDS = {
-    "plain": Build(("-O2",), (THREADS, "limits", *DEATHS)),
+    "plain": Build(("-O2",), (THREADS, "limits", *DEATHS, "wait-points 0", "late 0")),
+    "waits": Build(("-O2", NO_LOOK_AGAIN), WAITS),
+    "no futex": Build(
+        ("-O2", NO_LOOK_AGAIN, "-DAIE_PRETEND_NO_FUTEX"), (*WAITS, "wait-points 0", "late 0")
+    ),
+    "impatient": Build(("-O1", NO_LOOK_AGAIN, "-DWAIT_NS=(AIE_NS_PER_S/2)"), ()),
+    # A relay of two is a ping-pong.
+    "two": Build(("-O2", NO_LOOK_AGAIN, "-DTHREADS=2"), ()),
+    "two, no futex": Build(("-O2", NO_LOOK_AGAIN, "-DTHREADS=2", "-DAIE_PRETEND_NO_FUTEX"), ()),
     # The ThreadSanitizer of gcc 12 doesn't know pthread_mutex_clocklock: it would take a mutex that
     # was locked so for unlocked.  No deaths: it keeps books of its own on mutexes.
     "thread": Build(
-        ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK"), (THREADS, "limits"), "thread"
+        ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", NO_LOOK_AGAIN),
+        (THREADS, "limits", WAITS[0]),
+        "thread",
+    ),
+    "thread, no futex": Build(
+        ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX"),
+        (WAITS[0],),
+        "thread",
     ),
     "address": Build(
         ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-        (THREADS, "limits", *DEATHS),
+        (THREADS, "limits", *DEATHS, *WAITS, "late 0"),
         "address,undefined",
     ),
     "no clocklock": Build(("-O2", "-DAIE_PRETEND_NO_CLOCKLOCK"), (THREADS, "limits", *DEATHS)),
@@ -60,7 +81,7 @@ BUILDS = {
     "forgets consistent": Build(
         (
             "-O2",
-            "-DWAIT_SECONDS=1",
+            "-DWAIT_NS=AIE_NS_PER_S",
             "-DSTRESS_FORGETS_CONSISTENT",
             "-Wl,--wrap=pthread_mutex_consistent",
         ),
@@ -69,15 +90,15 @@ BUILDS = {
 }
 
 
-def compile_c(source: Path, program: Path, *flags: str) -> None:
-    """Compile against the core, without warnings."""
+def compile_c(source: Path, program: Path, *flags: str, core: Path = CORE) -> None:
+    """Compile against the core, or a copy of it, without warnings."""
     warnings = ["-Wall", "-Wextra", "-Werror"]
-    includes = ["-iquote", str(CORE)]
+    includes = ["-iquote", str(core)]
     options = ["-std=c11", "-g", "-pthread", *warnings, *includes, *flags]
     subprocess.run([CC, *options, str(source), "-o", str(program), "-ldl"], check=True)
 
 
-def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(program: Path, *arguments: str, patience: float = 50) -> subprocess.CompletedProcess[str]:
     """Run to the end, and keep what was printed."""
     # Without randomised addresses: some kernels' are too random for ThreadSanitizer's shadow.
     setarch = shutil.which("setarch")
@@ -86,7 +107,7 @@ def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [*prefix, program, *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=patience,
         check=False,
         # Its detector of deadlocks is full at 64 locks.
         env={**os.environ, "TSAN_OPTIONS": "detect_deadlocks=0"},
@@ -111,7 +132,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                     run(probe).check_returncode()
                 except subprocess.CalledProcessError:
                     pytest.skip(f"-fsanitize={build.sanitizer} doesn't work here")
-            program = folder / name.replace(" ", "-")
+            program = folder / name.replace(",", "").replace(" ", "-")
             compile_c(TESTS / "c" / "stress.c", program, *build.flags)
             programs[name] = program
         return programs[name]
@@ -149,6 +170,105 @@ FAULTS = [
     f"kills {KILLS} 1 no-mutex",
     f"kills {KILLS} 1 ignores-locked",
 ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault"),
+    [*((mode, "forgets-wake") for mode in WAITS), (WAITS[0], "clears-waiters")],
+)
+def test_stress_finds_writers_that_wake_nobody(
+    mode: str, fault: str, built: Callable[[str], Path]
+) -> None:
+    """A writer that does not wake, or takes WAITERS away, leaves somebody asleep."""
+    done = run(built("impatient"), *mode.split(), "1", fault)
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
+class Fault(NamedTuple):
+    """A change to a copy of the core, and what notices it."""
+
+    file: str
+    right: str
+    wrong: str
+    mode: str
+
+
+CORE_FAULTS = {
+    "no wake": Fault("word.h", "aie_wake_all(aie_word_upper(word));", ";", WAITS[0]),
+    "no compare before the sleep": Fault(
+        "await.h",
+        "(uint32_t)(*seen >> 32), until",
+        "atomic_load(aie_word_upper(word)), until",
+        f"relay {10 * RELAY}",
+    ),
+    "no announcement": Fault("await.h", "if (*seen & AIE_WAITERS_BIT) {", "if (true) {", WAITS[0]),
+    "an unlock that takes WAITERS along": Fault(
+        "lock.h", "(word, ~AIE_LOCKED_BIT,", "(word, ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT),", WAITS[0]
+    ),
+    "no second look": Fault(
+        "await.h", "*seen = aie_word_load(word); /* any wake-up reads again */", "", "late 0"
+    ),
+    "a slow path that does not wake": Fault(
+        "word.h",
+        "if (seen & AIE_WAITERS_BIT) {",
+        "if ((seen & AIE_WAITERS_BIT) && stop_bits) {",
+        WAITS[0],
+    ),
+    "a private futex": Fault(
+        "wait_futex.h",
+        "address, FUTEX_WAIT_BITSET,",
+        "address, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,",
+        WAITS[1],
+    ),
+    "a version that stands still": Fault(
+        "word.h", "(seen + AIE_VERSION_ONE)", "(seen + 0)", WAITS[0]
+    ),
+    "a sleeper that does not look again": Fault(
+        "await.h", "deadline - now < AIE_LOOK_AGAIN ? deadline", "true ? deadline", "wait-points 0"
+    ),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="futex")
+@pytest.mark.parametrize("name", CORE_FAULTS)
+def test_stress_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
+    """Each step of the waiting protocol that is taken out of the core is missed."""
+    fault = CORE_FAULTS[name]
+    core = tmp_path / "csrc"
+    shutil.copytree(CORE, core)
+    header = core / fault.file
+    text = header.read_text()
+    assert text.count(fault.right) == 1
+    header.write_text(text.replace(fault.right, fault.wrong))
+    program = tmp_path / "stress"
+    flags = BUILDS["impatient"].flags
+    compile_c(TESTS / "c" / "stress.c", program, *flags, core=core)
+    done = run(program, *fault.mode.split(), "1")
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("two", "relay-forks 100000"),
+        ("two, no futex", "relay-forks 100000"),
+        ("waits", "herd 10000"),
+        ("no futex", "herd 10000"),
+    ],
+)
+def test_no_wake_up_is_lost_at_full_size(
+    name: str, mode: str, built: Callable[[str], Path]
+) -> None:
+    """100,000 ping-pongs and 10,000 herds, sleepers killed among them, and no wait in vain."""
+    arguments = [*mode.split(), seed()]
+    done = run(built(name), *arguments, patience=800)
+    print(name, *arguments, done.stdout)  # shown with -rP
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"stress {' '.join(arguments)}"
 
 
 @pytest.mark.parametrize("arguments", FAULTS)

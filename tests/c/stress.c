@@ -4,6 +4,15 @@
  *   stress points [0 0 FAULT]            a process is killed at each AIE_POINT; the next one repairs
  *   stress kills COUNT SEED [FAULT]      processes are killed anywhere
  *   stress limits                        recursion, ownership, and AIE_MAX_HELD
+ *   stress relay ROUNDS SEED [FAULT]     threads pass a turn on, each asleep until it is its own
+ *   stress relay-forks ROUNDS SEED [FAULT]   the same with processes, and sleepers killed among them
+ *   stress herd ROUNDS SEED [FAULT]      eight processes are woken by one write, and killed at random
+ *   stress wait-points                   a sleeper or a writer is killed between two steps of a wait
+ *   stress late                          the state comes in time, the sleeper gets to run too late
+ *
+ * The last five run twice, first without spinning before a sleep, then with it.  -DAIE_LOOK_AGAIN=...
+ * (hours) keeps a sleeper from looking by itself: a lost wake-up is then a wait that ends in vain,
+ * after WAIT_NS.
  *
  * Exit 0: all invariants held; 1: one broke, named on stderr; 2: wrong usage.  FAULT plants a bug into the
  * callers, not the core; a run with one has to exit 1, or the stress would not notice such a bug.
@@ -15,6 +24,9 @@
  *   - Inside the lock the word changes by the holder alone, and plain data that the lock guards is
  *     touched by nobody else (ThreadSanitizer sees that too).
  *   - Whoever dies, the next acquirer gets in, is told, and leaves a lock that works.
+ *   - No wake-up is lost: nobody whose state has come sleeps on.  Plain data that the turn guards is
+ *     seen by whoever the turn wakes.
+ *   - A writer that dies between its CAS and its wake-up delays a sleeper by AIE_LOOK_AGAIN at most.
  */
 static void at_point(const char *name);
 #define AIE_POINT(name) at_point(name)
@@ -28,11 +40,13 @@ static void at_point(const char *name);
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#ifndef THREADS
 #define THREADS 4
-#ifndef WAIT_SECONDS
-#define WAIT_SECONDS 10 /* no wait here takes a hundredth of it, unless it hangs */
 #endif
-#define WAIT_NS (WAIT_SECONDS * AIE_NS_PER_S)
+#define HERD 8
+#ifndef WAIT_NS
+#define WAIT_NS (10 * AIE_NS_PER_S) /* no wait here takes a hundredth of it, unless it hangs */
+#endif
 
 typedef struct {
     aie_control control;
@@ -44,6 +58,9 @@ typedef struct {
     _Atomic int broken;
     _Atomic uint64_t steps[THREADS];
     _Atomic uint64_t takeovers;
+    /* Of the herd: the version that each of them saw last; and whether the rounds are over. */
+    _Atomic uint64_t seen[HERD];
+    _Atomic int over;
 } shared;
 
 static const char *fault = "";
@@ -604,12 +621,441 @@ static int run_limits(void)
     return atomic_load(&all->broken) != 0;
 }
 
+/* ------------------------------------------------------------------ waiting */
+
+/* As a binding waits: spinning first, then asleep again and again. */
+static aie_result await_word(shared *all, const aie_goal *goal, int64_t wait, uint64_t *seen)
+{
+    int64_t deadline = aie_now() + wait;
+    int64_t spin = aie_spin();
+    if (spin > 0) {
+        int64_t until = aie_now() + spin;
+        if (aie_await_spinning(&all->word, goal, until < deadline ? until : deadline, seen) == AIE_OK) {
+            return AIE_OK;
+        }
+    }
+    aie_result result;
+    do {
+        result = aie_await_sleeping(&all->word, goal, deadline, seen);
+    } while (result == AIE_AGAIN || result == AIE_INTERRUPTED);
+    return result;
+}
+
+static aie_result await_value(shared *all, uint64_t number, bool leave, int64_t wait)
+{
+    int32_t value = make_value(number);
+    uint64_t seen;
+    aie_result result = await_word(all, &(aie_goal){&value, 1, leave}, wait, &seen);
+    CHECK(all, result == AIE_BUSY || (aie_word_value(seen) == value) != leave);
+    return result;
+}
+
+/* A write in one of the ways that there are, or with a fault. */
+static void write_somehow(shared *all, uint64_t number)
+{
+    aie_change request = {.desired = make_value(number)};
+    if (is_fault("forgets-wake")) {
+        uint64_t seen = aie_word_load(&all->word);
+        while (!atomic_compare_exchange_weak(&all->word, &seen,
+                                             aie_word_successor(seen, request.desired))) {
+        }
+        return;
+    }
+    if (chance() % 4 == 0) {
+        CHECK(all, acquire(all, WAIT_NS) == AIE_OK);
+        CHECK(all, aie_word_change_held(&all->word, &request) == AIE_OK);
+        release(all, true);
+        return;
+    }
+    CHECK(all, change(all, &request) == AIE_OK);
+    if (is_fault("clears-waiters")) {
+        for (int n = 0; n < 100; n++) { /* until the next of them has announced itself */
+            sched_yield();
+            atomic_fetch_and(&all->word, ~AIE_WAITERS_BIT);
+        }
+    }
+}
+
+/* Wait for the turn, and pass it on. */
+static void relay(shared *all, int me, uint64_t rounds)
+{
+    for (uint64_t n = 0; n < rounds && !atomic_load(&all->broken); n++) {
+        aie_result result = await_value(all, (uint64_t)me, false, WAIT_NS);
+        CHECK(all, result == AIE_OK);
+        if (result != AIE_OK) {
+            return;
+        }
+        CHECK(all, all->left == (int64_t)(n * THREADS) + me);
+        all->left++;
+        atomic_fetch_add(&all->steps[me], 1);
+        write_somehow(all, (uint64_t)(me + 1) % THREADS);
+    }
+}
+
+static void *run_relay_thread(void *argument)
+{
+    worker *self = argument;
+    chance_state = self->seed | 1;
+    pthread_barrier_wait(self->barrier);
+    relay(self->all, (int)self->writes, self->rounds);
+    return NULL;
+}
+
+/* Takes the lock and gives it back, and waits in vain, never for too short a time. */
+static void disturb(shared *all)
+{
+    while (!atomic_load(&all->over)) {
+        CHECK(all, acquire(all, WAIT_NS) == AIE_OK);
+        sched_yield();
+        release(all, true);
+        int64_t wait = (int64_t)(chance() % 200000);
+        int64_t begin = aie_now();
+        CHECK(all, await_value(all, THREADS, false, wait) == AIE_BUSY);
+        CHECK(all, aie_now() - begin >= wait);
+    }
+}
+
+static void *run_disturbing_thread(void *argument)
+{
+    worker *self = argument;
+    chance_state = self->seed | 1;
+    pthread_barrier_wait(self->barrier);
+    disturb(self->all);
+    return NULL;
+}
+
+static int end_relay(shared *all, uint64_t rounds)
+{
+    CHECK(all, all->left == (int64_t)(rounds * THREADS));
+    CHECK(all, aie_word_version(aie_word_load(&all->word)) == (uint32_t)(rounds * THREADS));
+    printf("%llu turns; ", (unsigned long long)all->left);
+    return atomic_load(&all->broken) != 0;
+}
+
+static int run_relay(uint64_t rounds, uint64_t seed)
+{
+    shared *all = make_shared();
+    pthread_barrier_t barrier;
+    pthread_t threads[THREADS + 1];
+    worker workers[THREADS + 1];
+    yields = true;
+    pthread_barrier_init(&barrier, NULL, THREADS + 1);
+    for (int n = 0; n <= THREADS; n++) {
+        workers[n] = (worker){all, &barrier, rounds, seed * 2654435761u + (unsigned)n * 977u, 0,
+                              (uint64_t)n};
+        pthread_create(&threads[n], NULL, n < THREADS ? run_relay_thread : run_disturbing_thread,
+                       &workers[n]);
+    }
+    for (int n = 0; n < THREADS; n++) {
+        pthread_join(threads[n], NULL);
+    }
+    atomic_store(&all->over, 1);
+    pthread_join(threads[THREADS], NULL);
+    pthread_barrier_destroy(&barrier);
+    return end_relay(all, rounds);
+}
+
+/* Whether all of the children have ended, well; those that have not in time are killed. */
+static bool end_well(pid_t *pids, int count, int64_t deadline)
+{
+    bool well = true;
+    for (int n = 0; n < count; n++) {
+        int status = 0;
+        while (waitpid(pids[n], &status, WNOHANG) == 0) {
+            if (aie_now() > deadline) {
+                kill(pids[n], SIGKILL);
+                waitpid(pids[n], &status, 0);
+                break;
+            }
+            struct timespec pause = aie_timespec(100000);
+            nanosleep(&pause, NULL);
+        }
+        well &= status == 0;
+    }
+    return well;
+}
+
+/* A sleeper on a state that never comes, until it is killed: here, or at a point. */
+static pid_t start_victim(shared *all, const char *point)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        deadly_point = point;
+        deadly_count = 1;
+        while (getppid() == parent) {
+            await_value(all, THREADS, false, AIE_NS_PER_S / 10);
+        }
+        _exit(1);
+    }
+    return pid;
+}
+
+static int run_relay_forks(uint64_t rounds, uint64_t seed)
+{
+    static const char *const points[] = {NULL, "wait-announced", "wait-woken"};
+    shared *all = make_shared();
+    pid_t pids[THREADS];
+    chance_state = seed | 1;
+    fflush(NULL);
+    for (int n = 0; n < THREADS; n++) {
+        uint64_t own_seed = chance();
+        pids[n] = fork();
+        if (pids[n] == 0) {
+            chance_state = own_seed | 1;
+            relay(all, n, rounds);
+            _exit(atomic_load(&all->broken) != 0);
+        }
+    }
+    uint64_t killed = 0;
+    int64_t deadline = aie_now() + WAIT_NS;
+    uint64_t before = 0;
+    while (atomic_load(&all->steps[THREADS - 1]) < rounds && !atomic_load(&all->broken)) {
+        uint64_t now = atomic_load(&all->steps[THREADS - 1]);
+        if (now != before) {
+            before = now;
+            deadline = aie_now() + 2 * WAIT_NS;
+        }
+        CHECK(all, aie_now() < deadline);
+        pid_t victim = start_victim(all, points[killed % 3]);
+        struct timespec pause = aie_timespec((int64_t)(chance() % 2000000));
+        nanosleep(&pause, NULL);
+        kill(victim, SIGKILL);
+        waitpid(victim, NULL, 0);
+        killed++;
+    }
+    CHECK(all, end_well(pids, THREADS, aie_now() + 2 * WAIT_NS));
+    printf("%llu killed, ", (unsigned long long)killed);
+    return end_relay(all, rounds);
+}
+
+static void follow(shared *all, int slot, pid_t parent)
+{
+    uint64_t seen = aie_word_load(&all->word);
+    while (getppid() == parent && !atomic_load(&all->over)) {
+        atomic_store(&all->seen[slot], aie_word_version(seen));
+        int32_t value = aie_word_value(seen);
+        uint32_t version = aie_word_version(seen);
+        aie_result result = await_word(all, &(aie_goal){&value, 1, true}, WAIT_NS, &seen);
+        CHECK(all, result == AIE_OK);
+        if (result != AIE_OK) {
+            _exit(1);
+        }
+        CHECK(all, aie_word_version(seen) == version + 1);
+    }
+    _exit(0);
+}
+
+static pid_t start_follower(shared *all, int slot)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        follow(all, slot, parent);
+    }
+    return pid;
+}
+
+static int run_herd(uint64_t rounds, uint64_t seed)
+{
+    shared *all = make_shared();
+    pid_t pids[HERD];
+    uint64_t killed = 0;
+    int64_t slowest = 0;
+    chance_state = seed | 1;
+    fflush(NULL);
+    for (int slot = 0; slot < HERD; slot++) {
+        pids[slot] = start_follower(all, slot);
+    }
+    for (uint64_t round = 1; round <= rounds && !atomic_load(&all->broken); round++) {
+        write_somehow(all, round);
+        int64_t begin = aie_now();
+        for (int slot = 0; slot < HERD; slot++) {
+            while (atomic_load(&all->seen[slot]) != round && !atomic_load(&all->broken)) {
+                if (aie_now() > begin + WAIT_NS) {
+                    CHECK(all, !"a sleeper sleeps on");
+                }
+                sched_yield();
+            }
+        }
+        int64_t took = aie_now() - begin;
+        slowest = took > slowest ? took : slowest;
+        if (chance() % 8 == 0) { /* let them all fall asleep */
+            struct timespec pause = aie_timespec(AIE_NS_PER_S / 5000);
+            nanosleep(&pause, NULL);
+        }
+        if (chance() % 16 == 0) {
+            int slot = (int)(chance() % HERD);
+            kill(pids[slot], SIGKILL);
+            waitpid(pids[slot], NULL, 0);
+            pids[slot] = start_follower(all, slot);
+            killed++;
+        }
+    }
+    atomic_store(&all->over, 1);
+    write_somehow(all, rounds + 1);
+    CHECK(all, end_well(pids, HERD, aie_now() + 2 * WAIT_NS));
+    printf("%llu rounds, %llu killed, slowest %lld us; ", (unsigned long long)rounds,
+           (unsigned long long)killed, (long long)(slowest / 1000));
+    return atomic_load(&all->broken) != 0;
+}
+
+/* A child that waits for 1; its exit code tells whether it came, and *woken when. */
+static pid_t start_sleeper(shared *all, int64_t wait)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        aie_result result = await_value(all, 1, false, wait);
+        atomic_store(&all->seen[0], (uint64_t)aie_now());
+        _exit(result != AIE_OK);
+    }
+    return pid;
+}
+
+static void until_announced(shared *all)
+{
+    int64_t deadline = aie_now() + WAIT_NS;
+    while (!(aie_word_load(&all->word) & AIE_WAITERS_BIT)) {
+        CHECK(all, aie_now() < deadline);
+        if (aie_now() > deadline) {
+            return;
+        }
+        sched_yield();
+    }
+}
+
+/* Whether the child died by SIGKILL, as it should. */
+static bool was_killed(pid_t pid)
+{
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* From the write on; what a busy machine adds is not this core's. */
+#define SCHEDULING_NS (WAIT_NS / 5)
+#define PROMISED_NS (AIE_NS_PER_S / 4)
+
+static int run_wait_points(uint64_t number, uint64_t seed)
+{
+    (void)number;
+    chance_state = seed | 1;
+    static const char *const sleepers[] = {"wait-announced", "wait-woken"};
+    for (int again = 0; again < 2; again++) {
+        shared *all = make_shared();
+        bool locked = again % 2 == 1;
+        /* The writer dies after its CAS: WAITERS is gone, and nobody was woken. */
+        pid_t sleeper = start_sleeper(all, WAIT_NS);
+        until_announced(all);
+        if (locked) {
+            atomic_fetch_or(&all->word, AIE_LOCKED_BIT); /* the slow path */
+        }
+        int64_t begin = aie_now();
+        fflush(NULL);
+        pid_t writer = fork();
+        if (writer == 0) {
+            deadly_point = "write-before-wake";
+            deadly_count = 1;
+            aie_change request = {.desired = make_value(1)};
+            change(all, &request);
+            _exit(3);
+        }
+        CHECK(all, was_killed(writer));
+        CHECK(all, aie_word_value(aie_word_load(&all->word)) == make_value(1));
+        int status = 0;
+        waitpid(sleeper, &status, 0);
+        CHECK(all, status == 0);
+        int64_t delay = (int64_t)atomic_load(&all->seen[0]) - begin;
+        CHECK(all, delay < PROMISED_NS + SCHEDULING_NS);
+        printf("a writer's death delays by %lld us; ", (long long)(delay / 1000));
+        if (locked) {
+            CHECK(all, acquire(all, WAIT_NS) == AIE_OK);
+            CHECK(all, !AIE_ROBUST || aie_lock_take_report(&all->control));
+            release(all, true);
+        }
+
+        /* A sleeper dies: it leaves WAITERS at most, and nobody is the worse. */
+        for (size_t n = 0; n < 2; n++) {
+            write_somehow(all, 0);
+            pid_t victim = start_victim(all, sleepers[n]);
+            if (n == 1) {
+                until_announced(all); /* it is woken by a state that it does not wait for */
+                write_somehow(all, 2);
+            }
+            CHECK(all, was_killed(victim));
+            sleeper = start_sleeper(all, WAIT_NS);
+            until_announced(all);
+            begin = aie_now();
+            write_somehow(all, 1);
+            waitpid(sleeper, &status, 0);
+            CHECK(all, status == 0);
+            CHECK(all, (int64_t)atomic_load(&all->seen[0]) - begin < SCHEDULING_NS);
+            CHECK(all, (aie_word_load(&all->word) & (AIE_WAITERS_BIT | AIE_LOCKED_BIT)) == 0);
+        }
+        if (atomic_load(&all->broken)) {
+            return 1;
+        }
+        munmap(all, sizeof(shared));
+    }
+    return 0;
+}
+
+/* A sleeper that is stopped over its deadline still finds the state that came before. */
+static int run_late(uint64_t number, uint64_t seed)
+{
+    (void)number;
+    chance_state = seed | 1;
+    shared *all = make_shared();
+    pid_t sleeper = start_sleeper(all, AIE_NS_PER_S / 5);
+    until_announced(all);
+    kill(sleeper, SIGSTOP);
+    int status = 0;
+    waitpid(sleeper, &status, WUNTRACED);
+    write_somehow(all, 1);
+    struct timespec pause = aie_timespec(AIE_NS_PER_S / 4);
+    nanosleep(&pause, NULL);
+    kill(sleeper, SIGCONT);
+    waitpid(sleeper, &status, 0);
+    CHECK(all, WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return atomic_load(&all->broken) != 0;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(uint64_t number, uint64_t seed);
+} wait_modes[] = {
+    {"relay", run_relay},
+    {"relay-forks", run_relay_forks},
+    {"herd", run_herd},
+    {"wait-points", run_wait_points},
+    {"late", run_late},
+};
+
 int main(int count, char **arguments)
 {
     const char *mode = count > 1 ? arguments[1] : "";
     uint64_t number = count > 2 ? strtoull(arguments[2], NULL, 10) : 0;
     uint64_t seed = count > 3 ? strtoull(arguments[3], NULL, 10) : 1;
     fault = count > 4 ? arguments[4] : "";
+    int (*wait_mode)(uint64_t, uint64_t) = NULL;
+    for (size_t n = 0; n < sizeof(wait_modes) / sizeof(wait_modes[0]); n++) {
+        if (strcmp(mode, wait_modes[n].name) == 0) {
+            wait_mode = wait_modes[n].run;
+        }
+    }
+    if (wait_mode != NULL) {
+        atomic_store(&aie_spin_ns, 0);
+        int broken = wait_mode(number, seed);
+        printf("without spinning\n");
+        if (broken) {
+            return broken;
+        }
+        atomic_store(&aie_spin_ns, 5000);
+        broken = wait_mode(number, seed + 1);
+        printf("spinning\n");
+        return broken;
+    }
     if (strcmp(mode, "threads") == 0) {
         return run_threads(number, seed);
     }
@@ -625,6 +1071,7 @@ int main(int count, char **arguments)
     }
 #endif
     fprintf(stderr, "usage: stress threads ROUNDS SEED [FAULT] | points [0 0 FAULT]"
-                    " | kills COUNT SEED [FAULT] | limits\n");
+                    " | kills COUNT SEED [FAULT] | limits"
+                    " | relay|relay-forks|herd ROUNDS SEED [FAULT] | wait-points | late\n");
     return 2;
 }
