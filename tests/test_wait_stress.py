@@ -1,0 +1,349 @@
+"""Thousands of sleeps and wake-ups between processes, and not one of them is lost.
+
+In the builds that are made here a sleeper does not look again by itself, so that a lost wake-up is
+a timeout.  Sleepers are killed among the others: they hold nothing that could be missed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from multiprocessing.sharedctypes import RawArray
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import atomic_intenum
+from atomic_intenum.backends import backend as chosen
+from crew import FORK, Bits, Status
+from support import SOURCES, TESTS, environment, run_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.process import BaseProcess
+
+ATOMIC = atomic_intenum.BACKEND != "lock"
+
+PINGS, ROUNDS = (300, 60)
+FULL_PINGS, FULL_ROUNDS = (100_000, 10_000)
+
+#: After which a wait is in vain.
+TIMEOUT = 20.0
+#: What a wake-up that was lost takes where sleepers look again by themselves.
+LOOK_AGAIN = 0.25
+
+HERD = 8
+
+#: A writer's death delays a sleeper by this at most, and a busy machine by this much more.
+SLACK = 2.0
+
+
+def set_spin(microseconds: float) -> None:
+    """Set how long a wait looks before it sleeps, in this process and those it forks."""
+    core: Any = chosen
+    if atomic_intenum.BACKEND == "native":
+        core._native.set_spin(microseconds)
+    elif atomic_intenum.BACKEND == "cffi":
+        core.lib.aie_cffi_set_spin(int(microseconds * 1000))
+
+
+@pytest.fixture(params=[0, 5], ids=["no spin", "spin"])
+def spin(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Run without spinning, and with it."""
+    if not ATOMIC and request.param:
+        pytest.skip("the lock path never spins")
+    set_spin(request.param)
+    yield request.param
+    set_spin(5)
+
+
+# -- what the processes do
+
+
+def play(status: Status, mine: Bits, other: Bits, pings: int, slow: Any) -> None:
+    """Wait for a state, answer with the other, again and again."""
+    for _ in range(pings):
+        before = time.monotonic()
+        status.wait_for(mine, timeout=TIMEOUT)
+        if time.monotonic() - before >= LOOK_AGAIN:
+            slow[0] += 1
+        status.set(other)
+
+
+def sleep_on(status: Status) -> None:
+    """Sleep on a state that never comes, until killed."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        try:
+            status.wait_for(Bits.HIGHEST, timeout=0.05)
+        except TimeoutError:
+            continue
+
+
+def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Fork a process."""
+    process = FORK.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def end(*processes: BaseProcess) -> None:
+    """Kill what still runs, and wait for all."""
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+def ping_pong(pings: int) -> dict[str, Any]:
+    """Let two processes wake each other, while third ones sleep on the same word and are killed."""
+    status = Status(Bits.IDLE)
+    slow: Any = RawArray("Q", 1)
+    begin = time.monotonic()
+    players = [
+        start(play, status, Bits.LEFT, Bits.RIGHT, pings, slow),
+        start(play, status, Bits.RIGHT, Bits.LEFT, pings, slow),
+    ]
+    killed = 0
+    try:
+        status.set(Bits.LEFT)
+        while any(player.is_alive() for player in players):
+            victim = start(sleep_on, status)
+            players[0].join(random.uniform(0, 0.02))
+            end(victim)
+            killed += 1
+        codes = [player.exitcode for player in players]
+    finally:
+        end(*players)
+    elapsed = time.monotonic() - begin
+    return {
+        "codes": codes,
+        "writes": status.version,
+        "slow": slow[0],
+        "killed": killed,
+        "seconds": round(elapsed, 1),
+    }
+
+
+def follow(status: Status, seen: Any, slot: int) -> None:
+    """Tell the version of each state that comes."""
+    parent = os.getppid()
+    member = status.load()
+    while os.getppid() == parent:
+        seen[slot] = status.version
+        member = status.wait_while(member, timeout=TIMEOUT)
+
+
+def herd(rounds: int) -> dict[str, Any]:
+    """Wake eight sleepers by one write, again and again, and kill one of them now and then."""
+    status = Status(Bits.IDLE)
+    seen: Any = RawArray("q", HERD)
+    slots = range(HERD)
+    begin = time.monotonic()
+    sleepers = [start(follow, status, seen, slot) for slot in slots]
+    killed = slow = 0
+    try:
+        for count in range(1, rounds + 1):
+            status.set(Bits.LEFT if count % 2 else Bits.RIGHT)
+            written = time.monotonic()
+            while any(seen[slot] != count for slot in slots):
+                if time.monotonic() > written + TIMEOUT:
+                    message = f"round {count}: sleeping on: {[*seen]}"
+                    raise AssertionError(message)
+                time.sleep(0)  # the sleepers need the processor
+            slow += time.monotonic() - written >= LOOK_AGAIN
+            if random.random() < 0.05:
+                slot = random.randrange(HERD)
+                end(sleepers[slot])
+                sleepers[slot] = start(follow, status, seen, slot)
+                killed += 1
+        codes = [sleeper.exitcode for sleeper in sleepers if not sleeper.is_alive()]
+    finally:
+        end(*sleepers)
+    elapsed = time.monotonic() - begin
+    return {
+        "codes": codes,
+        "writes": status.version,
+        "slow": slow,
+        "killed": killed,
+        "seconds": round(elapsed, 1),
+    }
+
+
+def check_ping_pong(told: dict[str, Any], pings: int) -> None:
+    """No wait was in vain, no write is missing."""
+    assert told["codes"] == [0, 0], told
+    assert told["writes"] == 2 * pings + 1
+
+
+def check_herd(told: dict[str, Any], rounds: int) -> None:
+    """Nobody slept on, and nobody ended who was not killed."""
+    assert told["codes"] == [], told
+    assert told["writes"] == rounds
+
+
+# -- as the package is installed here: a lost wake-up is a delay of 250 ms
+
+
+def test_ping_pong(spin: int) -> None:
+    """Two processes wake each other again and again, promptly, though sleepers are killed."""
+    told = ping_pong(PINGS)
+    check_ping_pong(told, PINGS)
+    assert told["slow"] <= PINGS // 50, (spin, told)
+
+
+def test_herd(spin: int) -> None:
+    """Each of eight sleepers is woken by each write, promptly, though some of them are killed."""
+    told = herd(ROUNDS)
+    check_herd(told, ROUNDS)
+    assert told["slow"] <= ROUNDS // 10, (spin, told)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_ping_pong_at_full_size(spin: int) -> None:
+    """100,000 ping-pongs without one timeout."""
+    told = ping_pong(FULL_PINGS)
+    print(atomic_intenum.BACKEND, "ping-pong, spin", spin, told)  # shown with -rP
+    check_ping_pong(told, FULL_PINGS)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_herd_at_full_size(spin: int) -> None:
+    """10,000 rounds of eight sleepers woken by one write, without one timeout."""
+    told = herd(FULL_ROUNDS)
+    print(atomic_intenum.BACKEND, "herd, spin", spin, told)  # shown with -rP
+    check_herd(told, FULL_ROUNDS)
+
+
+# -- builds of the native core of its own, in a copy of the package
+
+BUILDS = {
+    "futex": ("-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)",),
+    "no futex": ("-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)", "-DAIE_PRETEND_NO_FUTEX"),
+    "deadly": ("-include", str(TESTS / "c" / "deadly.h")),
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+    """Give a function that builds the core, once each, and returns the environment to import it."""
+    environments: dict[str, dict[str, str]] = {}
+    compiler = os.environ.get("CC", "gcc")
+    python_h = sysconfig.get_path("include")
+    if shutil.which(compiler) is None or not (Path(python_h) / "Python.h").exists():
+        pytest.skip("no C compiler, or no Python.h")
+
+    def build(name: str) -> dict[str, str]:
+        if name not in environments:
+            folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
+            package = folder / "atomic_intenum"
+            ignored = shutil.ignore_patterns("*.so", "__pycache__")
+            shutil.copytree(SOURCES / "atomic_intenum", package, ignore=ignored)
+            source = TESTS.parent / "csrc" / "native.c"
+            options = ["-std=c11", "-O1", "-fPIC", "-shared", "-pthread", f"-I{python_h}"]
+            target = package / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+            subprocess.run(
+                [compiler, *options, *BUILDS[name], str(source), "-o", str(target), "-ldl"],
+                check=True,
+            )
+            env = environment()
+            env["PYTHONPATH"] = os.pathsep.join([str(folder), env["PYTHONPATH"]])
+            environments[name] = env
+        return environments[name]
+
+    return build
+
+
+RUN = """
+import json, sys
+import atomic_intenum
+from atomic_intenum import _native
+import test_wait_stress as stress
+
+game, size, spin, folder = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+assert atomic_intenum.__file__.startswith(folder)
+assert _native.FUTEX == (sys.argv[5] == "futex")
+stress.set_spin(spin)
+print(json.dumps(getattr(stress, game)(size)))
+"""
+
+
+@pytest.mark.only_on("native")
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("microseconds", [0, 5], ids=["no spin", "spin"])
+@pytest.mark.parametrize("name", ["futex", "no futex"])
+@pytest.mark.parametrize(
+    ("game", "size", "check"),
+    [("ping_pong", FULL_PINGS, check_ping_pong), ("herd", FULL_ROUNDS, check_herd)],
+)
+def test_no_wake_up_is_lost_at_full_size(
+    game: str,
+    size: int,
+    check: Callable[[dict[str, Any], int], None],
+    name: str,
+    microseconds: int,
+    built: Callable[[str], dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    """Where no sleeper looks again by itself: not one timeout, with a futex and by polling."""
+    env = built(name)
+    folder = env["PYTHONPATH"].split(os.pathsep)[0]
+    script = tmp_path / "script.py"
+    script.write_text(RUN)
+    done = subprocess.run(
+        [sys.executable, str(script), game, str(size), str(microseconds), folder, name],
+        capture_output=True,
+        text=True,
+        timeout=1700,
+        env=env,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    print(game, name, "spin", microseconds, told)  # shown with -rP
+    check(told, size)
+
+
+DIE = """
+import os, signal, sys, time
+import crew
+from crew import Bits, Status, child
+from test_wait import until_asleep, wait_and_tell
+
+def die(pipe, status):
+    os.environ["DEADLY_POINT"] = "write-before-wake"
+    status.set(Bits.RIGHT)
+    pipe.send("survived")
+
+status = Status(Bits.LEFT)
+with child(wait_and_tell, status) as sleeper:
+    sleeper.says()
+    until_asleep(status, sleeper)
+    before = time.monotonic()
+    with child(die, status) as writer:
+        writer.process.join(20)
+        assert writer.process.exitcode == -signal.SIGKILL
+    assert status.load() is Bits.RIGHT
+    member, woken = sleeper.says()
+    assert member is Bits.RIGHT
+print(woken - before)
+"""
+
+
+@pytest.mark.only_on("native")
+def test_writer_that_dies_before_it_wakes(
+    built: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """A writer killed between its CAS and its wake-up delays a sleeper by 250 ms at most."""
+    done = run_script(DIE, folder=tmp_path, env=built("deadly"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert float(done.stdout) < LOOK_AGAIN + SLACK
