@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_type
 from atomic_intenum import BACKEND, IntEnumValue, __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.synchronize import Lock, RLock
 
 T = TypeVar("T", bound=IntEnum)
@@ -76,6 +77,16 @@ assert_type(status.load(), WorkerStatusEnum)
 assert_type(status.exchange(CALCULATING), WorkerStatusEnum)
 assert_type(status.exchange("IDLE"), WorkerStatusEnum)
 assert_type(status.update(lambda member: member), WorkerStatusEnum)
+assert_type(status.wait_for(CALCULATING), WorkerStatusEnum)
+assert_type(status.wait_for(IDLE, "CALCULATING", timeout=1), WorkerStatusEnum)
+assert_type(status.wait_while("IDLE", timeout=None), WorkerStatusEnum)
+assert_type(status.wait_while(IDLE, CALCULATING, timeout=0.5), WorkerStatusEnum)
+assert_type(status.changes(), Iterator[WorkerStatusEnum])
+assert_type(next(status.changes(timeout=1)), WorkerStatusEnum)
+assert_type([member.name for member in status.changes(0.5)], list[str])
+assert_type(Sub(IDLE).wait_for(IDLE), WorkerStatusEnum)
+assert_type(LoggedStatus("IDLE").wait_while("CALCULATING"), WorkerStatusEnum)
+assert_type(IntEnumValue(IDLE).wait_for("IDLE"), WorkerStatusEnum)
 assert_type(status.value, int)
 assert_type(status.name, str)
 assert_type(status.version, int)

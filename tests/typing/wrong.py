@@ -45,6 +45,9 @@ status.exchange(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[repor
 status.compare_and_set(JobEnum.PENDING, IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 status.compare_and_set(IDLE, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 status.compare_and_set(IDLE, new=JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_for(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_for(IDLE, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_while(JobEnum.DONE, timeout=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 status.update(lambda member: JobEnum.DONE)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 
 # -- an int, None, bytes
@@ -57,6 +60,11 @@ status.set(b"IDLE")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentT
 status.value = 3  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
 status.exchange(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 status.compare_and_set(2, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_for(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_for(IDLE, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_while(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.wait_for(IDLE, timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.changes(timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 status.update(lambda member: member + 1)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
 status.update(IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -64,6 +72,8 @@ status.update(IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentT
 
 member: WorkerStatusEnum = status.value  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 other: JobEnum = status.load()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+awaited: JobEnum = status.wait_for(IDLE)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+changed: JobEnum = next(status.changes())  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 number: str = status.value  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 text: int = status.name  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 none: str = status.set(IDLE)  # type: ignore[assignment, func-returns-value]  # pyright: ignore[reportAssignmentType]
@@ -87,6 +97,9 @@ status.set(member=IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallI
 status.load(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 status.exchange()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 status.compare_and_set(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.wait_for()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.wait_while(timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.wait_for(member=IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 status.compare_and_set(IDLE, IDLE, IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 status.compare_and_set(expected=IDLE, desired=IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
