@@ -131,13 +131,21 @@ def ping_pong(pings: int) -> dict[str, Any]:
     }
 
 
+def look(status: Status) -> tuple[int, Bits]:
+    """Return a version and the member of that very version."""
+    while True:
+        version, member = status.version, status.load()
+        if status.version == version:
+            return version, member
+
+
 def follow(status: Status, seen: Any, slot: int) -> None:
     """Tell the version of each state that comes."""
     parent = os.getppid()
-    member = status.load()
     while os.getppid() == parent:
-        seen[slot] = status.version
-        member = status.wait_while(member, timeout=TIMEOUT)
+        # One version's: told of B while it waits while A, the writer would go on to the next A.
+        seen[slot], member = look(status)
+        status.wait_while(member, timeout=TIMEOUT)
 
 
 def herd(rounds: int) -> dict[str, Any]:
