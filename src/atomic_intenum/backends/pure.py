@@ -368,9 +368,7 @@ class Value:
         deadline = deadline_of(timeout)
         numbers = self._atomic_open().table.numbers
         wanted = [(numbers.get(id(member)), member) for member in members]
-        goal = Goal(
-            frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave
-        )
+        goal = Goal(frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave)
         binding = self._atomic_open()
         number = binding.word.number()
         if not goal.met(number) and _held(binding):
