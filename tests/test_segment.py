@@ -479,12 +479,13 @@ def test_failure_after_creation(failing: str, monkeypatch: pytest.MonkeyPatch) -
 def test_name_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random name that is taken is passed over, and what has it stays."""
     fresh = fresh_enum()
-    taken = SHM / "intenum-00000000000f"
+    first, second = f"{os.getpid():011x}a", f"{os.getpid():011x}b"
+    taken = SHM / f"intenum-{first}"
     taken.write_bytes(b"somebody else's")
-    names = iter(["00000000000f", "00000000000f", "0000000000ff"])
+    names = iter([first, first, second])
     monkeypatch.setattr(secrets, "token_hex", lambda _: next(names))
     try:
-        assert IntEnumValue(fresh.A)._atomic_segment.name == "intenum-0000000000ff"
+        assert IntEnumValue(fresh.A)._atomic_segment.name == f"intenum-{second}"
         assert taken.read_bytes() == b"somebody else's"
     finally:
         taken.unlink()
