@@ -31,9 +31,10 @@ test: $(VENV)/test-tools  ## run the tests on each backend
 	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(ARGS); \
 	done
 
-soak: $(VENV)/test-tools  ## run the stress tests of waiting at full size, for minutes
+soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: about half an hour
 	@set -e; for backend in $(BACKENDS); do \
-	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest -m soak -rP $(ARGS); \
+	    ATOMIC_INTENUM_SOAK=1 ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest \
+	        -m "soak or scaled" -rP -o timeout=0 -o faulthandler_timeout=0 $(ARGS); \
 	done
 
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI

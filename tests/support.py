@@ -188,3 +188,8 @@ def wait_for(pid: int) -> int:
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     raise AssertionError("the child did not end")
+
+
+def soaked(usual: int, soak: int) -> int:
+    """Return how much a test marked soak has to do: more with ATOMIC_INTENUM_SOAK=1."""
+    return soak if os.environ.get("ATOMIC_INTENUM_SOAK") == "1" else usual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -292,3 +293,47 @@ def test_thread_sanitizer_sees_the_guarded_data(built: Callable[[str], Path]) ->
     done = run(built("thread"), *f"{THREADS} 1 no-mutex".split())
     assert done.returncode != HOLDS
     assert "data race" in done.stderr
+
+
+#: A point in the code: its name, or none where the call is not of that form.
+POINT = re.compile(r"^[^\n/*]*\bAIE_POINT\(([^\n]*)\);", re.MULTILINE)
+
+
+def points_in(headers: dict[str, str]) -> list[str]:
+    """Return the points of the core, as they stand in its headers."""
+    return [name.strip('"') for text in headers.values() for name in POINT.findall(text)]
+
+
+def points_listed(readme: str) -> list[str]:
+    """Return the points of the table of csrc/README.md."""
+    table = readme.partition("### Where a process may be killed")[2].partition("\n#")[0]
+    return re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)
+
+
+def points_killed_at(stress: str) -> list[str]:
+    """Return the points that `stress points` kills a process at."""
+    array = re.search(r"all_points\[\] = \{(.*?)\};", stress, re.DOTALL)
+    assert array is not None
+    return re.findall(r'"([a-z-]+)"', array.group(1))
+
+
+def read_core() -> dict[str, str]:
+    """Return the core's headers, and native.c, by name."""
+    return {path.name: path.read_text() for path in sorted(CORE.glob("*.[ch]"))}
+
+
+def test_points_are_listed_and_killed_at() -> None:
+    """Each point of the code is in the README's table and in stress.c, once; and no other is."""
+    coded = points_in(read_core())
+    listed = points_listed((CORE / "README.md").read_text())
+    killed = points_killed_at((TESTS / "c" / "stress.c").read_text())
+    assert len(coded) >= 12
+    assert sorted(coded) == sorted(listed) == sorted(killed)
+    assert len(set(coded)) == len(coded)
+
+
+def test_each_point_is_killed_at(built: Callable[[str], Path]) -> None:
+    """The run of stress.c kills at as many points as the table has."""
+    done = run(built("plain"), "points")
+    listed = points_listed((CORE / "README.md").read_text())
+    assert (done.returncode, done.stdout) == (HOLDS, f"{len(listed)} points\n")

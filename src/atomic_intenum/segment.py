@@ -366,8 +366,10 @@ def _remove_abandoned(name: str, waited: float) -> bool:
         with shm.examined(name, layout.HEADER_SIZE) as (content, remove):
             magic, header = _parse(content)
             if header is None:
-                half_made = not content or magic == 0
-            elif shm.is_running(header.creator_pid, header.creator_start):
+                if content and magic:
+                    return False  # somebody else's
+                half_made = True
+            elif _is_kept(name, header):
                 return False
             elif waited > _TRACKER_GRACE:
                 remove()
@@ -376,10 +378,21 @@ def _remove_abandoned(name: str, waited: float) -> bool:
                 half_made = False
     except FileNotFoundError:
         return True
+    except OSError:
+        return False  # another user's, or no shared memory at all
     if half_made and waited > _HALF_MADE:
         return False
     time.sleep(0.005)
     return True
+
+
+def _is_kept(name: str, header: Header) -> bool:
+    """Tell whether the program that created a segment still runs."""
+    if (header.creator_pid, header.creator_start) == _own_identity()[:2]:
+        # Made by this program, or by one that ran in this process before an exec.
+        with _lock:
+            return name in _owned
+    return shm.is_running(header.creator_pid, header.creator_start)
 
 
 def _parse(content: bytes) -> tuple[int, Header | None]:

@@ -27,7 +27,7 @@ Inode = tuple[int, int]
 
 
 class EmptyError(ValueError):
-    """The shared memory has no size yet: its creator has only just opened it."""
+    """The shared memory has no size or no space yet: its creator is still at it."""
 
 
 if sys.platform == "win32":
@@ -78,6 +78,28 @@ else:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino
 
+    @contextlib.contextmanager
+    def _opened_alone(name: str) -> Iterator[int]:
+        """Open a shared memory, one process at a time: whoever looks in order to remove it.
+
+        Names are only ever removed in here, so what a name stands for stays so meanwhile.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+
+        """
+        fd = _open(name)
+        locks = False
+        try:
+            with contextlib.suppress(OSError):  # a system without locks on shared memory
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                locks = True
+            yield fd
+        finally:
+            if locks:  # not by closing: a child that another thread forked has the descriptor too
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
     class Created:
         """A shared memory that this process created, mode 0600; all its space reserved.
 
@@ -108,30 +130,35 @@ else:
 
         def unlink(self) -> None:
             """Remove the name, if it still is this memory's; who has it mapped keeps it."""
-            with contextlib.suppress(FileNotFoundError):
-                if self.inode is None or inode_of(self.name) == self.inode:
-                    self._shm.unlink()
-                    return
-            # Somebody else removed it, and perhaps took the name.  The tracker must still forget
-            # it, or it warns at exit.
+            looked = False
+            if self.inode is not None:
+                with contextlib.suppress(OSError):  # out of descriptors: no way to look first
+                    remove(self.name, self.inode)
+                    looked = True
+            if not looked:
+                with contextlib.suppress(FileNotFoundError):
+                    _posixshmem.shm_unlink("/" + self.name)
+            # Also where somebody else removed it: the tracker must forget it, or it warns at exit.
+            # Told of it once more, since whoever took the name may share our tracker, which keeps
+            # a set: it complains about what it does not know.
+            resource_tracker.register("/" + self.name, "shared_memory")
             resource_tracker.unregister("/" + self.name, "shared_memory")
 
-    def inode_of(name: str) -> Inode | None:
-        """Return what the name stands for now; None if nothing."""
-        try:
+    def _remove(name: str, inode: Inode) -> None:
+        """Remove the name, if it is that memory's; inside of _opened_alone()."""
+        with contextlib.suppress(FileNotFoundError):
             fd = _open(name)
-        except FileNotFoundError:
-            return None
-        try:
-            return _inode(fd)
-        finally:
-            os.close(fd)
-
-    def remove(name: str, inode: Inode | None) -> None:
-        """Remove the name, if it still is that memory's."""
-        if inode_of(name) == inode:
-            with contextlib.suppress(FileNotFoundError):
+            try:
+                still = _inode(fd) == inode
+            finally:
+                os.close(fd)
+            if still:
                 _posixshmem.shm_unlink("/" + name)
+
+    def remove(name: str, inode: Inode) -> None:
+        """Remove the name, if it still is that memory's."""
+        with contextlib.suppress(FileNotFoundError), _opened_alone(name):
+            _remove(name, inode)
 
     def open_and_map(name: str, factory: Callable[[int, int], M]) -> tuple[M, Inode | None]:
         """Open by name and map all of it.
@@ -141,15 +168,20 @@ else:
 
         Raises:
             FileNotFoundError: there is none of that name.
-            EmptyError: it has no size (yet).
+            EmptyError: it has no size (yet), or not all of its space.
             ValueError: it is shorter than a segment's header.
 
         """
         fd = _open(name)
         try:
-            size = os.fstat(fd).st_size
+            status = os.fstat(fd)
+            size = status.st_size
             if size == 0:
                 message = f"shared memory {name!r} is empty"
+                raise EmptyError(message)
+            if sys.platform == "linux" and status.st_blocks * 512 < size:
+                # Touching what is not there takes a page, and a full /dev/shm has none: SIGBUS.
+                message = f"shared memory {name!r} is no segment: its space is not reserved"
                 raise EmptyError(message)
             if size < layout.HEADER_SIZE:
                 message = f"shared memory {name!r} is too short for a segment: {size} bytes"
@@ -173,16 +205,11 @@ else:
             FileNotFoundError: there is none of that name.
 
         """
-        fd = _open(name)
-        try:
-            with contextlib.suppress(OSError):  # a system without locks on shared memory
-                fcntl.flock(fd, fcntl.LOCK_EX)
+        with _opened_alone(name) as fd:
             content = b""
             if os.fstat(fd).st_size:
                 content = os.pread(fd, size, 0)
-            yield content, lambda: remove(name, _inode(fd))
-        finally:
-            os.close(fd)
+            yield content, lambda: _remove(name, _inode(fd))
 
     def start_time(pid: int) -> int:
         """Return when a process started, in the system's own ticks; 0 if that is not known."""

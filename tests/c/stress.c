@@ -386,6 +386,43 @@ static bool dies_at(shared *all, const char *point, bool bare)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
+/* What csrc/README.md's table says that a death leaves, before anybody repairs it.  */
+static void check_left(shared *all, const char *point, uint64_t before)
+{
+    uint64_t word = aie_word_load(&all->word);
+    uint64_t holder = atomic_load(&all->control.fields.holder);
+    bool locked = word & AIE_LOCKED_BIT;
+    bool noted = strcmp(point, "acquire-noted") == 0 || strcmp(point, "acquire-locked") == 0
+                 || strcmp(point, "write-inside") == 0 || strcmp(point, "write-done") == 0
+                 || strcmp(point, "release-begins") == 0 || strcmp(point, "release-unlocked") == 0;
+    bool repairs = strncmp(point, "repair", 6) == 0;
+    if (strcmp(point, "repair-begins") != 0) { /* there the notes are those of who died first */
+        CHECK(all, noted ? holder != 0 && holder >> 32 != (uint64_t)getpid() : holder == 0);
+        CHECK(all, aie_lock_depth(&all->control) == (noted ? 1 : 0));
+    }
+    if (strncmp(point, "release-", 8) == 0 && strcmp(point, "release-begins") != 0) {
+        CHECK(all, !locked);
+    }
+    else if (noted && strcmp(point, "acquire-noted") != 0) {
+        CHECK(all, locked);
+    }
+    if (repairs) {
+        CHECK(all, locked);
+        bool flagged = atomic_load(&all->control.fields.flags) & AIE_ABANDONED;
+        CHECK(all, flagged == (strcmp(point, "repair-begins") != 0));
+    }
+    /* A write is one CAS, which happened or did not. */
+    int64_t writes = (int64_t)(word >> AIE_VERSION_SHIFT) - (int64_t)(before >> AIE_VERSION_SHIFT);
+    int32_t value = aie_word_value(word);
+    CHECK(all, writes == 0 ? value == aie_word_value(before) : writes == 1 && value == make_value(2));
+    if (strcmp(point, "write-inside") == 0 || strncmp(point, "acquire", 7) == 0) {
+        CHECK(all, writes == 0);
+    }
+    if (atomic_load(&all->broken)) {
+        fprintf(stderr, "    right after a death at %s\n", point);
+    }
+}
+
 static void check_recovery(shared *all, const char *point, bool told)
 {
     bool broken_before = atomic_load(&all->broken);
@@ -419,7 +456,11 @@ static int run_points(void)
             if (repairs) {
                 CHECK(all, dies_at(all, "acquire-locked", false));
             }
+            uint64_t before = aie_word_load(&all->word);
             CHECK(all, dies_at(all, point, bare));
+            check_left(all, point, before);
+            CHECK(all, !bare || strcmp(point, "write-done") != 0
+                           || aie_word_value(aie_word_load(&all->word)) == make_value(2));
             /* Past the unlock nobody was inside, so there is nothing to tell. */
             bool told = strcmp(point, "release-done") != 0;
             check_recovery(all, point, told);

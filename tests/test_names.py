@@ -1,0 +1,984 @@
+"""Values with a name: segment_name=, attach, unlink, and what a name goes through."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import errno
+import gc
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atomic_intenum import IntEnumValue, layout, segment, shm
+from crew import Task, child
+from support import (
+    CALCULATING,
+    DEADLINE,
+    IDLE,
+    UNAVAILABLE,
+    JobEnum,
+    Plain,
+    WorkerStatus,
+    WorkerStatusEnum,
+    environment,
+    make_enum,
+    run_script,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+SHM = Path("/dev/shm")
+
+pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
+
+#: The lock-based path shares by inheritance only: it has no names.
+named = pytest.mark.only_on("native", "cffi")
+unnamed = pytest.mark.only_on("lock")
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A segment name of this test alone; nothing of that name may be left."""
+    chosen = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**12}"
+    yield chosen
+    gc.collect()
+    segment._drain(forget=chosen)
+    left = (SHM / chosen).exists()
+    (SHM / chosen).unlink(missing_ok=True)
+    assert not left, f"{chosen} is left"
+
+
+def make(name: str, member: Any = IDLE) -> WorkerStatus:
+    """Create a value of that name."""
+    return WorkerStatus(member, segment_name=name)
+
+
+# -- creating and attaching
+
+
+@named
+def test_attach_is_the_same_value(name: str) -> None:
+    """What is attached by name is the same shared value."""
+    created = make(name)
+    attached = WorkerStatus.attach(name)
+    assert type(attached) is WorkerStatus
+    assert attached is not created
+    attached.set(CALCULATING)
+    assert (created.load(), created.version) == (CALCULATING, 1)
+    assert created.compare_and_set(CALCULATING, IDLE)
+    assert (attached.load(), attached.version) == (IDLE, 2)
+    assert attached.segment_name == created.segment_name == name
+    assert {entry.name for entry in SHM.glob(f"*{name}*")} == {name}
+
+
+@named
+def test_lock_is_shared_by_name(name: str) -> None:
+    """Who attaches by name is kept out by the creator's lock, in another process as well."""
+    created = make(name)
+
+    def try_it(pipe: Connection) -> None:
+        lock = WorkerStatus.attach(name).get_lock()
+        pipe.send(lock.acquire(block=False))
+        pipe.recv()
+        pipe.send(lock.acquire(timeout=DEADLINE))
+
+    with child(try_it) as peer:
+        with created.get_lock():
+            assert peer.says() is False
+        peer.tell()
+        assert peer.says() is True
+    with created.get_lock():
+        assert created.abandoned
+
+
+@named
+def test_attach_by_every_class_of_the_enum(name: str) -> None:
+    """Any class of the same enum may attach; __init__ does not run."""
+
+    class Picky(WorkerStatus):
+        def __init__(self) -> None:
+            raise AssertionError
+
+    created = make(name)
+    for cls in (Picky, IntEnumValue[WorkerStatusEnum]):
+        attached = cls.attach(name)
+        assert type(attached) is cls
+        assert attached.exchange(CALCULATING) is IDLE
+        created.set(IDLE)
+
+
+@named
+def test_parameterless_creator(name: str) -> None:
+    """A value that took its first member's enum is attached by a class of that enum."""
+    created: Any = IntEnumValue(IDLE, segment_name=name)
+    assert WorkerStatus.attach(name).load() is IDLE
+    assert type(created) is IntEnumValue
+
+
+@named
+@pytest.mark.parametrize("text", ["a", "Z", "0", "_", "-", "...", ".a", "a.b-c_D9", "x" * 30])
+def test_names_allowed(text: str) -> None:
+    """1 to 30 letters, digits, dots, underscores and dashes are a name."""
+    if (SHM / text).exists():
+        pytest.skip("somebody has that name")
+    created = WorkerStatus(IDLE, segment_name=text)
+    try:
+        assert WorkerStatus.attach(text).load() is IDLE
+        assert (SHM / text).exists()
+    finally:
+        created.unlink()
+    assert not (SHM / text).exists()
+
+
+BAD_NAMES = [
+    *("", ".", "..", "/", "/a", "a/b", "../a", "x" * 31, "a b", "a\n", "\n", "a\0", "ä", "\uff11"),
+    *("a:b", "*", "\udc80", "x" * 100_000),
+]
+
+
+@named
+@pytest.mark.parametrize("text", BAD_NAMES, ids=range(len(BAD_NAMES)))
+def test_names_refused(text: str) -> None:
+    """Every other name is a ValueError, for creating and attaching, before anything is made."""
+    before = {entry.name for entry in SHM.iterdir() if str(os.getpid()) in entry.name}
+    uses: Any = (lambda: WorkerStatus(IDLE, segment_name=text), lambda: WorkerStatus.attach(text))
+    for use in uses:
+        with pytest.raises(ValueError, match="1 to 30 ASCII letters"):
+            use()
+    assert {entry.name for entry in SHM.iterdir() if str(os.getpid()) in entry.name} == before
+
+
+@named
+@pytest.mark.parametrize("wrong", [0, 1, b"name", IDLE, 1.5, ["name"], Path("name")])
+def test_name_of_another_type(wrong: Any) -> None:
+    """A name that is no str is a TypeError that has its type."""
+    kind = re.escape(type(wrong).__name__)
+    with pytest.raises(TypeError, match=f"a segment name is a str, not .*{kind}"):
+        WorkerStatus(IDLE, segment_name=wrong)
+    with pytest.raises(TypeError, match=f"a segment name is a str, not .*{kind}"):
+        WorkerStatus.attach(wrong)
+
+
+@named
+def test_name_is_taken(name: str) -> None:
+    """Creating a name whose creator runs is a FileExistsError at once, and changes nothing."""
+    created = make(name)
+    began = time.monotonic()
+    for other in (WorkerStatus, IntEnumValue[JobEnum]):
+        with pytest.raises(FileExistsError, match=name) as caught:
+            other("IDLE" if other is WorkerStatus else "DONE", segment_name=name)
+        assert caught.value.errno == errno.EEXIST
+    assert time.monotonic() - began < 0.4
+    assert WorkerStatus.attach(name) == created == IDLE
+
+
+@named
+def test_name_is_taken_by_another_process(name: str) -> None:
+    """A child's name is taken as long as it runs, and free when it has ended."""
+
+    def create(pipe: Connection) -> None:
+        created = make(name, CALCULATING)
+        pipe.send(created.segment_name)
+        pipe.recv()
+
+    with child(create) as peer:
+        assert peer.says() == name
+        with pytest.raises(FileExistsError, match=name):
+            make(name)
+        assert WorkerStatus.attach(name).load() is CALCULATING
+        peer.tell()
+    assert make(name).load() is IDLE
+
+
+@named
+def test_attach_missing(name: str) -> None:
+    """Attaching a name that nobody created is a FileNotFoundError that has the name."""
+    began = time.monotonic()
+    with pytest.raises(FileNotFoundError, match=name) as caught:
+        WorkerStatus.attach(name)
+    assert caught.value.errno == errno.ENOENT
+    assert time.monotonic() - began < 0.5
+
+
+@named
+def test_attach_another_enum(name: str) -> None:
+    """Attaching as another enum, or as one of other members, is a TypeError that names both."""
+    created = make(name)
+    with pytest.raises(TypeError, match=r"WorkerStatusEnum|JobEnum") as caught:
+        IntEnumValue[JobEnum].attach(name)
+    assert "JobEnum" in str(caught.value)
+    assert "WorkerStatusEnum" in str(caught.value)
+    other: Any = make_enum("WorkerStatusEnum", "UNAVAILABLE IDLE CALCULATING BROKEN")
+    with pytest.raises(TypeError, match="another enum"):
+        IntEnumValue[other].attach(name)
+    assert WorkerStatus.attach(name) == created
+
+
+@named
+@pytest.mark.parametrize("cls", [IntEnumValue, Plain])
+def test_attach_by_an_unbound_class(cls: Any, name: str) -> None:
+    """A class that is bound to no enum cannot attach: TypeError."""
+    created = make(name)
+    with pytest.raises(TypeError, match=r"bound to no enum.*IntEnumValue\[YourEnum\]"):
+        cls.attach(name)
+    assert created == IDLE
+
+
+@named
+def test_lock_and_name(name: str) -> None:
+    """lock= together with segment_name= is a TypeError, and makes nothing."""
+    lock: Any
+    for lock in (threading.Lock(), multiprocessing.RLock(), WorkerStatus(IDLE).get_lock()):
+        with pytest.raises(TypeError, match="exclude each other"):
+            WorkerStatus(IDLE, lock, segment_name=name)
+    assert not (SHM / name).exists()
+
+
+@named
+@pytest.mark.parametrize("wrong", [None, 2, "NOBODY", JobEnum.DONE])
+def test_bad_member_makes_no_segment(wrong: Any, name: str) -> None:
+    """A first member that is refused leaves no segment of that name."""
+    with pytest.raises((TypeError, KeyError)):
+        make(name, wrong)
+    assert not (SHM / name).exists()
+
+
+@unnamed
+def test_lock_path_has_no_names(name: str) -> None:
+    """On the lock-based path segment_name= and attach are RuntimeErrors that say why."""
+    with pytest.raises(RuntimeError, match="inheritance"):
+        make(name)
+    with pytest.raises(RuntimeError, match="inheritance"):
+        WorkerStatus.attach(name)
+    assert not (SHM / name).exists()
+
+
+# -- what is no segment of a value with a name
+
+
+@named
+def test_attach_a_pools_segment() -> None:
+    """A segment that many values share is not attached by name: ValueError."""
+    status = WorkerStatus(IDLE)
+    with pytest.raises(ValueError, match="one value with a name"):
+        WorkerStatus.attach(status.segment_name)
+    assert status == IDLE
+
+
+@named
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"x" * 100, "too short"),
+        (b"x" * 191, "too short"),
+        (b"x" * 192, "not a segment"),
+        (b"x" * 4096, "not a segment"),
+        (layout.MAGIC.to_bytes(8, sys.byteorder) + b"\xff" * 4088, "layout"),
+    ],
+)
+def test_attach_something_foreign(content: bytes, reason: str, name: str) -> None:
+    """Other shared memory is refused at once by ValueError; it stays as it was, and its name."""
+    (SHM / name).write_bytes(content)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=rf"{name}.*{reason}"):
+        WorkerStatus.attach(name)
+    with pytest.raises(FileExistsError, match=name):
+        make(name)
+    assert time.monotonic() - began < 0.8
+    assert (SHM / name).read_bytes() == content
+    (SHM / name).unlink()
+
+
+@named
+@pytest.mark.parametrize("content", [b"", bytes(4096)], ids=["empty", "no-magic"])
+def test_half_made_for_ever(content: bytes, name: str) -> None:
+    """What is half made for a second is refused, and stays: nobody knows who is making it."""
+    (SHM / name).write_bytes(content)
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=name):
+        WorkerStatus.attach(name)
+    assert 0.9 < time.monotonic() - began < 5
+    began = time.monotonic()
+    with pytest.raises(FileExistsError, match=name):
+        make(name)
+    assert 0.9 < time.monotonic() - began < 5
+    assert (SHM / name).read_bytes() == content
+    (SHM / name).unlink()
+
+
+@named
+def test_sparse_memory_is_refused(name: str) -> None:
+    """Memory without reserved space is refused: touching it may be a SIGBUS."""
+    with (SHM / name).open("wb") as file:
+        file.truncate(1 << 20)
+    with pytest.raises(ValueError, match=rf"{name}.*not reserved"):
+        WorkerStatus.attach(name)
+    assert (SHM / name).stat().st_blocks == 0
+    (SHM / name).unlink()
+
+
+@named
+@pytest.mark.parametrize("step", ["empty", "sized", "mapped"])
+def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who attaches while the creator is at it waits for it, at each of its steps."""
+    looks = []
+    go = threading.Event()
+    here = threading.get_ident()
+
+    def stalls(module: Any, function: str, *, before: bool) -> None:
+        real = getattr(module, function)
+
+        def stalling(*args: Any) -> Any:
+            if threading.get_ident() == here:
+                return real(*args)
+            if before:
+                go.wait(DEADLINE)
+            result = real(*args)
+            go.wait(DEADLINE)
+            return result
+
+        monkeypatch.setattr(module, function, stalling)
+
+    if step == "empty":
+        stalls(os, "ftruncate", before=True)
+    elif step == "sized":
+        stalls(os, "posix_fallocate", before=True)
+    else:
+        stalls(shm, "open_and_map", before=False)
+    creator = Task(lambda: make(name))
+    until((SHM / name).exists, "creation")
+    real_sleep = time.sleep
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            go.set()
+        real_sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    attached = WorkerStatus.attach(name)
+    assert len(looks) >= 3
+    assert attached == creator.result() == IDLE
+
+
+def spoil(name: str, **fields: int) -> None:
+    """Overwrite fields of the header of a segment in place."""
+    with (SHM / name).open("r+b") as file:
+        header = segment.Header(*layout.HEADER.unpack(file.read(192)[8 : 8 + layout.HEADER.size]))
+        file.seek(8)
+        file.write(layout.HEADER.pack(*header._replace(**fields)))
+
+
+@named
+def test_other_pid_namespace(name: str) -> None:
+    """A segment of another PID namespace is not attached (OSError), and its name is taken."""
+    created = make(name)
+    spoil(name, pid_namespace=1, creator_pid=2**22 + 7)
+    with pytest.raises(OSError, match="another PID namespace"):
+        WorkerStatus.attach(name)
+    with pytest.raises(FileExistsError, match=name):
+        make(name)
+    assert created == IDLE
+
+
+@named
+def test_name_of_another_kind_of_file(name: str) -> None:
+    """A name that stands for no memory at all is an OSError, and taken."""
+    (SHM / name).mkdir()
+    with pytest.raises(OSError, match=name):
+        WorkerStatus.attach(name)
+    with pytest.raises(FileExistsError, match=name):
+        make(name)
+    (SHM / name).rmdir()
+
+
+@named
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_name_of_another_user(name: str) -> None:
+    """Another user's segment is not attached (PermissionError), and its name is taken."""
+    created = make(name)
+
+    def be_nobody(pipe: Connection) -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+        uses: Any = (lambda: WorkerStatus.attach(name), lambda: make(name))
+        for use in uses:
+            try:
+                use()
+            except OSError as error:
+                pipe.send(type(error).__name__)
+
+    with child(be_nobody) as peer:
+        assert [peer.says(), peer.says()] == ["PermissionError", "FileExistsError"]
+    assert created == IDLE
+
+
+# -- unrelated processes
+
+HEAD = """
+import enum, multiprocessing, os, sys, time
+from atomic_intenum import IntEnumValue
+
+class WorkerStatusEnum(enum.IntEnum):
+    UNAVAILABLE = enum.auto()
+    IDLE = enum.auto()
+    CALCULATING = enum.auto()
+
+class WorkerStatus(IntEnumValue[WorkerStatusEnum]):
+    pass
+
+class JobEnum(enum.IntEnum):
+    DONE = 1
+
+name = sys.argv[1]
+"""
+
+#: Registers with the resource tracker what it creates itself; so its exit would warn or remove.
+ATTACHES = """
+own = WorkerStatus("IDLE")
+try:
+    IntEnumValue[JobEnum].attach(name)
+except TypeError:
+    print("TypeError")
+try:
+    WorkerStatus.attach(name + "x")
+except FileNotFoundError:
+    print("FileNotFoundError")
+status = WorkerStatus.attach(name)
+print(status.exchange("CALCULATING").name)
+"""
+
+FAILS = """
+own = WorkerStatus("IDLE")
+for cls, suffix in ((IntEnumValue[JobEnum], ""), (WorkerStatus, "x")):
+    try:
+        cls.attach(name + suffix)
+    except (TypeError, FileNotFoundError) as error:
+        print(type(error).__name__)
+"""
+
+CHILDREN = """
+def work(status):
+    assert status.exchange("CALCULATING") is WorkerStatusEnum.IDLE
+
+if __name__ == "__main__":
+    status = WorkerStatus.attach(name)
+    for method in multiprocessing.get_all_start_methods():
+        process = multiprocessing.get_context(method).Process(target=work, args=(status,))
+        process.start()
+        process.join()
+        assert status.exchange("IDLE") is WorkerStatusEnum.CALCULATING, process.exitcode
+    print("done")
+"""
+
+
+@named
+@pytest.mark.parametrize(
+    ("body", "output", "left"),
+    [
+        (ATTACHES, "TypeError\nFileNotFoundError\nIDLE\n", CALCULATING),
+        (FAILS, "TypeError\nFileNotFoundError\n", IDLE),
+        (CHILDREN, "done\n", IDLE),
+    ],
+    ids=["attaches", "fails", "children"],
+)
+def test_stranger(body: str, output: str, left: Any, name: str, tmp_path: Path) -> None:
+    """A process that nobody spawned attaches, fails to, or shares on; its end leaves all as is."""
+    created = make(name)
+    for _ in range(2):
+        done = run_script(HEAD + body, name, folder=tmp_path)
+        assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+        assert (SHM / name).exists()
+        assert created.exchange(IDLE) is left
+
+
+@named
+def test_neither_end_warns(name: str, tmp_path: Path) -> None:
+    """Creator and attacher end in silence, in either order, and the name is gone with the first."""
+    source = (
+        HEAD
+        + """
+status = WorkerStatus("IDLE", segment_name=name)
+print("made", flush=True)
+sys.stdin.read()
+"""
+    )
+    script = tmp_path / "creator.py"
+    script.write_text(source)
+    for order in ("attacher first", "creator first"):
+        with subprocess.Popen(
+            [sys.executable, str(script), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        ) as creator:
+            assert creator.stdout is not None
+            assert creator.stdin is not None
+            assert creator.stdout.readline() == "made\n"
+            if order == "attacher first":
+                done = run_script(HEAD + ATTACHES, name, folder=tmp_path)
+                assert (done.stderr, done.returncode) == ("", 0)
+                status = None
+            else:
+                status = WorkerStatus.attach(name)
+            assert (SHM / name).exists()
+            assert creator.communicate(timeout=DEADLINE) == ("", "")
+            assert creator.returncode == 0
+        assert not (SHM / name).exists()
+        if status is not None:
+            status.set(CALCULATING)
+            assert status == CALCULATING
+
+
+@named
+def test_attach_tells_no_tracker(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attaching, failing to and dropping never talk to the resource tracker."""
+    created = make(name)
+    told: list[Any] = []
+    for function in ("register", "unregister", "ensure_running"):
+        monkeypatch.setattr(resource_tracker, function, lambda *args: told.append(args))
+    attached: Any = WorkerStatus.attach(name)
+    attached.set(CALCULATING)
+    with pytest.raises(TypeError):
+        IntEnumValue[JobEnum].attach(name)
+    with pytest.raises(FileNotFoundError):
+        WorkerStatus.attach(name + "x")
+    attached.close()
+    del attached
+    gc.collect()
+    monkeypatch.undo()
+    assert told == []
+    assert created == CALCULATING
+
+
+# -- unlink
+
+
+@named
+def test_unlink(name: str) -> None:
+    """unlink() removes the name, once or more often; who has the value keeps it."""
+    created, attached = make(name), WorkerStatus.attach(name)
+    created.unlink()
+    assert not (SHM / name).exists()
+    with pytest.raises(FileNotFoundError, match=name):
+        WorkerStatus.attach(name)
+    created.unlink()
+    attached.unlink()
+    attached.set(CALCULATING)
+    assert created == CALCULATING
+    assert created.segment_name == name
+    with created.get_lock():
+        created.set(IDLE)
+
+
+@named
+@pytest.mark.parametrize("who", ["same", "child", "stranger"])
+def test_unlink_by_another(who: str, name: str, tmp_path: Path) -> None:
+    """An attacher may unlink; the creator goes on, unlinks again, and drops in peace."""
+    created = make(name)
+    if who == "same":
+        WorkerStatus.attach(name).unlink()
+    elif who == "child":
+        with child(lambda _: WorkerStatus.attach(name).unlink()):
+            pass
+    else:
+        script = "WorkerStatus.attach(name).unlink()"
+        done = run_script(HEAD + script, name, folder=tmp_path)
+        assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert not (SHM / name).exists()
+    created.set(CALCULATING)
+    assert created == CALCULATING
+    created.unlink()
+
+
+@named
+def test_unlink_leaves_the_next_of_the_name(name: str) -> None:
+    """Where the name stands for another segment by now, neither unlink nor the end removes that."""
+    first = make(name)
+    attached = WorkerStatus.attach(name)
+    attached.unlink()
+    second = make(name, CALCULATING)
+    for old in (first, attached):
+        old.unlink()
+    del first, attached, old
+    gc.collect()
+    segment._drain()
+    assert (SHM / name).exists()
+    assert WorkerStatus.attach(name) == second == CALCULATING
+
+
+TAKES_OVER = """
+def take(name, pipe):
+    WorkerStatus.attach(name).unlink()
+    second = WorkerStatus("CALCULATING", segment_name=name)
+    pipe.send("taken")
+    pipe.recv()
+    assert os.path.exists("/dev/shm/" + name)
+
+if __name__ == "__main__":
+    for method in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context(method)
+        here, there = context.Pipe()
+        first = WorkerStatus("IDLE", segment_name=name)
+        process = context.Process(target=take, args=(name, there))
+        process.start()
+        assert here.recv() == "taken"
+        first.unlink()
+        del first
+        WorkerStatus("IDLE")  # drains
+        here.send("go")
+        process.join()
+        assert process.exitcode == 0
+        assert not os.path.exists("/dev/shm/" + name)
+    print("done")
+"""
+
+
+@named
+def test_name_taken_over_by_a_child(name: str, tmp_path: Path) -> None:
+    """Parent and child, who share a resource tracker, own the same name in turn: no complaint."""
+    done = run_script(HEAD + TAKES_OVER, name, folder=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("done\n", "", 0)
+
+
+def test_unlink_of_a_value_without_a_name() -> None:
+    """unlink() is for values that were given a name: others share their segment."""
+    status = WorkerStatus(IDLE)
+    with pytest.raises(ValueError, match="no segment of its own"):
+        status.unlink()
+    assert status.segment_name.startswith("intenum-")
+    assert (SHM / status.segment_name).exists()
+
+
+# -- close, drop, and the name once more
+
+
+@named
+@pytest.mark.parametrize("state", ["created", "attached", "copied", "unlinked", "pickled"])
+def test_close(state: str, name: str) -> None:
+    """close() ends this object alone, in every state of the value; twice is once."""
+    created = make(name)
+    values: dict[str, Any] = {
+        "created": lambda: created,
+        "attached": lambda: WorkerStatus.attach(name),
+        "copied": lambda: copy.copy(created),
+        "unlinked": lambda: created,
+        "pickled": lambda: pickle.loads(pickle.dumps(created)),
+    }
+    value = values[state]()
+    if state == "unlinked":
+        value.unlink()
+    other = copy.copy(value)
+    value.close()
+    value.close()
+    for use in (value.unlink, value.load, value.get_lock, lambda: value.segment_name):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+    other.set(CALCULATING)
+    assert other == CALCULATING
+    assert (SHM / name).exists() == (state != "unlinked")
+
+
+def test_close_without_init() -> None:
+    """An instance whose __init__ never ran, or failed, is closed: every use says so."""
+    value: WorkerStatus = WorkerStatus.__new__(WorkerStatus)
+    value.close()
+    for use in (value.unlink, value.load, lambda: value.segment_name):
+        with pytest.raises(ValueError, match="closed"):
+            use()
+
+
+@named
+def test_name_again_after_dropping(name: str) -> None:
+    """A name is free in its process as soon as the value is dropped, closed or not, each time."""
+    for number in range(15):
+        value = make(name, CALCULATING if number % 2 else IDLE)
+        assert (value.value, value.version) == (3 if number % 2 else 2, 0)
+        value.set(UNAVAILABLE)
+        if number % 3 == 0:
+            value.close()
+        if number % 3 == 1:
+            value.unlink()
+        if number % 5 == 0 and number % 3:
+            pickle.dumps(value)
+        del value
+        gc.collect()
+
+
+@named
+def test_closed_value_keeps_its_name(name: str) -> None:
+    """A closed value that is still there keeps the name, for those who attached."""
+    created = make(name)
+    created.close()
+    with pytest.raises(FileExistsError, match=name):
+        make(name)
+    assert WorkerStatus.attach(name) == IDLE
+
+
+@named
+def test_attached_value_keeps_its_name(name: str) -> None:
+    """In the creating process the name stays while any object for the value does."""
+    created = make(name)
+    attached = copy.copy(created)
+    del created
+    gc.collect()
+    WorkerStatus(IDLE)  # an allocation drains
+    assert (SHM / name).exists()
+    with pytest.raises(FileExistsError, match=name):
+        make(name)
+    assert WorkerStatus.attach(name) == attached == IDLE
+
+
+@named
+def test_pickle_means_that_segment(name: str) -> None:
+    """A pickle means the segment that it was made of: a later one of the name is a ValueError."""
+    first = make(name)
+    pickled = pickle.dumps(first)
+    first_copy = pickle.loads(pickled)
+    assert first_copy == first
+    first.unlink()
+    assert pickle.loads(pickled) == first  # mapped here
+    del first, first_copy
+    gc.collect()
+    with pytest.raises(FileNotFoundError, match=name):
+        pickle.loads(pickled)
+    second = make(name, CALCULATING)
+    with pytest.raises(ValueError, match="another one than was pickled"):
+        pickle.loads(pickled)
+    assert pickle.loads(pickle.dumps(second)) == CALCULATING
+
+
+@named
+def test_fork_child_does_not_own_the_name(name: str) -> None:
+    """A forked child that drops its copy of a value with a name leaves the name alone."""
+    created: list[Any] = [make(name)]
+
+    def drop(pipe: Connection) -> None:
+        created.clear()
+        gc.collect()
+        WorkerStatus(IDLE)  # an allocation drains
+        try:
+            make(name)
+        except FileExistsError:
+            pipe.send("taken")
+
+    with child(drop) as peer:
+        assert peer.says() == "taken"
+    assert (SHM / name).exists()
+    assert WorkerStatus.attach(name) == created[0]
+
+
+# -- creators that are gone
+
+
+def dies_owning(name: str) -> int:
+    """Kill a creator of that name with -9 whose resource tracker lives on; return its pid."""
+
+    def create(pipe: Connection) -> None:
+        created = make(name, UNAVAILABLE)
+        pipe.send(created.segment_name)
+        pipe.recv()
+
+    with child(create) as peer:
+        assert peer.says() == name
+        peer.kill()
+    assert (SHM / name).exists()
+    return peer.pid
+
+
+@named
+def test_name_of_a_killed_creator(name: str) -> None:
+    """A name whose creator was killed is taken by the next who wants it, fresh; old users stay."""
+    dies_owning(name)
+    old = WorkerStatus.attach(name)
+    new = make(name)
+    assert (new.load(), new.version) == (IDLE, 0)
+    old.set(CALCULATING)
+    assert (old.load(), new.load()) == (CALCULATING, IDLE)
+    assert WorkerStatus.attach(name) == new
+    old.unlink()  # which is not the name's any more
+    assert (SHM / name).exists()
+
+
+@named
+def test_name_of_a_killed_creator_by_another_enum(name: str) -> None:
+    """What a dead creator left is replaced whatever enum it held."""
+    dies_owning(name)
+    assert IntEnumValue[JobEnum]("DONE", segment_name=name) == JobEnum.DONE
+
+
+RESTARTED = """
+status = WorkerStatus(sys.argv[2], segment_name=name)
+print(status.name, flush=True)
+sys.stdin.read()
+"""
+
+
+@named
+def test_restarted_service(name: str, tmp_path: Path) -> None:
+    """A service that is killed and started again gets its name back, and keeps it."""
+    script = tmp_path / "service.py"
+    script.write_text(HEAD + RESTARTED)
+
+    def start(member: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(script), name, member],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        )
+
+    with start("IDLE") as first:
+        assert first.stdout is not None
+        assert first.stderr is not None
+        assert first.stdout.readline() == "IDLE\n"
+        os.kill(first.pid, signal.SIGKILL)
+        with start("CALCULATING") as second:  # at once: the old tracker may still be at it
+            assert second.stdout is not None
+            assert second.stdout.readline() == "CALCULATING\n"
+            first.stderr.read()  # its tracker has ended
+            assert WorkerStatus.attach(name) == CALCULATING
+            assert second.communicate(timeout=DEADLINE) == ("", "")
+            assert second.returncode == 0
+    assert not (SHM / name).exists()
+
+
+EXECS = """
+if len(sys.argv) == 3:
+    status = WorkerStatus("IDLE", segment_name=name)
+    os.execv(sys.executable, [sys.executable, sys.argv[0], name])
+status = WorkerStatus("CALCULATING", segment_name=name)
+print(status.name)
+"""
+
+
+@named
+def test_program_that_executes_itself(name: str, tmp_path: Path) -> None:
+    """A program that restarts itself by exec gets its name back: only the tracker may speak."""
+    done = run_script(HEAD + EXECS, name, "first", folder=tmp_path)
+    assert (done.stdout, done.returncode) == ("CALCULATING\n", 0)
+    assert "Traceback" not in done.stderr
+    assert not (SHM / name).exists()
+
+
+@named
+def test_name_of_a_zombie(name: str) -> None:
+    """A creator that has ended and was not waited for is gone as well."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            make(name)
+            os.write(writer, b"made")
+        finally:
+            os._exit(0)
+    assert os.read(reader, 4) == b"made"
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert shm.start_time(pid) > 0
+        assert make(name) == IDLE
+    finally:
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+@named
+def test_pid_that_is_used_again(name: str) -> None:
+    """A process with a dead creator's pid but another start time is not the creator."""
+
+    def wait(pipe: Connection) -> None:
+        pipe.recv()
+
+    dies_owning(name)
+    with child(wait) as stranger:
+        started = shm.start_time(stranger.pid)
+        spoil(name, creator_pid=stranger.pid, creator_start=started)
+        with pytest.raises(FileExistsError, match=name):
+            make(name)
+        spoil(name, creator_pid=stranger.pid, creator_start=started - 1)
+        assert make(name) == IDLE
+        stranger.tell()
+
+
+@named
+def test_half_made_by_the_dead(name: str) -> None:
+    """A creator that was killed before its segment was complete is replaced too."""
+    dies_owning(name)
+    with (SHM / name).open("r+b") as file:
+        file.write(bytes(8))
+    assert make(name) == IDLE
+
+
+@named
+@pytest.mark.parametrize("racers", [2, 6])
+def test_racers_for_a_dead_creators_name(racers: int, name: str) -> None:
+    """Of processes that want a dead creator's name at once exactly one gets it, and keeps it."""
+    dies_owning(name)
+    start = multiprocessing.get_context("fork").Barrier(racers)
+
+    def race(pipe: Connection) -> None:
+        start.wait(DEADLINE)
+        try:
+            won: Any = make(name, CALCULATING)
+        except FileExistsError:
+            won = None
+        pipe.send(won is not None)
+        pipe.recv()
+        pipe.send(won is None or (won.value, won.version) == (3, 0))
+
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(child(race)) for _ in range(racers)]
+        assert sorted(peer.says() for peer in peers) == [False] * (racers - 1) + [True]
+        assert WorkerStatus.attach(name) == CALCULATING
+        for peer in peers:
+            peer.tell()
+            assert peer.says()
+    assert not (SHM / name).exists()
+
+
+@named
+def test_threads_want_one_name(name: str) -> None:
+    """Of threads that create one name at once exactly one succeeds."""
+    start = threading.Barrier(4)
+
+    def create() -> Any:
+        start.wait(DEADLINE)
+        try:
+            return make(name)
+        except FileExistsError:
+            return None
+
+    results = [task.result() for task in [Task(create) for _ in range(4)]]
+    assert sum(result is not None for result in results) == 1
+
+
+@named
+def test_dead_ones_name_for_attachers(name: str) -> None:
+    """What a killed creator left can be attached until it is replaced, its lock included."""
+    dies_owning(name)
+    status = WorkerStatus.attach(name)
+    with status.get_lock():
+        status.set(CALCULATING)
+    assert WorkerStatus.attach(name) == CALCULATING
+    status.unlink()
+    assert not (SHM / name).exists()
