@@ -598,8 +598,26 @@ static int value_change_slow(Value *self, aie_word *word, aie_change *change)
             return -1;
         }
         Py_BEGIN_ALLOW_THREADS
-        result = aie_change_slice(word, control, change, aie_now() + AIE_SLICE);
+        result = aie_lock_until(control, word, aie_now() + AIE_SLICE);
         Py_END_ALLOW_THREADS
+        bool closed = FIELD_LOAD(self->word) != word; /* meanwhile */
+        if (result == AIE_OK) {
+            bool last;
+            if (!closed) {
+                result = aie_word_change_held(word, change);
+            }
+            aie_lock_release(control, word, &last);
+        }
+        else if (result == AIE_BUSY && !closed) {
+            /* The compare may fail by now, or the holder may have left: neither needs the lock. */
+            aie_result bare = aie_word_change(word, change);
+            result = bare == AIE_LOCKED ? AIE_BUSY : bare;
+        }
+        if (closed) {
+            Py_DECREF(mapping);
+            raise_closed();
+            return -1;
+        }
     }
     Py_DECREF(mapping);
     if (result == AIE_OK || result == AIE_MISMATCH) {
