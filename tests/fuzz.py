@@ -129,6 +129,10 @@ class Calls:
         if self.chance.random() < 0.2:
             names = ["value", "old", "new", "function", "lock", "segment_name", "name", "timeout"]
             keywords = {self.chance.choice(names): self.anything()}
+            name = keywords.get("segment_name")
+            if type(name) is str and name.isalpha():
+                # A good name, that others who run this now would take as well, and lock.
+                keywords["segment_name"] = self.names[0]
         return [self.anything() for _ in range(count)], keywords
 
     def make(self) -> None:

@@ -250,6 +250,7 @@ def test_values_that_come_and_go(backend: str, tmp_path: Path) -> None:
 def test_names_that_come_and_go() -> None:
     """Values with names that come and go leave neither names nor mappings nor descriptors."""
     fresh: Any = make_enum("Fresh", "A B")
+    first = IntEnumValue(fresh.A)  # the resource tracker runs from here on
     before, descriptors = own_segments(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for number in range(300):
         name = f"churn{os.getpid()}-{number % 3}"
@@ -258,7 +259,7 @@ def test_names_that_come_and_go() -> None:
         assert value.load() is fresh.B
         del value
     gc.collect()
-    IntEnumValue(fresh.A)
+    assert IntEnumValue(fresh.A) == first
     assert not list(SHM.glob(f"churn{os.getpid()}-*"))
     assert len(own_segments() - before) <= 1
     assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
@@ -327,7 +328,7 @@ def test_close_while_another_thread_uses_it(use: str) -> None:
 
 @pytest.mark.parametrize("drops", [False, True], ids=["closes", "closes and drops"])
 def test_close_while_another_thread_waits_for_the_lock(drops: bool) -> None:
-    """Who waits for the lock of a closed value gets it; who waits to write gets ValueError."""
+    """Who waits for the lock of a closed value gets it; who waits to write writes, or not."""
     fresh: Any = make_enum("Fresh", "A B")
     value: Any = IntEnumValue(fresh.A)
     lock = value.get_lock()
@@ -359,8 +360,8 @@ def test_close_while_another_thread_waits_for_the_lock(drops: bool) -> None:
     assert locker.is_running(0.05)
     lock.release()
     assert locker.result() is True
-    # On cffi a write that got the lock in the very slice of the close still happens.
-    assert "closed" in writer.result() or BACKEND == "cffi"
+    # The call was in flight: it ends as before close() or as after it.
+    assert writer.result() == "written" or "closed" in writer.result()
 
 
 def test_close_while_another_thread_holds_the_lock() -> None:

@@ -863,8 +863,11 @@ def test_restarted_service(name: str, tmp_path: Path) -> None:
 
 
 EXECS = """
+from multiprocessing import resource_tracker
 if len(sys.argv) == 3:
     status = WorkerStatus("IDLE", segment_name=name)
+    # As in a multiprocessing child: its parent keeps the resource tracker.
+    os.set_inheritable(resource_tracker.getfd(), True)
     os.execv(sys.executable, [sys.executable, sys.argv[0], name])
 status = WorkerStatus("CALCULATING", segment_name=name)
 print(status.name)
