@@ -14,7 +14,7 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak drop-in lint lint-python lint-c bench dist clean FORCE
+.PHONY: help demo test soak drop-in lint lint-python lint-c model bench dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -39,6 +39,9 @@ soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: abou
 
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI
 	@$(PY) tests/drop_in.py
+
+model: $(VENV)/made  ## check the protocol's models, and that each planted fault is found (needs spin)
+	@$(PY) tests/model/run.py
 
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 
