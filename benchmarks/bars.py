@@ -3,7 +3,7 @@
     python benchmarks/bars.py
 
 Prints each row with its bar and exits with 1 if one falls short, or can't be shown because a rival
-is not installed. Takes about 20 seconds.
+is not installed. Takes about 30 seconds.
 
 What is done against the noise of a shared machine: the two sides of a row are timed by turns, in
 repeats so short that most of them are not interrupted; what counts is the ratio of the medians; and
@@ -44,6 +44,8 @@ from operations import (
     names_of,
 )
 from timing import Loop, alternate, pin_to_quietest
+from wakeups import MissingError
+from wakeups import measure as measure_wakeups
 
 import atomic_intenum
 from atomic_intenum import IntEnumValue
@@ -143,7 +145,7 @@ class Report:
         ratio = statistics.median(upper) / statistics.median(lower)
         pairs = [one / other for one, other in zip(upper, lower, strict=True)]
         low, _, high = statistics.quantiles(pairs, n=4)
-        digits = 2 if ratio < 10 else 1
+        digits = 2 if ratio < 10 else 1 if ratio < 100 else 0
         bar, verdict = "", "no bar"
         if row.bar is not None:
             bar = f"{'>=' if row.faster else '<='} {row.bar:g} x"
@@ -307,6 +309,30 @@ def report_two_processes(report: Report) -> None:
     report.ratio(row, useful[::2], useful[1::2], _rate)
 
 
+# -- waking a sleeper
+
+
+def report_wakeups(report: Report) -> None:
+    """Print what a turn costs that two processes hand to each other, there and back."""
+    event, plain = "multiprocessing.Event", "plain C, the same futex"
+    bars = [
+        ("spinning", "event", event, 20, True),
+        ("asleep", "event", event, 4, True),
+        ("asleep", "C asleep", plain, 1.2, False),
+        ("spinning", "C spinning", plain, 5, False),
+    ]
+    try:
+        samples = measure_wakeups()
+    except MissingError as reason:
+        for ours, _, label, *_ in bars:
+            report.missing(f"there and back, {ours}", label, str(reason))
+        return
+    for ours, theirs, label, bar, faster in bars:
+        rival = Contender(label, lambda _: {})
+        row = Row(f"there and back, {ours}", rival, bar, faster=faster)
+        report.ratio(row, samples[ours], samples[theirs])
+
+
 # -- memory
 
 
@@ -367,6 +393,7 @@ def main() -> int:
     report = Report()
     report_rows(report, arguments.interpreters)
     report_two_processes(report)
+    report_wakeups(report)
     report_memory(report)
     print()
     print("A row fell short." if report.short else "Every row holds.")

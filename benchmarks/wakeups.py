@@ -1,0 +1,192 @@
+"""Waking a sleeper, there and back, between two processes on two CPUs: ours, the rival, plain C.
+
+One process hands the turn to the other and waits until it comes back. Each side does it its own
+way: ours with one value, multiprocessing with two Events, plain C (pingpong.c) with a shared futex.
+They are timed by turns, in short repeats; whoever isn't being timed sleeps in a read from a pipe.
+
+Two free CPUs are needed: where somebody else is on one of them, a wake-up takes what the scheduler
+makes it take. The C side says what this machine charged for the same wake-up in the same minute.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from operations import BUSY, IDLE, WorkerStatus
+from timing import no_collection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+
+SOURCE = Path(__file__).with_name("pingpong.c")
+REPEATS = 30
+#: How long a wait looks before it sleeps, in microseconds.
+SPIN = 5
+#: Rounds of one repeat: a few hundredths of a second.
+ASLEEP_ROUNDS, SPINNING_ROUNDS, EVENT_ROUNDS = 400, 10_000, 200
+
+#: Seconds of one round, repeat by repeat.
+Samples = dict[str, list[float]]
+
+
+class MissingError(Exception):
+    """This machine has not what it takes."""
+
+
+def two_cpus() -> tuple[int, int]:
+    """Return the two CPUs to be on."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(allowed) < 2:
+        message = "MISSING: this needs two CPUs and a way to stay on them"
+        raise MissingError(message)
+    return allowed[0], allowed[-1]
+
+
+def _ours(spin: float, status: WorkerStatus, rounds: int, first: bool) -> None:
+    from atomic_intenum import _native
+
+    _native.set_spin(spin)
+    for _ in range(rounds):
+        if first:
+            status.set(BUSY)
+            status.wait_for(IDLE)
+        else:
+            status.wait_for(BUSY)
+            status.set(IDLE)
+
+
+def _events(ping: Any, pong: Any, rounds: int, first: bool) -> None:
+    for _ in range(rounds):
+        if first:
+            ping.set()
+            pong.wait()
+            pong.clear()
+        else:
+            ping.wait()
+            ping.clear()
+            pong.set()
+
+
+def _play(side: str, rounds: int, first: bool, status: WorkerStatus, ping: Any, pong: Any) -> None:
+    if side == "event":
+        _events(ping, pong, rounds, first)
+    else:
+        _ours(SPIN if side == "spinning" else 0, status, rounds, first)
+
+
+def _partner(orders: Connection, status: WorkerStatus, ping: Any, pong: Any, cpu: int) -> None:
+    """Be the other process: for each order play one repeat."""
+    os.sched_setaffinity(0, {cpu})
+    gc.disable()
+    while (order := orders.recv()) is not None:
+        orders.send("ready")
+        _play(*order, False, status, ping, pong)
+
+
+@contextmanager
+def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], float]]:
+    """Yield what times a repeat of ours or of multiprocessing's: (side, rounds) -> seconds."""
+    context = multiprocessing.get_context("spawn")
+    status, ping, pong = WorkerStatus(IDLE), context.Event(), context.Event()
+    orders, theirs = context.Pipe()
+    arguments = (theirs, status, ping, pong, cpus[1])
+    process = context.Process(target=_partner, args=arguments, daemon=True)
+    process.start()
+    theirs.close()
+
+    def time(side: str, rounds: int) -> float:
+        orders.send((side, rounds))
+        orders.recv()
+        start = perf_counter()
+        _play(side, rounds, True, status, ping, pong)
+        return (perf_counter() - start) / rounds
+
+    try:
+        yield time
+        orders.send(None)
+        process.join(5)
+    finally:
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def _plain_c(
+    program: Path, spin: float, rounds: int, cpus: tuple[int, int]
+) -> Iterator[Callable[[], float]]:
+    """Yield what times a repeat of plain C."""
+    command = [str(program), *map(str, (spin, rounds, REPEATS, *cpus))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        reader, writer = process.stdout, process.stdin
+        assert reader is not None
+        assert writer is not None
+
+        def time() -> float:
+            writer.write(b"\n")
+            writer.flush()
+            return float(reader.readline())
+
+        try:
+            yield time
+        finally:
+            process.kill()
+
+
+def _compiled(folder: str) -> Path:
+    compiler = os.environ.get("CC") or "cc"
+    if shutil.which(compiler) is None:
+        message = f"MISSING: no C compiler ({compiler}) for {SOURCE.name}"
+        raise MissingError(message)
+    program = Path(folder) / "pingpong"
+    done = subprocess.run(
+        [compiler, "-std=c11", "-O2", "-o", str(program), str(SOURCE)],
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        message = f"MISSING: {SOURCE.name} can't be compiled here: {done.stdout.strip()}"
+        raise MissingError(message)
+    return program
+
+
+def measure() -> Samples:
+    """Return the samples of "asleep", "spinning", "event", "C asleep" and "C spinning".
+
+    Raises:
+        MissingError: this machine has no two CPUs, or no C compiler.
+
+    """
+    cpus = two_cpus()
+    samples: Samples = {}
+    with ExitStack() as stack:
+        program = _compiled(stack.enter_context(tempfile.TemporaryDirectory()))
+        time = stack.enter_context(_python_pair(cpus))
+        c_asleep = stack.enter_context(_plain_c(program, 0, ASLEEP_ROUNDS, cpus))
+        c_spinning = stack.enter_context(_plain_c(program, SPIN, SPINNING_ROUNDS, cpus))
+        allowed = os.sched_getaffinity(0)
+        stack.callback(os.sched_setaffinity, 0, allowed)
+        os.sched_setaffinity(0, {cpus[0]})
+        stack.enter_context(no_collection())
+        sides: dict[str, Callable[[], float]] = {
+            "asleep": lambda: time("asleep", ASLEEP_ROUNDS),
+            "C asleep": c_asleep,
+            "event": lambda: time("event", EVENT_ROUNDS),
+            "spinning": lambda: time("spinning", SPINNING_ROUNDS),
+            "C spinning": c_spinning,
+        }
+        for _ in range(REPEATS):
+            for name, side in sides.items():
+                samples.setdefault(name, []).append(side())
+    return samples
