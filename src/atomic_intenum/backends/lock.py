@@ -6,6 +6,7 @@ lock: an aligned load of eight bytes, through a memoryview, is one instruction.
 
 from __future__ import annotations
 
+import gc
 import mmap
 import multiprocessing
 import struct
@@ -153,8 +154,16 @@ def own_guard() -> Guard:
     to children of spawn.
     """
     with _making:
-        _graveyard.clear()
-        return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
+        # The tracker's lock is not re-entrant on every version, and a semaphore that is collected
+        # as garbage while another is made would ask for it.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            _graveyard.clear()
+            return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
+        finally:
+            if collects:
+                gc.enable()
 
 
 def prepare_class(cls: type[Any], base: type[Any]) -> None:
