@@ -129,7 +129,7 @@ def lines_until(process: subprocess.Popen[str], pattern: str) -> str:
 @pytest.mark.parametrize("method", START_METHODS)
 def test_run(tree: Path, method: str) -> None:
     """Every file of the tree is hashed, compared, and what was measured is printed at the end."""
-    code, output, errors = finish("--tree", str(tree), "--seconds", "0.4", method=method)
+    code, output, errors = finish("--tree", str(tree), "--seconds", "2", method=method)
     assert (code, errors) == (0, "")
     first, about, *_ = output.splitlines()
     assert f"backend {BACKEND}" in first
