@@ -1565,6 +1565,12 @@ static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
         raise_result(result);
         return NULL;
     }
+    /* A signal that came in the last slice: if its handler raises, the lock is not held. */
+    if (PyErr_CheckSignals() < 0) {
+        bool last;
+        aie_lock_release(self->control, self->word, &last);
+        return NULL;
+    }
     lock_entered(self, quietly);
     return boolean(1);
 }

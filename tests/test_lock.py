@@ -763,7 +763,7 @@ def test_ctrl_c_ends_a_blocked_call(statement: str) -> None:
     assert not status.abandoned
 
 
-@pytest.mark.only_on("cffi")
+@pytest.mark.only_on("native", "cffi")
 def test_signal_as_the_lock_comes_free() -> None:
     """A handler that raises just as the lock is had leaves it free: nobody would release it."""
     lock: Any = Status(Bits.LEFT).get_lock()
