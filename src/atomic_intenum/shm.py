@@ -71,7 +71,12 @@ else:
     import fcntl
 
     def _open(name: str) -> int:
-        fd: int = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
+        try:
+            fd: int = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
+        except OSError as error:
+            if error.filename is None:  # PyPy's
+                raise OSError(error.errno, error.strerror, "/" + name) from None
+            raise
         return fd
 
     def _inode(fd: int) -> Inode:
