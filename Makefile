@@ -95,7 +95,7 @@ FIND_BUILT := from importlib.util import find_spec; \
 BUILT = $(shell ATOMIC_INTENUM_BACKEND=lock $(PY) -c '$(FIND_BUILT)')
 
 # Editable: what is edited in src takes effect at once; what is edited in csrc, at the next make.
-$(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc/*.c csrc/*.py)
+$(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc/*/*.h csrc/*.c csrc/*.py)
 	@echo "Building and installing the package"
 	@$(PIP) install --editable .
 	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@

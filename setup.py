@@ -106,7 +106,7 @@ native = Extension(
     NATIVE,
     sources=["csrc/native.c"],
     # Without these a build by time stamps would keep the core of an older header.
-    depends=[*sorted(str(header) for header in Path("csrc").glob("*.h")), "setup.py"],
+    depends=[*sorted(str(header) for header in Path("csrc").rglob("*.h")), "setup.py"],
     # No include_dirs: a quoted #include finds csrc by itself, and with -Icsrc a header there would
     # hide one of the system's of the same name (wait.h).
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],

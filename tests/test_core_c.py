@@ -324,8 +324,8 @@ def points_of_waiting(stress: str) -> set[str]:
 
 
 def read_core() -> dict[str, str]:
-    """Return the core's headers, and native.c, by name."""
-    return {path.name: path.read_text() for path in sorted(CORE.glob("*.[ch]"))}
+    """Return the core's headers, and the bindings, by name."""
+    return {path.name: path.read_text() for path in sorted(CORE.rglob("*.[ch]"))}
 
 
 def test_points_are_listed_and_killed_at() -> None:

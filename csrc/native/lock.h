@@ -1,0 +1,229 @@
+/* lock.h -- Lock: what a multiprocessing RLock calls its _semlock: the robust lock of one value.
+ */
+#ifndef AIE_NATIVE_LOCK_H
+#define AIE_NATIVE_LOCK_H
+
+#include "mapping.h"
+
+typedef struct {
+    PyObject_HEAD
+    Mapping *mapping;
+    aie_word *word;
+    aie_control *control;
+    int abandoned; /* the last acquisition here took over from a dead holder */
+} Lock;
+
+static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"mapping", "word_offset", "control_offset", NULL};
+    PyObject *mapping;
+    Py_ssize_t word_offset, control_offset;
+    module_state *state = PyType_GetModuleState(type);
+    if (state == NULL
+        || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!nn:Lock", keywords, state->mapping_type,
+                                        &mapping, &word_offset, &control_offset)) {
+        return NULL;
+    }
+    aie_word *word =
+        mapping_at((Mapping *)mapping, word_offset, sizeof(aie_word), alignof(aie_word));
+    if (word == NULL) {
+        return NULL;
+    }
+    aie_control *control =
+        mapping_at((Mapping *)mapping, control_offset, sizeof(aie_control), AIE_LINE);
+    if (control == NULL) {
+        return NULL;
+    }
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Lock *lock = (Lock *)allocate(type, 0);
+    if (lock == NULL) {
+        return NULL;
+    }
+    lock->mapping = (Mapping *)Py_NewRef(mapping);
+    lock->word = word;
+    lock->control = control;
+    return (PyObject *)lock;
+}
+
+static void lock_dealloc(PyObject *op)
+{
+    Py_XDECREF((PyObject *)((Lock *)op)->mapping);
+    free_object(op);
+}
+
+/* Entered: the outermost acquisition holds the region and takes the report of a death. */
+static void lock_entered(Lock *self, bool quietly)
+{
+    if (aie_lock_depth(self->control) == 1) {
+        aie_region_hold(self->mapping->region);
+        if (!quietly) {
+            FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
+        }
+    }
+}
+
+/* `quietly`, for a write: the report of a death stays for an explicit acquire. */
+static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
+{
+    /* Try with the GIL held: an uncontended lock costs no thread switch. */
+    aie_result result = aie_lock_try(self->control, self->word);
+    while (result == AIE_BUSY) {
+        int64_t now = aie_now();
+        if (now >= deadline) {
+            return boolean(0);
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+        int64_t slice = deadline - now < AIE_SLICE ? deadline : now + AIE_SLICE;
+        Py_BEGIN_ALLOW_THREADS
+        result = aie_lock_until(self->control, self->word, slice);
+        Py_END_ALLOW_THREADS
+    }
+    if (result != AIE_OK) {
+        raise_result(result);
+        return NULL;
+    }
+    /* A signal that came in the last slice: if its handler raises, the lock is not held. */
+    if (PyErr_CheckSignals() < 0) {
+        bool last;
+        aie_lock_release(self->control, self->word, &last);
+        return NULL;
+    }
+    lock_entered(self, quietly);
+    return boolean(1);
+}
+
+static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    static const char *const names[] = {"block", "timeout"};
+    PyObject *parsed[2];
+    if (parse_arguments("acquire", args, nargs, kwnames, names, 0, 2, parsed) < 0) {
+        return NULL;
+    }
+    int block = parsed[0] == NULL ? 1 : PyObject_IsTrue(parsed[0]);
+    int64_t deadline;
+    if (block < 0 || timeout_deadline(parsed[1], &deadline) < 0) {
+        return NULL;
+    }
+    return lock_acquire_until((Lock *)op, block ? deadline : 0, false);
+}
+
+static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Lock *self = (Lock *)op;
+    bool last;
+    aie_result result = aie_lock_release(self->control, self->word, &last);
+    if (result != AIE_OK) {
+        raise_result(result);
+        return NULL;
+    }
+    if (last) {
+        aie_region_drop(self->mapping->region); /* lock_entered held it; the mapping still does */
+    }
+    return none();
+}
+
+static PyObject *lock_enter(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return lock_acquire_until((Lock *)op, INT64_MAX, false);
+}
+
+static PyObject *lock_acquire_quietly(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return lock_acquire_until((Lock *)op, INT64_MAX, true);
+}
+
+static PyObject *lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
+                           Py_ssize_t Py_UNUSED(nargs))
+{
+    return lock_release(op, NULL);
+}
+
+static PyObject *lock_is_mine(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Lock *self = (Lock *)op;
+    return boolean(aie_lock_is_mine(self->control, self->word));
+}
+
+static PyObject *lock_count(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Lock *self = (Lock *)op;
+    return PyLong_FromUnsignedLong(aie_lock_depth_in_process(self->control));
+}
+
+static bool lock_is_taken(Lock *self)
+{
+    return aie_word_load(self->word) & AIE_LOCKED_BIT;
+}
+
+static PyObject *lock_get_value(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return PyLong_FromLong(!lock_is_taken((Lock *)op));
+}
+
+static PyObject *lock_is_zero(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return boolean(lock_is_taken((Lock *)op));
+}
+
+static PyObject *lock_after_fork(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(ignored))
+{
+    return none(); /* ownership is asked of the kernel each time: nothing to forget */
+}
+
+static PyObject *lock_get_abandoned(PyObject *op, void *Py_UNUSED(closure))
+{
+    return boolean(FIELD_LOAD(((Lock *)op)->abandoned));
+}
+
+static PyMethodDef lock_methods[] = {
+    {"acquire", FAST(lock_acquire), FASTCALL,
+     "acquire($self, /, block=True, timeout=None)\n--\n\n"
+     "Acquire the lock: True, or False if block is false or timeout seconds have passed.\n\n"
+     "Re-entrant.  Raises RuntimeError if this thread holds 1,024 such locks already."},
+    {"release", lock_release, METH_NOARGS,
+     "release($self, /)\n--\n\n"
+     "Undo one acquire.  Raises RuntimeError, and changes nothing, if this thread does not\n"
+     "hold the lock."},
+    {"acquire_quietly", lock_acquire_quietly, METH_NOARGS,
+     "acquire_quietly($self, /)\n--\n\n"
+     "Acquire for a write: the report of a holder's death stays for an explicit acquire."},
+    {"__enter__", lock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nAcquire."},
+    {"__exit__", FAST(lock_exit), METH_FASTCALL, "__exit__($self, /, *args)\n--\n\nRelease."},
+    {"_count", lock_count, METH_NOARGS,
+     "_count($self, /)\n--\n\nHow often a thread of this process has acquired the lock."},
+    {"_is_mine", lock_is_mine, METH_NOARGS,
+     "_is_mine($self, /)\n--\n\nWhether this thread holds the lock."},
+    {"_get_value", lock_get_value, METH_NOARGS,
+     "_get_value($self, /)\n--\n\n0 while the lock is held, else 1."},
+    {"_is_zero", lock_is_zero, METH_NOARGS, "_is_zero($self, /)\n--\n\nWhether the lock is held."},
+    {"_after_fork", lock_after_fork, METH_NOARGS,
+     "_after_fork($self, /)\n--\n\nDoes nothing: a child never takes itself for its parent."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef lock_getset[] = {
+    {"abandoned", lock_get_abandoned, NULL,
+     "Whether the last acquisition here took over from a holder that died.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyDoc_STRVAR(lock_doc, "Lock(mapping, word_offset, control_offset)\n--\n\n"
+                       "The robust, re-entrant lock of one value, as multiprocessing's SemLock.");
+
+static PyType_Slot lock_slots[] = {
+    {Py_tp_doc, (void *)lock_doc},         {Py_tp_new, (void *)lock_new},
+    {Py_tp_dealloc, (void *)lock_dealloc}, {Py_tp_methods, (void *)lock_methods},
+    {Py_tp_getset, (void *)lock_getset},   {0, NULL},
+};
+
+static PyType_Spec lock_spec = {
+    .name = "atomic_intenum._native.Lock",
+    .basicsize = sizeof(Lock),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = lock_slots,
+};
+
+#endif

@@ -1,0 +1,165 @@
+/* state.h -- the module state, and what all types need: arguments, timeouts, errors.
+ *
+ * Of native.c; all files of this folder are, and none is included by anything else.
+ */
+#ifndef AIE_NATIVE_STATE_H
+#define AIE_NATIVE_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "../core.h"
+#include "../region.h"
+
+typedef struct {
+    PyTypeObject *table_type;
+    PyTypeObject *mapping_type;
+    PyTypeObject *value_type;
+    PyTypeObject *lock_type;
+    PyObject *str_set;
+    PyObject *str_from_value;
+    PyObject *str_number;
+    PyObject *str_operand;
+    PyObject *str_refuse;
+    PyObject *str_is_mine;
+    PyObject *str_acquire;
+    PyObject *str_release;
+    int exiting; /* nothing is unmapped from here on */
+} module_state;
+
+/* Fields that another thread may change while this one reads them: plain pointers under the GIL,
+ * atomic ones without it.  acquire pairs with the release of the same field's write. */
+#define FIELD_LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
+#define FIELD_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+static PyObject *none(void)
+{
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *boolean(int truth)
+{
+    return Py_NewRef(truth ? Py_True : Py_False);
+}
+
+/* Arguments of a METH_FASTCALL | METH_KEYWORDS function into out[], by position or by name. Missing
+ * ones past `required` stay NULL.  The slow path; methods take their common case before it. */
+static int parse_arguments(const char *function, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames, const char *const *names, Py_ssize_t required,
+                           Py_ssize_t total, PyObject **out)
+{
+    if (nargs > total) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd positional arguments (%zd given)",
+                     function, total, nargs);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < total; i++) {
+        out[i] = i < nargs ? args[i] : NULL;
+    }
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_Size(kwnames);
+    for (Py_ssize_t k = 0; k < keywords; k++) {
+        PyObject *keyword = PyTuple_GetItem(kwnames, k);
+        Py_ssize_t i = 0;
+        while (i < total && PyUnicode_CompareWithASCIIString(keyword, names[i]) != 0) {
+            i++;
+        }
+        if (i == total) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", function,
+                         keyword);
+            return -1;
+        }
+        if (out[i] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R", function,
+                         keyword);
+            return -1;
+        }
+        out[i] = args[nargs + k];
+    }
+    for (Py_ssize_t i = 0; i < required; i++) {
+        if (out[i] == NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", function,
+                         names[i]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Raise for an outcome of the core that is neither success nor a plain answer. */
+static void raise_result(aie_result result)
+{
+    switch (result) {
+    case AIE_NOT_OWNER:
+        PyErr_SetString(PyExc_RuntimeError, "release of a lock that this thread does not hold");
+        break;
+    case AIE_TOO_MANY:
+        PyErr_Format(PyExc_RuntimeError,
+                     "this thread holds %u of these locks already: with more, its death would "
+                     "leave some of them locked for good",
+                     AIE_MAX_HELD);
+        break;
+    case AIE_TOO_DEEP:
+        PyErr_SetString(PyExc_RuntimeError, "this lock is acquired too many times by its holder");
+        break;
+    default:
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the lock's shared memory is damaged: pthread reports an error");
+    }
+}
+
+/* The end of every dealloc here: free the object, and the reference that it held on its type. */
+static void free_object(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(op);
+    Py_DECREF((PyObject *)type);
+}
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+#define FASTCALL (METH_FASTCALL | METH_KEYWORDS)
+
+/* A timeout in seconds as a monotonic deadline; None waits for ever.  -1 with an exception. */
+static int timeout_deadline(PyObject *timeout, int64_t *deadline)
+{
+    *deadline = INT64_MAX;
+    if (timeout == NULL || timeout == Py_None) {
+        return 0;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "timeout must not be NaN");
+        return -1;
+    }
+    if (seconds <= 0) {
+        *deadline = 0; /* try once */
+    }
+    else if (seconds < 1e9) { /* 31 years; more is for ever, and would not fit */
+        *deadline = aie_now() + (int64_t)(seconds * 1e9);
+    }
+    return 0;
+}
+
+/* The same for a wait, where a negative timeout is a mistake (a lock takes it as 0, as
+ * multiprocessing does). */
+static int wait_deadline(PyObject *timeout, int64_t *deadline)
+{
+    if (timeout_deadline(timeout, deadline) < 0) {
+        return -1;
+    }
+    if (timeout != NULL && timeout != Py_None && PyFloat_AsDouble(timeout) < 0) {
+        PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
+        return -1;
+    }
+    return 0;
+}
+
+#endif

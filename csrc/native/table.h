@@ -1,0 +1,204 @@
+/* table.h -- Table: the members of one IntEnum, as two hash tables: by number and by identity.
+ */
+#ifndef AIE_NATIVE_TABLE_H
+#define AIE_NATIVE_TABLE_H
+
+#include "state.h"
+
+typedef struct {
+    PyObject *member; /* NULL: empty */
+    PyObject *name;
+    int32_t number;
+} table_entry;
+
+typedef struct {
+    PyObject_HEAD
+    module_state *state;
+    PyObject *vocabulary;
+    PyObject *enum_type;
+    table_entry *by_number;
+    table_entry *by_identity;
+    unsigned shift; /* 32 - log2(slots) */
+    uint32_t mask;
+} Table;
+
+/* Fibonacci hashing: spreads runs (1, 2, 3), powers of two and multiples of anything alike. */
+static inline uint32_t hash_number(const Table *table, uint32_t number)
+{
+    return (number * UINT32_C(2654435769)) >> table->shift;
+}
+
+static inline uint32_t hash_identity(const Table *table, const void *object)
+{
+    return hash_number(table, (uint32_t)((uintptr_t)object >> 4));
+}
+
+/* NULL if no member has this number. */
+static inline const table_entry *table_by_number(const Table *table, int32_t number)
+{
+    uint32_t slot = hash_number(table, (uint32_t)number);
+    for (;;) {
+        const table_entry *entry = &table->by_number[slot];
+        if (entry->number == number && entry->member != NULL) {
+            return entry;
+        }
+        if (entry->member == NULL) {
+            return NULL;
+        }
+        slot = (slot + 1) & table->mask;
+    }
+}
+
+/* NULL if the object is no member.  By identity: one comparison answers type and membership both,
+ * and a table keeps its members alive, so no other object can have a member's address. */
+static inline const table_entry *table_by_identity(const Table *table, const PyObject *object)
+{
+    uint32_t slot = hash_identity(table, object);
+    for (;;) {
+        const table_entry *entry = &table->by_identity[slot];
+        if (entry->member == object) {
+            return entry;
+        }
+        if (entry->member == NULL) {
+            return NULL;
+        }
+        slot = (slot + 1) & table->mask;
+    }
+}
+
+static void table_put(table_entry *entries, uint32_t slot, uint32_t mask, table_entry entry)
+{
+    while (entries[slot].member != NULL) {
+        slot = (slot + 1) & mask;
+    }
+    entries[slot] = entry;
+}
+
+static int table_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Table *table = (Table *)op;
+    Py_VISIT((PyObject *)Py_TYPE(op));
+    Py_VISIT(table->vocabulary);
+    Py_VISIT(table->enum_type);
+    if (table->by_number != NULL) {
+        for (uint32_t i = 0; i <= table->mask; i++) {
+            Py_VISIT(table->by_number[i].member);
+            Py_VISIT(table->by_number[i].name);
+        }
+    }
+    return 0;
+}
+
+static void table_dealloc(PyObject *op)
+{
+    Table *table = (Table *)op;
+    PyObject_GC_UnTrack(op);
+    if (table->by_number != NULL) {
+        for (uint32_t i = 0; i <= table->mask; i++) {
+            Py_XDECREF(table->by_number[i].member);
+            Py_XDECREF(table->by_number[i].name);
+        }
+    }
+    Py_XDECREF(table->vocabulary);
+    Py_XDECREF(table->enum_type);
+    PyMem_Free(table->by_number);
+    PyMem_Free(table->by_identity);
+    free_object(op);
+}
+
+static int table_fill(Table *table, PyObject *entries)
+{
+    Py_ssize_t count = PyTuple_Size(entries);
+    uint32_t slots = 4;
+    unsigned bits = 2;
+    while (slots < 2 * (size_t)count && bits < 31) { /* at most half full: short probes */
+        slots *= 2;
+        bits++;
+    }
+    table->shift = 32 - bits;
+    table->mask = slots - 1;
+    table->by_number = PyMem_Calloc(slots, sizeof(table_entry));
+    table->by_identity = PyMem_Calloc(slots, sizeof(table_entry));
+    if (table->by_number == NULL || table->by_identity == NULL) {
+        PyMem_Free(table->by_number);
+        table->by_number = NULL;
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *member, *name;
+        int number;
+        PyObject *item = PyTuple_GetItem(entries, i);
+        if (!PyTuple_Check(item)) {
+            PyErr_SetString(PyExc_TypeError, "entries are (member, name, number) tuples");
+            return -1;
+        }
+        if (!PyArg_ParseTuple(item, "OUi", &member, &name, &number)) {
+            return -1;
+        }
+        if (table_by_number(table, number) != NULL || table_by_identity(table, member) != NULL) {
+            PyErr_Format(PyExc_ValueError, "member %R or its number is given twice", member);
+            return -1;
+        }
+        table_entry entry = {Py_NewRef(member), Py_NewRef(name), number};
+        table_put(table->by_number, hash_number(table, (uint32_t)number), table->mask, entry);
+        table_put(table->by_identity, hash_identity(table, member), table->mask, entry);
+    }
+    return 0;
+}
+
+static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *keywords[] = {"vocabulary", "enum_type", "entries", NULL};
+    PyObject *vocabulary, *enum_type, *entries;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO!:Table", keywords, &vocabulary, &enum_type,
+                                     &PyTuple_Type, &entries)) {
+        return NULL;
+    }
+    module_state *state = PyType_GetModuleState(type);
+    if (state != NULL
+        && (Py_TYPE(vocabulary) == state->table_type || Py_TYPE(enum_type) == state->table_type)) {
+        /* A long chain of them would overflow the stack as it goes. */
+        PyErr_SetString(PyExc_TypeError, "a Table is neither a vocabulary nor an enum");
+        return NULL;
+    }
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Table *table = state == NULL ? NULL : (Table *)allocate(type, 0);
+    if (table == NULL) {
+        return NULL;
+    }
+    table->state = state;
+    table->vocabulary = Py_NewRef(vocabulary);
+    table->enum_type = Py_NewRef(enum_type);
+    if (table_fill(table, entries) < 0) {
+        Py_DECREF((PyObject *)table);
+        return NULL;
+    }
+    return (PyObject *)table;
+}
+
+static PyMemberDef table_members[] = {
+    {"vocabulary", T_OBJECT, offsetof(Table, vocabulary), READONLY, "The vocabulary given."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(table_doc,
+             "Table(vocabulary, enum_type, entries)\n--\n\n"
+             "The members of one IntEnum, for Value: entries are (member, name, number).");
+
+/* No tp_clear: a Table never changes, as a tuple, so that who still has one in a half-cleared cycle
+ * finds it whole.  Something else of the cycle breaks it. */
+static PyType_Slot table_slots[] = {
+    {Py_tp_doc, (void *)table_doc},         {Py_tp_new, (void *)table_new},
+    {Py_tp_dealloc, (void *)table_dealloc}, {Py_tp_traverse, (void *)table_traverse},
+    {Py_tp_members, (void *)table_members}, {0, NULL},
+};
+
+static PyType_Spec table_spec = {
+    .name = "atomic_intenum._native.Table",
+    .basicsize = sizeof(Table),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = table_slots,
+};
+
+#endif

@@ -1,0 +1,316 @@
+/* value.h -- the type Value: what it is bound to, its life, its descriptors.
+ */
+#ifndef AIE_NATIVE_VALUE_H
+#define AIE_NATIVE_VALUE_H
+
+#include "compare.h"
+#include "operations.h"
+#include "waiting.h"
+
+/* What a Value is bound to, the word apart. */
+typedef struct {
+    PyObject *table;
+    PyObject *mapping;
+    PyObject *segment;
+    PyObject *guard;
+    PyObject *lock;
+} value_bound;
+
+/* Bind to `next`, whose references go over to the value; `before` gets the old ones.  Nothing here
+ * runs Python code, so under the GIL it is one step. */
+static void value_rebind(Value *self, const value_bound *next, aie_control *control, aie_word *word,
+                         value_bound *before)
+{
+    *before = (value_bound){(PyObject *)self->table, (PyObject *)self->mapping, self->segment,
+                            self->guard, self->lock};
+    FIELD_STORE(self->word, NULL);
+    FIELD_STORE(self->table, (Table *)next->table);
+    FIELD_STORE(self->mapping, (Mapping *)next->mapping);
+    FIELD_STORE(self->segment, next->segment);
+    FIELD_STORE(self->guard, next->guard);
+    FIELD_STORE(self->lock, next->lock);
+    FIELD_STORE(self->control, control);
+    /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
+    FIELD_STORE(self->word, word);
+}
+
+/* Give up what was bound before.  Under the GIL nobody is left who uses it: a call that gave up the
+ * GIL holds what it needs.  Without the GIL any call may be in flight, so it stays with the object.
+ */
+static int value_forget(Value *self, const value_bound *before)
+{
+#ifdef Py_GIL_DISABLED
+    if (before->table != NULL) {
+        PyObject *retired = self->retired == NULL ? PyList_New(0) : Py_NewRef(self->retired);
+        PyObject *objects[] = {before->table, before->mapping, before->segment, before->guard,
+                               before->lock};
+        for (size_t i = 0; retired != NULL && i < sizeof(objects) / sizeof(objects[0]); i++) {
+            if (objects[i] != NULL && PyList_Append(retired, objects[i]) < 0) {
+                Py_CLEAR(retired);
+            }
+        }
+        if (retired == NULL) {
+            return -1; /* leaked rather than freed under somebody */
+        }
+        Py_XSETREF(self->retired, retired);
+    }
+#else
+    (void)self;
+#endif
+    Py_XDECREF(before->table);
+    Py_XDECREF(before->guard);
+    Py_XDECREF(before->lock);
+    Py_XDECREF(before->segment);
+    Py_XDECREF(before->mapping);
+    return 0;
+}
+
+#ifdef Py_GIL_DISABLED
+#define ONE_AT_A_TIME(op) Py_BEGIN_CRITICAL_SECTION(op)
+#define ONE_AT_A_TIME_ENDS() Py_END_CRITICAL_SECTION()
+#else
+#define ONE_AT_A_TIME(op)
+#define ONE_AT_A_TIME_ENDS()
+#endif
+
+static int bind_offset(PyObject *object, Py_ssize_t *offset)
+{
+    *offset = PyLong_AsSsize_t(object);
+    return *offset == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject *const *args,
+                            Py_ssize_t nargs, PyObject *kwnames)
+{
+    Value *self = (Value *)op;
+    /* By the defining class: a subclass made in Python has no module of its own. */
+    module_state *state = PyType_GetModuleState(defining_class);
+    if (state == NULL) {
+        return NULL;
+    }
+    /* Not on a bare Value: those could be chained by the segment argument, and a long chain would
+     * overflow the stack as it goes.  Python's own subclasses guard against that. */
+    if (nargs != 9 || kwnames != NULL || Py_TYPE(args[0]) != state->table_type
+        || Py_TYPE(args[1]) != state->mapping_type || Py_TYPE(op) == state->value_type) {
+        PyErr_SetString(PyExc_TypeError,
+                        "_atomic_bind(table, mapping, segment, index, word_offset, "
+                        "control_offset, guard, calls_from_value, first)");
+        return NULL;
+    }
+    Mapping *mapping = (Mapping *)args[1];
+    Py_ssize_t index, word_offset, control_offset;
+    if (bind_offset(args[3], &index) < 0 || bind_offset(args[4], &word_offset) < 0
+        || bind_offset(args[5], &control_offset) < 0) {
+        return NULL;
+    }
+    aie_word *word = mapping_at(mapping, word_offset, sizeof(aie_word), alignof(aie_word));
+    if (word == NULL) {
+        return NULL;
+    }
+    aie_control *control = mapping_at(mapping, control_offset, sizeof(aie_control), AIE_LINE);
+    if (control == NULL) {
+        return NULL;
+    }
+    int calls_from_value = PyObject_IsTrue(args[7]);
+    if (calls_from_value < 0) {
+        return NULL;
+    }
+    long first = 0;
+    if (args[8] != Py_None) {
+        first = PyLong_AsLong(args[8]);
+        if (first == -1 && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    if (args[8] != Py_None) {
+        aie_word_first(word, (int32_t)first);
+    }
+    value_bound next = {Py_NewRef(args[0]), Py_NewRef(args[1]), Py_NewRef(args[2]),
+                        args[6] == Py_None ? NULL : Py_NewRef(args[6]), NULL};
+    value_bound before;
+    int failed;
+    ONE_AT_A_TIME(op);
+    self->index = index;
+    self->calls_from_value = calls_from_value;
+    value_rebind(self, &next, control, word, &before);
+    failed = value_forget(self, &before);
+    ONE_AT_A_TIME_ENDS();
+    return failed ? NULL : none();
+}
+
+static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    FIELD_STORE(((Value *)op)->word, NULL);
+    return none();
+}
+
+/* The lock object of get_lock(): the first one given stays, so that every thread gets the same. */
+static PyObject *value_keep_lock(PyObject *op, PyObject *lock)
+{
+    Value *self = (Value *)op;
+    if (value_word(self) == NULL) {
+        return NULL;
+    }
+    PyObject *expected = NULL;
+    Py_INCREF(lock);
+    /* acq_rel: pairs with the acquire of value_get_lock and of the next exchange here. */
+    if (!__atomic_compare_exchange_n(&self->lock, &expected, lock, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        Py_DECREF(lock);
+        return Py_NewRef(expected);
+    }
+    return Py_NewRef(lock);
+}
+
+static PyObject *value_get_lock(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *lock = FIELD_LOAD(((Value *)op)->lock);
+    return Py_NewRef(lock == NULL ? Py_None : lock);
+}
+
+static PyObject *value_get_guard(PyObject *op, void *Py_UNUSED(closure))
+{
+    PyObject *guard = FIELD_LOAD(((Value *)op)->guard);
+    return Py_NewRef(guard == NULL ? Py_None : guard);
+}
+
+static PyObject *value_get_segment(PyObject *op, void *Py_UNUSED(closure))
+{
+    return value_word((Value *)op) == NULL ? NULL : Py_NewRef(((Value *)op)->segment);
+}
+
+static PyObject *value_get_index(PyObject *op, void *Py_UNUSED(closure))
+{
+    return value_word((Value *)op) == NULL ? NULL : PyLong_FromSsize_t(((Value *)op)->index);
+}
+
+static PyObject *value_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
+{
+    Table *table = FIELD_LOAD(((Value *)op)->table);
+    return Py_NewRef(table == NULL ? Py_None : table->vocabulary);
+}
+
+static int value_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Value *self = (Value *)op;
+    Py_VISIT((PyObject *)Py_TYPE(op));
+    Py_VISIT((PyObject *)self->table);
+    Py_VISIT((PyObject *)self->mapping);
+    Py_VISIT(self->segment);
+    Py_VISIT(self->guard);
+    Py_VISIT(self->lock);
+    Py_VISIT(self->retired);
+    return 0;
+}
+
+static int value_clear(PyObject *op)
+{
+    Value *self = (Value *)op;
+    FIELD_STORE(self->word, NULL); /* whatever still runs with this object finds it closed */
+    Py_CLEAR(self->lock);
+    Py_CLEAR(self->guard);
+    Py_CLEAR(self->retired);
+    Py_CLEAR(self->segment);
+    Py_CLEAR(self->mapping);
+    Py_CLEAR(self->table);
+    return 0;
+}
+
+static void value_dealloc(PyObject *op)
+{
+    Value *self = (Value *)op;
+    PyObject_GC_UnTrack(op);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    value_clear(op);
+    free_object(op);
+}
+
+/* What each subclass gets descriptors of its own for: see descriptor(). */
+static PyMethodDef value_hot_methods[] = {
+    {"load", value_load, METH_NOARGS,
+     "load($self, /)\n--\n\n"
+     "The current member: one atomic load, wait-free, also while somebody holds the lock.\n\n"
+     "Raises ValueError if the value is closed, or if its word holds no member's number."},
+    {"set", FAST(value_set), FASTCALL,
+     "set($self, /, value)\n--\n\n"
+     "Set to a member, or to the member of that name.\n\n"
+     "Lock-free, unless somebody holds the value's lock: then it waits for that.\n"
+     "Raises TypeError for anything else, KeyError for an unknown name."},
+    {"exchange", FAST(value_exchange), FASTCALL,
+     "exchange($self, /, value)\n--\n\n"
+     "Set to a member (or name) and return the previous member, in one step.\n\n"
+     "Raises as set() does.  If the word held no member's number, the exchange has happened\n"
+     "and ValueError carries that number."},
+    {"compare_and_set", FAST(value_compare_and_set), FASTCALL,
+     "compare_and_set($self, /, old, new)\n--\n\n"
+     "If the value is old, make it new and return True, in one step; else return False.\n\n"
+     "Of all processes that try at once, exactly one gets True.  False never waits."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef value_methods[] = {
+    {"wait_for", FAST(value_wait_for), FASTCALL,
+     "wait_for($self, member, /, *members, timeout=None)\n--\n\n"
+     "Sleep until the value is one of the members (or names), and return that member.\n\n"
+     "Raises TimeoutError after timeout seconds, RuntimeError while holding the value's lock."},
+    {"wait_while", FAST(value_wait_while), FASTCALL,
+     "wait_while($self, member, /, *members, timeout=None)\n--\n\n"
+     "Sleep until the value is none of the members (or names), and return the member it is.\n\n"
+     "Raises TimeoutError after timeout seconds, RuntimeError while holding the value's lock."},
+    {"_atomic_bind", FAST(value_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
+     "_atomic_bind($self, /, *args)\n--\n\nPut the value on a word of a segment."},
+    {"_atomic_close", value_close, METH_NOARGS,
+     "_atomic_close($self, /)\n--\n\nMark the value closed."},
+    {"_atomic_keep_lock", value_keep_lock, METH_O,
+     "_atomic_keep_lock($self, lock, /)\n--\n\nKeep lock if none is kept; return the one kept."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef value_hot_getset[] = {
+    {"value", value_get_value, value_set_value,
+     "The current member's value, a plain int; takes a member or a name, through set().", NULL},
+    {"name", value_get_name, NULL, "The current member's name.", NULL},
+    {"version", value_get_version, NULL, "Writes so far, modulo 2**30.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyGetSetDef value_getset[] = {
+    {"_atomic_lock", value_get_lock, NULL, "The lock that get_lock() made, or None.", NULL},
+    {"_atomic_guard", value_get_guard, NULL, "What every write enters, or None.", NULL},
+    {"_atomic_segment", value_get_segment, NULL, "The segment; ValueError once closed.", NULL},
+    {"_atomic_index", value_get_index, NULL, "Index of the word; ValueError once closed.", NULL},
+    {"_atomic_vocabulary", value_get_vocabulary, NULL, "The vocabulary, or None.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef value_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Value, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(value_doc, "Value()\n--\n\nA typed value on a state word; IntEnumValue's base class.");
+
+/* The hot ones are added by hand, in add_hot. */
+static PyType_Slot value_slots[] = {
+    {Py_tp_doc, (void *)value_doc},
+    {Py_tp_dealloc, (void *)value_dealloc},
+    {Py_tp_traverse, (void *)value_traverse},
+    {Py_tp_clear, (void *)value_clear},
+    {Py_tp_richcompare, (void *)value_richcompare},
+    {Py_tp_hash, (void *)value_hash},
+    {Py_tp_methods, (void *)value_methods},
+    {Py_tp_getset, (void *)value_getset},
+    {Py_tp_members, (void *)value_members},
+    {0, NULL},
+};
+
+static PyType_Spec value_spec = {
+    .name = "atomic_intenum._native.Value",
+    .basicsize = sizeof(Value),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
+    .slots = value_slots,
+};
+
+#endif

@@ -1,0 +1,153 @@
+/* waiting.h -- wait_for and wait_while of a Value.
+ */
+#ifndef AIE_NATIVE_WAITING_H
+#define AIE_NATIVE_WAITING_H
+
+#include "change.h"
+
+/* ---- waiting */
+
+/* Whether this thread holds the lock that every writer of the value needs: 1, 0, or -1 with an
+ * exception. */
+static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
+{
+    PyObject *guard = FIELD_LOAD(self->guard);
+    if (guard == NULL) {
+        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, word);
+    }
+    Py_INCREF(guard);
+    PyObject *answer = PyObject_CallMethod(guard, "held_here", NULL);
+    Py_DECREF(guard);
+    int held = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return held;
+}
+
+/* One wait: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1 with an
+ * exception.  *seen is the word that decided. */
+static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint64_t *seen)
+{
+    aie_word *word = value_word(self);
+    if (word == NULL) {
+        return -1;
+    }
+    *seen = aie_word_load(word);
+    if (aie_goal_met(goal, *seen)) {
+        return 1;
+    }
+    int held = value_lock_is_held_here(self, word, *seen);
+    if (held != 0) {
+        if (held > 0) {
+            PyErr_SetString(PyExc_RuntimeError, "waiting while holding the value's lock: nobody "
+                                                "could change the value");
+        }
+        return -1;
+    }
+    if (FIELD_LOAD(self->word) != word) { /* asking the guard ran Python code */
+        raise_closed();
+        return -1;
+    }
+    if (aie_now() >= deadline) {
+        return 0;
+    }
+    PyObject *mapping = Py_NewRef((PyObject *)self->mapping);
+    aie_result result;
+    int64_t spin = aie_spin();
+    Py_BEGIN_ALLOW_THREADS
+    result = AIE_AGAIN;
+    if (spin > 0) {
+        int64_t until = aie_now() + spin;
+        result = aie_await_spinning(word, goal, until < deadline ? until : deadline, seen);
+    }
+    if (result != AIE_OK) {
+        result = aie_await_sleeping(word, goal, deadline, seen);
+    }
+    Py_END_ALLOW_THREADS
+    while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
+        if (PyErr_CheckSignals() < 0) {
+            Py_DECREF(mapping);
+            return -1;
+        }
+        if (FIELD_LOAD(self->word) != word) {
+            Py_DECREF(mapping);
+            raise_closed();
+            return -1;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        result = aie_await_sleeping(word, goal, deadline, seen);
+        Py_END_ALLOW_THREADS
+    }
+    Py_DECREF(mapping);
+    if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, whatever came after */
+        raise_closed();
+        return -1;
+    }
+    return result == AIE_OK;
+}
+
+#define GOAL_ON_STACK 16
+
+/* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which. */
+static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames, bool leave)
+{
+    Value *self = (Value *)op;
+    const char *name = leave ? "wait_while" : "wait_for";
+    PyObject *timeout = NULL;
+    if (nargs < 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at least one member", name);
+        return NULL;
+    }
+    if (kwnames != NULL && PyTuple_Size(kwnames) > 0) {
+        PyObject *keyword = PyTuple_GetItem(kwnames, 0);
+        if (PyTuple_Size(kwnames) > 1
+            || PyUnicode_CompareWithASCIIString(keyword, "timeout") != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() takes one keyword argument, timeout", name);
+            return NULL;
+        }
+        timeout = args[nargs];
+    }
+    int64_t deadline;
+    if (wait_deadline(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    int32_t stack[GOAL_ON_STACK];
+    int32_t *values = stack;
+    if (nargs > GOAL_ON_STACK && (values = PyMem_Malloc((size_t)nargs * sizeof(*values))) == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *result = NULL;
+    Py_ssize_t i = 0;
+    while (i < nargs && value_number(self, args[i], &values[i]) == 0) {
+        i++;
+    }
+    if (i == nargs) {
+        aie_goal goal = {values, (size_t)nargs, leave};
+        uint64_t seen = 0;
+        int met = value_await(self, &goal, deadline, &seen);
+        if (met > 0) {
+            result = value_member(self, aie_word_value(seen));
+        }
+        else if (met == 0) {
+            PyErr_Format(PyExc_TimeoutError, "%s() waited for %S seconds in vain", name, timeout);
+        }
+    }
+    if (values != stack) {
+        PyMem_Free(values);
+    }
+    return result;
+}
+
+static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    return value_wait(op, args, nargs, kwnames, false);
+}
+
+static PyObject *value_wait_while(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kwnames)
+{
+    return value_wait(op, args, nargs, kwnames, true);
+}
+
+#endif
