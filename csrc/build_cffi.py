@@ -33,6 +33,7 @@ DECLARATIONS = """
 #define AIE_MUTEX_SIZE ...
 #define AIE_CONTROL_SIZE ...
 #define AIE_SLICE ...
+#define AIE_LANES ...
 
 typedef struct {
     uint32_t layout_version, header_size, protocol, word_stride;
@@ -45,12 +46,30 @@ typedef struct {
 typedef ... aie_region;
 typedef ... aie_word;
 typedef ... aie_control;
+typedef ... aie_event;
+typedef struct {
+    unsigned char *words, *controls;
+    size_t stride, count;
+    aie_event *event;
+} aie_array;
+typedef struct {
+    const int32_t *values;
+    size_t count;
+    bool leave;
+} aie_goal;
+typedef struct {
+    aie_goal goal;
+    bool all;
+    size_t index;
+} aie_watch;
 
 aie_region *aie_region_map(int fd, size_t size);
+void aie_region_hold(aie_region *region);
 void aie_region_drop(aie_region *region);
 void *aie_cffi_base(aie_region *region);
 aie_word *aie_cffi_word(aie_region *region, size_t offset);
 aie_control *aie_cffi_control(aie_region *region, size_t offset);
+aie_event *aie_cffi_event(aie_region *region);
 int aie_cffi_prepare(aie_control *controls, size_t count);
 void aie_cffi_publish(aie_region *region);
 uint64_t aie_cffi_published(aie_region *region);
@@ -59,11 +78,29 @@ int32_t aie_cffi_number(aie_word *word);
 uint32_t aie_cffi_version(aie_word *word);
 bool aie_cffi_is_locked(aie_word *word);
 void aie_word_first(aie_word *word, int32_t value);
-int64_t aie_cffi_exchange(aie_word *word, int32_t desired);
-int aie_cffi_compare_and_set(aie_word *word, int32_t expected, int32_t desired);
-int64_t aie_cffi_exchange_slice(aie_word *word, aie_control *control, int32_t desired, bool wait);
-int aie_cffi_compare_and_set_slice(aie_word *word, aie_control *control, int32_t expected,
-                                   int32_t desired, bool wait);
+int64_t aie_cffi_exchange(aie_word *word, aie_event *event, int32_t desired);
+int aie_cffi_compare_and_set(aie_word *word, aie_event *event, int32_t expected, int32_t desired);
+int64_t aie_cffi_exchange_slice(aie_word *word, aie_control *control, aie_event *event,
+                                int32_t desired, bool wait);
+int aie_cffi_compare_and_set_slice(aie_word *word, aie_control *control, aie_event *event,
+                                   int32_t expected, int32_t desired, bool wait);
+
+aie_word *aie_array_word(const aie_array *array, size_t index);
+aie_control *aie_array_control(const aie_array *array, size_t index);
+int32_t aie_array_value(const aie_array *array, size_t index);
+void aie_array_read(const aie_array *array, size_t from, size_t to, int32_t *values);
+size_t aie_array_count(const aie_array *array, int32_t value);
+void aie_array_tally(const aie_array *array, int32_t low, uint32_t span, size_t *lanes,
+                     size_t *tallies);
+size_t aie_array_fill(const aie_array *array, size_t from, int32_t value);
+int64_t aie_cffi_array_exchange(const aie_array *array, size_t index, int32_t desired);
+int aie_cffi_array_compare_and_set(const aie_array *array, size_t index, int32_t expected,
+                                   int32_t desired);
+int64_t aie_cffi_array_claim(const aie_array *array, size_t start, int32_t expected,
+                             int32_t desired, bool wait);
+bool aie_watch_met(const aie_array *array, aie_watch *watch);
+bool aie_watch_is_own(const aie_array *array, const aie_watch *watch);
+int aie_cffi_watch(const aie_array *array, aie_watch *watch, int64_t deadline, bool spin);
 
 int64_t aie_now(void);
 int aie_cffi_await(aie_word *word, const int32_t *values, size_t count, bool leave,

@@ -34,6 +34,11 @@ static inline aie_control *aie_cffi_control(aie_region *region, size_t offset)
     return (aie_control *)(region->base + offset);
 }
 
+static inline aie_event *aie_cffi_event(aie_region *region)
+{
+    return &((aie_header *)region->base)->event;
+}
+
 /* 0, or pthread's error. */
 static inline int aie_cffi_prepare(aie_control *controls, size_t count)
 {
@@ -79,17 +84,18 @@ static inline int64_t aie_cffi_previous(aie_result result, const aie_change *cha
     return result == AIE_OK ? aie_word_value(change->seen) : AIE_CFFI_RESULT - (int64_t)result;
 }
 
-static inline int64_t aie_cffi_exchange(aie_word *word, int32_t desired)
+static inline int64_t aie_cffi_exchange(aie_word *word, aie_event *event, int32_t desired)
 {
     aie_change change = {.desired = desired};
-    aie_result result = aie_word_change(word, &change);
+    aie_result result = aie_word_change(word, event, &change);
     return aie_cffi_previous(result, &change);
 }
 
-static inline int aie_cffi_compare_and_set(aie_word *word, int32_t expected, int32_t desired)
+static inline int aie_cffi_compare_and_set(aie_word *word, aie_event *event, int32_t expected,
+                                           int32_t desired)
 {
     aie_change change = {.expected = expected, .desired = desired, .compare = true};
-    return aie_word_change(word, &change);
+    return aie_word_change(word, event, &change);
 }
 
 static inline int64_t aie_cffi_slice_end(bool wait)
@@ -97,19 +103,20 @@ static inline int64_t aie_cffi_slice_end(bool wait)
     return wait ? aie_now() + AIE_SLICE : 0;
 }
 
-static inline int64_t aie_cffi_exchange_slice(aie_word *word, aie_control *control, int32_t desired,
-                                              bool wait)
+static inline int64_t aie_cffi_exchange_slice(aie_word *word, aie_control *control,
+                                              aie_event *event, int32_t desired, bool wait)
 {
     aie_change change = {.desired = desired};
-    aie_result result = aie_change_slice(word, control, &change, aie_cffi_slice_end(wait));
+    aie_result result = aie_change_slice(word, control, event, &change, aie_cffi_slice_end(wait));
     return aie_cffi_previous(result, &change);
 }
 
 static inline int aie_cffi_compare_and_set_slice(aie_word *word, aie_control *control,
-                                                 int32_t expected, int32_t desired, bool wait)
+                                                 aie_event *event, int32_t expected,
+                                                 int32_t desired, bool wait)
 {
     aie_change change = {.expected = expected, .desired = desired, .compare = true};
-    return aie_change_slice(word, control, &change, aie_cffi_slice_end(wait));
+    return aie_change_slice(word, control, event, &change, aie_cffi_slice_end(wait));
 }
 
 /* What an acquisition adds to the core's: its memory stays mapped meanwhile, and a report is taken
@@ -148,6 +155,45 @@ static inline int aie_cffi_await(aie_word *word, const int32_t *values, size_t c
         }
     }
     return aie_await_sleeping(word, &goal, deadline, &seen);
+}
+
+static inline int64_t aie_cffi_array_exchange(const aie_array *array, size_t index, int32_t desired)
+{
+    return aie_cffi_exchange(aie_array_word(array, index), array->event, desired);
+}
+
+static inline int aie_cffi_array_compare_and_set(const aie_array *array, size_t index,
+                                                 int32_t expected, int32_t desired)
+{
+    return aie_cffi_compare_and_set(aie_array_word(array, index), array->event, expected, desired);
+}
+
+/* The index; or AIE_CFFI_RESULT - result: MISMATCH, no word matches; BUSY, call again to `wait`
+ * another moment for the lock of one that does. */
+static inline int64_t aie_cffi_array_claim(const aie_array *array, size_t start, int32_t expected,
+                                           int32_t desired, bool wait)
+{
+    size_t index = 0;
+    aie_result result = aie_array_claim(array, start, expected, desired, &index);
+    if (result == AIE_LOCKED) {
+        result = wait ? aie_array_claim_slice(array, expected, desired, index) : AIE_BUSY;
+        if (result == AIE_MISMATCH) {
+            result = AIE_BUSY; /* of this word alone */
+        }
+    }
+    return result == AIE_OK ? (int64_t)index : AIE_CFFI_RESULT - (int64_t)result;
+}
+
+static inline int aie_cffi_watch(const aie_array *array, aie_watch *watch, int64_t deadline,
+                                 bool spin)
+{
+    if (spin && aie_spin() > 0) {
+        int64_t until = aie_now() + aie_spin();
+        if (aie_watch_spinning(array, watch, until < deadline ? until : deadline) == AIE_OK) {
+            return AIE_OK;
+        }
+    }
+    return aie_watch_sleeping(array, watch, deadline);
 }
 
 static inline void aie_cffi_set_spin(int64_t ns)

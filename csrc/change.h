@@ -11,11 +11,11 @@
 
 /* One slice of a write on a word that was seen LOCKED: OK, MISMATCH, BUSY (call again), TOO_MANY,
  * TOO_DEEP or BROKEN.  deadline <= 0 never waits. */
-static inline aie_result aie_change_slice(aie_word *word, aie_control *control, aie_change *change,
-                                          int64_t deadline)
+static inline aie_result aie_change_slice(aie_word *word, aie_control *control, aie_event *event,
+                                          aie_change *change, int64_t deadline)
 {
     /* The holder may have left, or the compare may fail by now: neither needs the lock. */
-    aie_result result = aie_word_change(word, change);
+    aie_result result = aie_word_change(word, event, change);
     if (result != AIE_LOCKED) {
         return result;
     }
@@ -24,7 +24,7 @@ static inline aie_result aie_change_slice(aie_word *word, aie_control *control, 
         return result;
     }
     AIE_POINT("write-inside");
-    result = aie_word_change_held(word, change);
+    result = aie_word_change_held(word, event, change);
     AIE_POINT("write-done");
     bool last;
     aie_lock_release(control, word, &last);

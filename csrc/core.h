@@ -5,6 +5,8 @@
  *   lock.h      the robust lock of a value
  *   change.h    a write while somebody holds that lock
  *   await.h     waiting until a word holds some value
+ *   event.h     watching a whole segment
+ *   array.h     many words side by side
  *   wait.h      sleeping and waking, per system
  *   platform.h  what differs between systems
  *   result.h    named outcomes; nothing here sets errno, allocates, or knows of Python
@@ -13,8 +15,10 @@
 #ifndef AIE_CORE_H
 #define AIE_CORE_H
 
+#include "array.h"
 #include "await.h"
 #include "change.h"
+#include "event.h"
 #include "layout.h"
 #include "lock.h"
 #include "platform.h"

@@ -38,6 +38,13 @@
 
 typedef _Atomic uint64_t aie_word;
 
+/* Where in a word its value is, for who may only read it as 32 bits. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define AIE_VALUE_OFFSET 0
+#else
+#define AIE_VALUE_OFFSET 4
+#endif
+
 #define AIE_VALUE_MASK UINT64_C(0x00000000FFFFFFFF)
 #define AIE_LOCKED_BIT (UINT64_C(1) << 32)
 #define AIE_WAITERS_BIT (UINT64_C(1) << 33)

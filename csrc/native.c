@@ -6,6 +6,7 @@
  *   native/mapping.h    Mapping: one mapped segment
  *   native/value.h      Value: what IntEnumValue inherits; of change.h, operations.h, waiting.h and
  *                       compare.h
+ *   native/array.h      Array: what IntEnumArray inherits: many words of one segment
  *   native/lock.h       Lock: what a multiprocessing RLock calls its _semlock: the robust lock of
  *                       one value
  *
@@ -25,6 +26,7 @@
  * The limited API of 3.11, so one binary serves all later versions; Py_RETURN_NONE and its kin are
  * avoided, because headers of 3.12 and later make them take no reference, which 3.11 needs.
  */
+#include "native/array.h"
 #include "native/lock.h"
 #include "native/value.h"
 
@@ -152,6 +154,7 @@ static int add_layout(PyObject *module)
         {"HEADER_SIZE", sizeof(aie_header)},
         {"CONTROL_SIZE", sizeof(aie_control)},
         {"SINGLE_STRIDE", AIE_SINGLE_STRIDE},
+        {"VALUE_OFFSET", AIE_VALUE_OFFSET},
         {"VERSION_SHIFT", AIE_VERSION_SHIFT},
         {"ROBUST", AIE_ROBUST},
         {"FUTEX", AIE_FUTEX},
@@ -201,6 +204,7 @@ static int module_exec(PyObject *module)
         || (state->table_type = add_type(module, &table_spec)) == NULL
         || (state->mapping_type = add_type(module, &mapping_spec)) == NULL
         || (state->value_type = add_type(module, &value_spec)) == NULL
+        || (state->array_type = add_type(module, &array_spec)) == NULL
         || (state->lock_type = add_type(module, &lock_spec)) == NULL) {
         return -1;
     }
@@ -212,6 +216,7 @@ static int module_exec(PyObject *module)
         apply(state->table_type);     \
         apply(state->mapping_type);   \
         apply(state->value_type);     \
+        apply(state->array_type);     \
         apply(state->lock_type);      \
         apply(state->str_set);        \
         apply(state->str_from_value); \

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "event.h"
 #include "layout.h"
 #include "point.h"
 #include "result.h"
@@ -57,8 +58,9 @@ static inline const _Atomic uint32_t *aie_word_upper(const aie_word *word)
 }
 
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
- * the lock's holder).  OK, MISMATCH or LOCKED. */
-static inline aie_result aie_word_attempt(aie_word *word, aie_change *change, uint64_t stop_bits)
+ * the lock's holder).  `event` is the segment's.  OK, MISMATCH or LOCKED. */
+static inline aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_change *change,
+                                          uint64_t stop_bits)
 {
     uint64_t seen = aie_word_load(word);
     for (;;) {
@@ -81,22 +83,23 @@ static inline aie_result aie_word_attempt(aie_word *word, aie_change *change, ui
                 AIE_POINT("write-before-wake");
                 aie_wake_all(aie_word_upper(word));
             }
+            aie_event_signal(event);
             return AIE_OK;
         }
     }
 }
 
 /* The fast path.  OK, MISMATCH, or LOCKED with nothing written. */
-static inline aie_result aie_word_change(aie_word *word, aie_change *change)
+static inline aie_result aie_word_change(aie_word *word, aie_event *event, aie_change *change)
 {
-    return aie_word_attempt(word, change, AIE_LOCKED_BIT);
+    return aie_word_attempt(word, event, change, AIE_LOCKED_BIT);
 }
 
 /* For the thread that holds the lock.  OK or MISMATCH.  It still needs a CAS: sleepers set WAITERS
  * whether or not the word is locked. */
-static inline aie_result aie_word_change_held(aie_word *word, aie_change *change)
+static inline aie_result aie_word_change_held(aie_word *word, aie_event *event, aie_change *change)
 {
-    return aie_word_attempt(word, change, 0);
+    return aie_word_attempt(word, event, change, 0);
 }
 
 /* The first value of a fresh word, before anybody else knows the word: version 0. */

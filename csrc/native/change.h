@@ -3,14 +3,15 @@
 #ifndef AIE_NATIVE_CHANGE_H
 #define AIE_NATIVE_CHANGE_H
 
-#include "mapping.h"
+#include "slow.h"
 
 typedef struct {
     PyObject_HEAD
     aie_word *word; /* NULL: __init__ never ran, or closed */
     Table *table;   /* NULL: __init__ never ran */
     aie_control *control;
-    PyObject *guard; /* enters and leaves the lock= given; NULL: writes are lock-free */
+    aie_event *event; /* of the segment */
+    PyObject *guard;  /* enters and leaves the lock= given; NULL: writes are lock-free */
     Mapping *mapping;
     PyObject *segment;
     PyObject *lock;    /* what get_lock() returns, once made */
@@ -20,122 +21,37 @@ typedef struct {
     int calls_from_value; /* the class overrides it, so a name is asked of it */
 } Value;
 
-static PyObject *raise_closed(void)
-{
-    PyErr_SetString(PyExc_ValueError, "this value is closed, or its __init__ never ran");
-    return NULL;
-}
-
 /* The word, or NULL with ValueError.  Valid until the caller runs Python code or gives up the GIL.
  */
 static inline aie_word *value_word(Value *self)
 {
     aie_word *word = FIELD_LOAD(self->word);
     if (word == NULL) {
-        raise_closed();
+        raise_closed("value");
     }
     return word;
 }
 
-/* The number stands for no member: ValueError, worded by the vocabulary. */
-static PyObject *refuse_number(Table *table, int32_t number)
-{
-    PyObject *boxed = PyLong_FromLong(number);
-    if (boxed == NULL) {
-        return NULL;
-    }
-    PyObject *result =
-        PyObject_CallMethodObjArgs(table->vocabulary, table->state->str_refuse, boxed, NULL);
-    Py_DECREF(boxed);
-    if (result != NULL) {
-        Py_DECREF(result);
-        PyErr_Format(PyExc_ValueError, "%d is not a member's value", (int)number);
-    }
-    return NULL;
-}
-
 static PyObject *value_member(Value *self, int32_t number)
 {
-    Table *table = FIELD_LOAD(self->table);
-    const table_entry *entry = table_by_number(table, number);
-    return entry != NULL ? Py_NewRef(entry->member) : refuse_number(table, number);
+    return table_member(FIELD_LOAD(self->table), number);
 }
 
-/* What `object` is to be written as: a member by identity, else by the class's own _atomic_number,
- * which takes names and words the errors.  May run Python code. */
+/* As table_number, of an open value.  May run Python code. */
 static inline int value_number(Value *self, PyObject *object, int32_t *number)
 {
     if (value_word(self) == NULL) {
         return -1;
     }
     Table *table = FIELD_LOAD(self->table);
-    const table_entry *entry = table_by_identity(table, object);
-    if (entry != NULL) {
-        *number = entry->number;
-        return 0;
-    }
-    PyObject *boxed =
-        PyObject_CallMethodObjArgs((PyObject *)self, table->state->str_number, object, NULL);
-    if (boxed == NULL) {
-        return -1;
-    }
-    long wide = PyLong_AsLong(boxed);
-    Py_DECREF(boxed);
-    if (wide == -1 && PyErr_Occurred()) {
+    if (table_number(table, (PyObject *)self, object, number) < 0) {
         return -1;
     }
     if (FIELD_LOAD(self->table) != table) {
         PyErr_SetString(PyExc_RuntimeError, "the value was initialised anew while it was written");
         return -1;
     }
-    if (wide < INT32_MIN || wide > INT32_MAX) {
-        PyErr_Format(PyExc_OverflowError, "%ld does not fit 32 bits", wide);
-        return -1;
-    }
-    *number = (int32_t)wide;
     return 0;
-}
-
-/* The word is LOCKED: wait for the lock, 50 ms at a time, looking at signals in between.
- * 1 written, 0 mismatch, -1 with an exception. */
-static int value_change_slow(Value *self, aie_word *word, aie_change *change)
-{
-    aie_control *control = self->control;
-    PyObject *mapping = Py_NewRef((PyObject *)self->mapping);
-    aie_result result = aie_change_slice(word, control, change, 0);
-    while (result == AIE_BUSY) {
-        if (PyErr_CheckSignals() < 0) {
-            Py_DECREF(mapping);
-            return -1;
-        }
-        Py_BEGIN_ALLOW_THREADS
-        result = aie_lock_until(control, word, aie_now() + AIE_SLICE);
-        Py_END_ALLOW_THREADS
-        bool closed = FIELD_LOAD(self->word) != word; /* meanwhile */
-        if (result == AIE_OK) {
-            bool last;
-            if (!closed) {
-                result = aie_word_change_held(word, change);
-            }
-            aie_lock_release(control, word, &last);
-        }
-        else if (result == AIE_BUSY && !closed) {
-            /* The compare may fail by now, or the holder may have left: neither needs the lock. */
-            aie_result bare = aie_word_change(word, change);
-            result = bare == AIE_LOCKED ? AIE_BUSY : bare;
-        }
-        if (closed) {
-            Py_DECREF(mapping);
-            raise_closed();
-            return -1;
-        }
-    }
-    Py_DECREF(mapping);
-    if (result == AIE_OK || result == AIE_MISMATCH) {
-        return result == AIE_OK;
-    }
-    raise_result(result);
-    return -1;
 }
 
 /* Call an attribute of the guard: a lock's own bound method, so that for locks made in C no Python
@@ -185,7 +101,7 @@ static int value_change_guarded(Value *self, PyObject *guard, aie_change *change
     aie_result result = AIE_MISMATCH;
     word = FIELD_LOAD(self->word); /* close() may have come while the lock was waited for */
     if (word != NULL) {
-        result = aie_word_change_held(word, change);
+        result = aie_word_change_held(word, self->event, change);
     }
     PyObject *left = entered ? guard_call(guard, state->str_release) : Py_NewRef(Py_None);
     Py_DECREF(guard);
@@ -194,10 +110,15 @@ static int value_change_guarded(Value *self, PyObject *guard, aie_change *change
     }
     Py_DECREF(left);
     if (word == NULL) {
-        raise_closed();
+        raise_closed("value");
         return -1;
     }
     return result == AIE_OK;
+}
+
+static bool value_is_closed(PyObject *op, const aie_word *word)
+{
+    return FIELD_LOAD(((Value *)op)->word) != word; /* or bound anew */
 }
 
 /* 1 written, 0 mismatch, -1 with an exception. */
@@ -211,9 +132,11 @@ static inline int value_change(Value *self, aie_change *change)
     if (guard != NULL) {
         return value_change_guarded(self, guard, change);
     }
-    aie_result result = aie_word_change(word, change);
+    aie_result result = aie_word_change(word, self->event, change);
     if (result == AIE_LOCKED) {
-        return value_change_slow(self, word, change);
+        target to = {word,    self->control,  self->event, self->mapping, (PyObject *)self,
+                     "value", value_is_closed};
+        return change_slow(&to, change);
     }
     return result == AIE_OK;
 }

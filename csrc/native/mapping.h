@@ -73,6 +73,18 @@ static void *mapping_at(Mapping *mapping, Py_ssize_t offset, Py_ssize_t bytes, P
     return mapping->base + offset;
 }
 
+/* The event word of the segment: what every writer there looks at. */
+static inline aie_event *mapping_event(const Mapping *mapping)
+{
+    return &((aie_header *)(void *)mapping->base)->event;
+}
+
+/* What an Array exported with its shape; nothing for the mapping's own bytes. */
+static void mapping_releasebuffer(PyObject *Py_UNUSED(op), Py_buffer *view)
+{
+    PyMem_Free(view->internal);
+}
+
 static PyObject *mapping_prepare(PyObject *op, PyObject *args)
 {
     Py_ssize_t offset, count;
@@ -89,12 +101,15 @@ static PyObject *mapping_prepare(PyObject *op, PyObject *args)
     if (controls == NULL) {
         return NULL;
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        int error = aie_control_init(&controls[i]);
-        if (error) {
-            errno = error;
-            return PyErr_SetFromErrno(PyExc_OSError);
-        }
+    int error = 0;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t i = 0; i < count && !error; i++) {
+        error = aie_control_init(&controls[i]);
+    }
+    Py_END_ALLOW_THREADS
+    if (error) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
     }
     return none();
 }
@@ -149,6 +164,7 @@ static PyType_Slot mapping_slots[] = {
     {Py_tp_methods, (void *)mapping_methods},
     {Py_tp_members, (void *)mapping_members},
     {Py_bf_getbuffer, (void *)mapping_getbuffer},
+    {Py_bf_releasebuffer, (void *)mapping_releasebuffer},
     {0, NULL},
 };
 

@@ -61,7 +61,7 @@ static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs
         const table_entry *entry = table_by_identity(FIELD_LOAD(self->table), args[0]);
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
-            if (aie_word_change(word, &change) == AIE_OK) {
+            if (aie_word_change(word, self->event, &change) == AIE_OK) {
                 return none();
             }
         }
@@ -90,7 +90,7 @@ static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t 
         const table_entry *entry = table_by_identity(FIELD_LOAD(self->table), args[0]);
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
-            if (aie_word_change(word, &change) == AIE_OK) {
+            if (aie_word_change(word, self->event, &change) == AIE_OK) {
                 return value_member(self, aie_word_value(change.seen));
             }
         }
@@ -130,7 +130,7 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
         const table_entry *new = table_by_identity(table, args[1]);
         if (old != NULL && new != NULL) {
             aie_change change = {.expected = old->number, .desired = new->number, .compare = true};
-            aie_result result = aie_word_change(word, &change);
+            aie_result result = aie_word_change(word, self->event, &change);
             if (result != AIE_LOCKED) {
                 return boolean(result == AIE_OK);
             }

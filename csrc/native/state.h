@@ -20,6 +20,7 @@ typedef struct {
     PyTypeObject *table_type;
     PyTypeObject *mapping_type;
     PyTypeObject *value_type;
+    PyTypeObject *array_type;
     PyTypeObject *lock_type;
     PyObject *str_set;
     PyObject *str_from_value;
@@ -112,6 +113,13 @@ static void raise_result(aie_result result)
     }
 }
 
+/* Of a `what`: a value, an array. */
+static PyObject *raise_closed(const char *what)
+{
+    PyErr_Format(PyExc_ValueError, "this %s is closed, or its __init__ never ran", what);
+    return NULL;
+}
+
 /* The end of every dealloc here: free the object, and the reference that it held on its type. */
 static void free_object(PyObject *op)
 {
@@ -144,20 +152,6 @@ static int timeout_deadline(PyObject *timeout, int64_t *deadline)
     }
     else if (seconds < 1e9) { /* 31 years; more is for ever, and would not fit */
         *deadline = aie_now() + (int64_t)(seconds * 1e9);
-    }
-    return 0;
-}
-
-/* The same for a wait, where a negative timeout is a mistake (a lock takes it as 0, as
- * multiprocessing does). */
-static int wait_deadline(PyObject *timeout, int64_t *deadline)
-{
-    if (timeout_deadline(timeout, deadline) < 0) {
-        return -1;
-    }
-    if (timeout != NULL && timeout != Py_None && PyFloat_AsDouble(timeout) < 0) {
-        PyErr_SetString(PyExc_ValueError, "timeout must not be negative");
-        return -1;
     }
     return 0;
 }

@@ -18,6 +18,10 @@ typedef struct {
     PyObject *enum_type;
     table_entry *by_number;
     table_entry *by_identity;
+    table_entry *in_order; /* as given; no references of its own */
+    uint32_t count;
+    int32_t low;    /* the least number */
+    uint32_t span;  /* how many numbers from it to the greatest, that included; 0: all 2^32 */
     unsigned shift; /* 32 - log2(slots) */
     uint32_t mask;
 } Table;
@@ -103,12 +107,14 @@ static void table_dealloc(PyObject *op)
     Py_XDECREF(table->enum_type);
     PyMem_Free(table->by_number);
     PyMem_Free(table->by_identity);
+    PyMem_Free(table->in_order);
     free_object(op);
 }
 
 static int table_fill(Table *table, PyObject *entries)
 {
     Py_ssize_t count = PyTuple_Size(entries);
+    int32_t low = INT32_MAX, high = INT32_MIN;
     uint32_t slots = 4;
     unsigned bits = 2;
     while (slots < 2 * (size_t)count && bits < 31) { /* at most half full: short probes */
@@ -119,7 +125,8 @@ static int table_fill(Table *table, PyObject *entries)
     table->mask = slots - 1;
     table->by_number = PyMem_Calloc(slots, sizeof(table_entry));
     table->by_identity = PyMem_Calloc(slots, sizeof(table_entry));
-    if (table->by_number == NULL || table->by_identity == NULL) {
+    table->in_order = PyMem_Calloc((size_t)count + 1, sizeof(table_entry));
+    if (table->by_number == NULL || table->by_identity == NULL || table->in_order == NULL) {
         PyMem_Free(table->by_number);
         table->by_number = NULL;
         PyErr_NoMemory();
@@ -143,7 +150,12 @@ static int table_fill(Table *table, PyObject *entries)
         table_entry entry = {Py_NewRef(member), Py_NewRef(name), number};
         table_put(table->by_number, hash_number(table, (uint32_t)number), table->mask, entry);
         table_put(table->by_identity, hash_identity(table, member), table->mask, entry);
+        table->in_order[table->count++] = entry;
+        low = number < low ? number : low;
+        high = number > high ? number : high;
     }
+    table->low = low;
+    table->span = (uint32_t)high - (uint32_t)low + 1;
     return 0;
 }
 
@@ -200,5 +212,54 @@ static PyType_Spec table_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = table_slots,
 };
+
+/* The number stands for no member: ValueError, worded by the vocabulary. */
+static PyObject *refuse_number(Table *table, int32_t number)
+{
+    PyObject *boxed = PyLong_FromLong(number);
+    if (boxed == NULL) {
+        return NULL;
+    }
+    PyObject *result =
+        PyObject_CallMethodObjArgs(table->vocabulary, table->state->str_refuse, boxed, NULL);
+    Py_DECREF(boxed);
+    if (result != NULL) {
+        Py_DECREF(result);
+        PyErr_Format(PyExc_ValueError, "%d is not a member's value", (int)number);
+    }
+    return NULL;
+}
+
+static PyObject *table_member(Table *table, int32_t number)
+{
+    const table_entry *entry = table_by_number(table, number);
+    return entry != NULL ? Py_NewRef(entry->member) : refuse_number(table, number);
+}
+
+/* What `object` is to be written as: a member by identity, else by the _atomic_number of `op`'s
+ * class, which takes names and words the errors.  May run Python code. */
+static inline int table_number(Table *table, PyObject *op, PyObject *object, int32_t *number)
+{
+    const table_entry *entry = table_by_identity(table, object);
+    if (entry != NULL) {
+        *number = entry->number;
+        return 0;
+    }
+    PyObject *boxed = PyObject_CallMethodObjArgs(op, table->state->str_number, object, NULL);
+    if (boxed == NULL) {
+        return -1;
+    }
+    long wide = PyLong_AsLong(boxed);
+    Py_DECREF(boxed);
+    if (wide == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (wide < INT32_MIN || wide > INT32_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%ld does not fit 32 bits", wide);
+        return -1;
+    }
+    *number = (int32_t)wide;
+    return 0;
+}
 
 #endif

@@ -30,6 +30,7 @@ static void value_rebind(Value *self, const value_bound *next, aie_control *cont
     FIELD_STORE(self->guard, next->guard);
     FIELD_STORE(self->lock, next->lock);
     FIELD_STORE(self->control, control);
+    FIELD_STORE(self->event, mapping_event((Mapping *)next->mapping));
     /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
     FIELD_STORE(self->word, word);
 }

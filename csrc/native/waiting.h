@@ -4,6 +4,7 @@
 #define AIE_NATIVE_WAITING_H
 
 #include "change.h"
+#include "goal.h"
 
 /* ---- waiting */
 
@@ -44,7 +45,7 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
         return -1;
     }
     if (FIELD_LOAD(self->word) != word) { /* asking the guard ran Python code */
-        raise_closed();
+        raise_closed("value");
         return -1;
     }
     if (aie_now() >= deadline) {
@@ -70,7 +71,7 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
         }
         if (FIELD_LOAD(self->word) != word) {
             Py_DECREF(mapping);
-            raise_closed();
+            raise_closed("value");
             return -1;
         }
         Py_BEGIN_ALLOW_THREADS
@@ -79,62 +80,38 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
     }
     Py_DECREF(mapping);
     if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, whatever came after */
-        raise_closed();
+        raise_closed("value");
         return -1;
     }
     return result == AIE_OK;
 }
-
-#define GOAL_ON_STACK 16
 
 /* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which. */
 static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames, bool leave)
 {
     Value *self = (Value *)op;
-    const char *name = leave ? "wait_while" : "wait_for";
-    PyObject *timeout = NULL;
-    if (nargs < 1) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at least one member", name);
+    wait_arguments wait = {.name = leave ? "wait_while" : "wait_for"};
+    if (wait_parse(&wait, args, nargs, kwnames) < 0) {
         return NULL;
-    }
-    if (kwnames != NULL && PyTuple_Size(kwnames) > 0) {
-        PyObject *keyword = PyTuple_GetItem(kwnames, 0);
-        if (PyTuple_Size(kwnames) > 1
-            || PyUnicode_CompareWithASCIIString(keyword, "timeout") != 0) {
-            PyErr_Format(PyExc_TypeError, "%s() takes one keyword argument, timeout", name);
-            return NULL;
-        }
-        timeout = args[nargs];
-    }
-    int64_t deadline;
-    if (wait_deadline(timeout, &deadline) < 0) {
-        return NULL;
-    }
-    int32_t stack[GOAL_ON_STACK];
-    int32_t *values = stack;
-    if (nargs > GOAL_ON_STACK && (values = PyMem_Malloc((size_t)nargs * sizeof(*values))) == NULL) {
-        return PyErr_NoMemory();
     }
     PyObject *result = NULL;
     Py_ssize_t i = 0;
-    while (i < nargs && value_number(self, args[i], &values[i]) == 0) {
+    while (i < nargs && value_number(self, args[i], &wait.values[i]) == 0) {
         i++;
     }
     if (i == nargs) {
-        aie_goal goal = {values, (size_t)nargs, leave};
+        aie_goal goal = {wait.values, (size_t)nargs, leave};
         uint64_t seen = 0;
-        int met = value_await(self, &goal, deadline, &seen);
+        int met = value_await(self, &goal, wait.deadline, &seen);
         if (met > 0) {
             result = value_member(self, aie_word_value(seen));
         }
         else if (met == 0) {
-            PyErr_Format(PyExc_TimeoutError, "%s() waited for %S seconds in vain", name, timeout);
+            wait_in_vain(&wait);
         }
     }
-    if (values != stack) {
-        PyMem_Free(values);
-    }
+    wait_done(&wait);
     return result;
 }
 

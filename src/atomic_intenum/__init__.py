@@ -13,10 +13,11 @@ status.compare_and_set(Status.IDLE, Status.BUSY)
 
 from __future__ import annotations
 
+from .array import IntEnumArray
 from .backends import backend as _backend
 from .value import IntEnumValue
 
-__all__ = ["BACKEND", "IntEnumValue", "__version__"]
+__all__ = ["BACKEND", "IntEnumArray", "IntEnumValue", "__version__"]
 
 __version__ = "0.1.0"
 

@@ -6,6 +6,7 @@ The tests hold it against the offsets that the compiled core was built with.
 from __future__ import annotations
 
 import struct
+import sys
 
 MAGIC = 0x4D554E4554414D31
 LAYOUT_VERSION = 1
@@ -26,10 +27,17 @@ KIND_POOL = 1
 KIND_VALUE = 2
 KIND_ARRAY = 3
 
+#: The event word, of 32 bits.
+EVENT_OFFSET = 128
+#: Where in a state word its value is.
+VALUE_OFFSET = 0 if sys.byteorder == "little" else 4
+
 #: Bytes of a cache line.
 LINE = 64
 #: Distance of words that are values of their own.
 SINGLE_STRIDE = 64
+#: Distance of an array's words, side by side.
+PACKED_STRIDE = 8
 
 
 def align(offset: int) -> int:

@@ -267,6 +267,8 @@ def create(
     header_size = layout.align(layout.HEADER_SIZE + len(text))
     control_offset = layout.align(header_size + capacity * word_stride)
     size = control_offset + capacity * backend.ABI[2]
+    if size > sys.maxsize:
+        raise OSError(errno.ENOSPC, f"no memory has the {size} bytes of {capacity} words")
     pid, started, namespace = _own_identity()
     header = Header(
         layout_version=layout.LAYOUT_VERSION,
@@ -315,8 +317,7 @@ def _fill(owned: _Owned, header: Header, text: bytes, first: int) -> Segment:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
             if first:  # fresh memory is 0
-                for offset in range(header.header_size, header.control_offset, header.word_stride):
-                    layout.WORD.pack_into(view, offset, first & 0xFFFF_FFFF)
+                _fill_words(view, header, first)
         mapping.prepare(header.control_offset, header.capacity)
         mapping.publish()
         segment = Segment(name, mapping)
@@ -331,6 +332,17 @@ def _fill(owned: _Owned, header: Header, text: bytes, first: int) -> Segment:
     if _exited:
         _remove(owned)  # nobody will come to do it later
     return segment
+
+
+def _fill_words(view: memoryview, header: Header, first: int) -> None:
+    """Write a first value into each word, before anybody else knows the segment."""
+    word = layout.WORD.pack(first & 0xFFFF_FFFF).ljust(header.word_stride, b"\0")
+    begin = header.header_size
+    end = begin + header.capacity * header.word_stride
+    some = word * min(header.capacity, 4096)  # by the block: it may be many millions
+    for offset in range(begin, end, len(some)):
+        block = min(len(some), end - offset)
+        view[offset : offset + block] = some[:block]
 
 
 def check_name(name: object) -> str:
@@ -366,7 +378,7 @@ def _remove_abandoned(name: str, waited: float) -> bool:
         with shm.examined(name, layout.HEADER_SIZE) as (content, remove):
             magic, header = _parse(content)
             if header is None:
-                if content and magic:
+                if len(content) > shm.UNSIZED and magic:
                     return False  # somebody else's
                 half_made = True
             elif _is_kept(name, header):

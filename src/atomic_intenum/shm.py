@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 Inode = tuple[int, int]
 
 
+#: Bytes of a shared memory whose creator has yet to give it its size.
+UNSIZED = 1
+
+
 class EmptyError(ValueError):
     """The shared memory has no size or no space yet: its creator is still at it."""
 
@@ -117,7 +121,10 @@ else:
         def __init__(self, name: str, size: int) -> None:
             self.name = name
             self.inode: Inode | None = None
-            self._shm = SharedMemory(name=name, create=True, size=size)
+            # Where space can be reserved, that gives it its size too.  SharedMemory itself, with a
+            # size that it cannot map, would make the resource tracker forget what it never knew.
+            reserves = hasattr(os, "posix_fallocate")  # macOS has none
+            self._shm = SharedMemory(name=name, create=True, size=UNSIZED if reserves else size)
             # What stays is the name alone; the mapping in use is another one (open_and_map), since
             # SharedMemory unmaps at exit under whoever is still inside.
             self._shm.close()
@@ -125,7 +132,7 @@ else:
                 fd = _open(name)
                 try:
                     self.inode = _inode(fd)
-                    if hasattr(os, "posix_fallocate"):  # macOS has none
+                    if reserves:
                         os.posix_fallocate(fd, 0, size)
                 finally:
                     os.close(fd)
@@ -181,7 +188,7 @@ else:
         try:
             status = os.fstat(fd)
             size = status.st_size
-            if size == 0:
+            if size <= UNSIZED:
                 message = f"shared memory {name!r} is empty"
                 raise EmptyError(message)
             if sys.platform == "linux" and status.st_blocks * 512 < size:

@@ -5,29 +5,25 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-import weakref
 from enum import IntEnum
 from multiprocessing import context
-from types import new_class
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    ClassVar,
-    ForwardRef,
-    Generic,
-    TypeVar,
-    cast,
-    get_args,
-    get_origin,
-)
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .backends import backend
-from .errors import class_name, show, type_name
-from .forking import ProcessLock
+from .errors import class_name
 from .guard import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
 from .segment import Segment, attach, check_name, create
-from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
+from .typed import (
+    Typed,
+    found_by,
+    path_of,
+    require_named,
+    require_vocabulary,
+    set_state,
+    vocabulary_of_member,
+)
+from .vocabulary import Vocabulary, vocabulary_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,18 +47,7 @@ else:
         __slots__ = ()
 
 
-class _EnumType:
-    """EnumType of a class that is bound to no enum with members: each instance has its own."""
-
-    def __init__(self, base: type[IntEnum]) -> None:
-        self.base = base
-
-    def __get__(self, instance: IntEnumValue[Any] | None, owner: type[Any]) -> type[IntEnum]:
-        vocabulary = None if instance is None else instance._atomic_vocabulary
-        return self.base if vocabulary is None else vocabulary.enum
-
-
-class IntEnumValue(_Base[T]):
+class IntEnumValue(Typed, _Base[T]):
     """A value of an IntEnum, shared between processes.
 
     Derive a class for an enum (``class WorkerStatus(IntEnumValue[WorkerStatusEnum])``), or
@@ -90,49 +75,6 @@ class IntEnumValue(_Base[T]):
 
     __slots__ = ()
 
-    #: The IntEnum; IntEnum itself where none was given.
-    EnumType: ClassVar[type[IntEnum]] = _EnumType(IntEnum)  # type: ignore[assignment]
-
-    #: Of EnumType, if that has members.
-    _atomic_class_vocabulary: ClassVar[Vocabulary | None] = None
-    #: The type variable that stands for the enum, while there is none.
-    _atomic_parameter: ClassVar[TypeVar] = T  # type: ignore[misc]
-    #: Whether the class was made by subscription and cannot be imported by name.
-    _atomic_subscripted: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Find the class's enum: its own, or by MRO its bases'."""
-        super().__init_subclass__(**kwargs)
-        if "_atomic_subscripted" not in vars(cls):
-            cls._atomic_subscripted = False
-        for argument in _enum_arguments(cls):
-            if isinstance(argument, TypeVar):
-                cls._atomic_parameter = argument
-            else:
-                _require_int_enum(cls, argument)
-                _bind_class(cls, argument)
-            break
-        enum = cls.EnumType
-        _require_int_enum(cls, enum)
-        cls._atomic_class_vocabulary = vocabulary_of(enum) if len(enum) else None
-        backend.prepare_class(cls, IntEnumValue)
-
-    def __class_getitem__(cls, parameter: Any) -> Any:
-        """Return the subclass that is bound to an IntEnum; made once."""
-        if parameter is Any or isinstance(parameter, (TypeVar, str, ForwardRef, tuple)):
-            return super().__class_getitem__(parameter)  # type: ignore[misc]
-        parameters = cls.__parameters__  # type: ignore[attr-defined]
-        if parameters and cls._atomic_parameter not in parameters:
-            return super().__class_getitem__(parameter)  # type: ignore[misc] # not the enum
-        _require_int_enum(cls, parameter)
-        bound = cls.EnumType
-        if parameter is bound:
-            return cls
-        if len(bound) or not issubclass(parameter, bound):
-            message = f"{class_name(cls)} holds {class_name(bound)}, not {class_name(parameter)}"
-            raise TypeError(message)
-        return _subscript(cls, parameter)
-
     def __init__(
         self,
         value: T | str,
@@ -141,7 +83,7 @@ class IntEnumValue(_Base[T]):
         segment_name: str | None = None,
     ) -> None:
         if segment_name is not None:
-            _require_named(type(self))
+            require_named(type(self))
             if lock is not None:
                 message = (
                     "lock= and segment_name= exclude each other: whoever attaches by name would "
@@ -151,7 +93,7 @@ class IntEnumValue(_Base[T]):
         guard = backend.own_guard() if lock is None else Guard(lock)
         vocabulary = self._atomic_class_vocabulary
         if vocabulary is None:
-            vocabulary = _vocabulary_of_member(type(self), value)
+            vocabulary = vocabulary_of_member(type(self), value)
         if isinstance(value, vocabulary.enum) and value in vocabulary:
             first = int(value)
         elif isinstance(value, str):
@@ -184,19 +126,18 @@ class IntEnumValue(_Base[T]):
             RuntimeError: on the lock-based path.
 
         """
-        _require_named(cls)
+        require_named(cls)
         vocabulary = cls._atomic_class_vocabulary
         if vocabulary is None:
             message = f"{class_name(cls)} is bound to no enum: attach by IntEnumValue[YourEnum]"
             raise TypeError(message)
         segment = attach(check_name(segment_name))
-        _require_vocabulary(segment, vocabulary)
+        require_vocabulary(segment, vocabulary)
         if segment.header.kind != KIND_VALUE:
             message = f"shared memory {segment_name!r} does not hold one value with a name"
             raise ValueError(message)
-        value = object.__new__(cls)
-        _bind(value, vocabulary, segment, 0, None, None)
-        return value
+        attached: Self = value_at(cls, vocabulary, segment, 0, None)
+        return attached
 
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
     #    comparisons are the backend's
@@ -353,14 +294,14 @@ class IntEnumValue(_Base[T]):
     def __copy__(self) -> Self:
         """Return another object for the same shared value, with the same attributes."""
         twin = self._atomic_twin()
-        _set_state(twin, self.__getstate__())
+        set_state(twin, self.__getstate__())
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return another object for the same shared value; the attributes are copied deeply."""
         twin = self._atomic_twin()
         memo[id(self)] = twin
-        _set_state(twin, copy.deepcopy(self.__getstate__(), memo))
+        set_state(twin, copy.deepcopy(self.__getstate__(), memo))
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -381,11 +322,7 @@ class IntEnumValue(_Base[T]):
                 f"pass it to a Process as it starts (semaphores cannot be sent later)"
             )
             raise RuntimeError(message)
-        cls: type[Any] = type(self)
-        subscripts: list[type[IntEnum]] = []
-        while cls._atomic_subscripted:  # it cannot be imported by name: say how it was made
-            subscripts.insert(0, cls.EnumType)
-            cls = cls.__bases__[0]
+        cls, subscripts = path_of(type(self))
         place = (*segment.reference(), index)
         lock, own = (None, False) if guard is None else (guard.lock, guard.own)
         arguments = (cls, subscripts, vocabulary.enum, place, lock, own)
@@ -397,6 +334,10 @@ class IntEnumValue(_Base[T]):
         return self.__reduce_ex__(2)
 
     # -- what the backend's Value and this class ask of each other
+
+    @classmethod
+    def _atomic_prepare(cls) -> None:
+        backend.prepare_class(cls, IntEnumValue)
 
     def _atomic_vocabulary_here(self) -> Vocabulary:
         if _initialising.value is self:
@@ -428,9 +369,8 @@ class IntEnumValue(_Base[T]):
 
     def _atomic_twin(self) -> Self:
         segment, index = self._atomic_segment, self._atomic_index
-        twin: Self = object.__new__(type(self))
         vocabulary = self._atomic_vocabulary_here()
-        _bind(twin, vocabulary, segment, index, self._atomic_guard, None)
+        twin: Self = value_at(type(self), vocabulary, segment, index, self._atomic_guard)
         return twin
 
 
@@ -453,86 +393,9 @@ def _initialising_of(value: object) -> Iterator[None]:
         _initialising.value = outer
 
 
-def _require_int_enum(cls: type[Any], candidate: object) -> None:
-    if not is_int_enum(candidate):
-        message = f"{class_name(cls)} takes an IntEnum, not {show(candidate)}"
-        raise TypeError(message)
-
-
-def _bind_class(cls: type[Any], enum: type[IntEnum]) -> None:
-    cls.EnumType = enum if len(enum) else _EnumType(enum)
-
-
-def _enum_arguments(cls: type[Any]) -> list[Any]:
-    """Return what the class's own bases say for the enum's type variable, first base first."""
-    found = []
-    for base in vars(cls).get("__orig_bases__", ()):
-        origin = get_origin(base)
-        if isinstance(origin, type) and issubclass(origin, IntEnumValue):
-            parameters = origin.__parameters__  # type: ignore[attr-defined]
-            if origin._atomic_parameter in parameters:
-                argument = get_args(base)[parameters.index(origin._atomic_parameter)]
-                # A string or Any says nothing at run time.
-                if isinstance(argument, (type, TypeVar)) and argument is not Any:
-                    found.append(argument)
-    return found
-
-
-def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
-    """Return the subclass of ``cls`` that is bound to ``enum``."""
-    key = id(cls), id(enum)
-    with _subscripting:
-        bound = _subscripted.get(key)
-        if bound is None:
-            name = f"{cls.__qualname__}[{enum.__qualname__}]"
-
-            def fill(namespace: dict[str, Any]) -> None:
-                namespace["__slots__"] = ()
-                namespace["__module__"] = cls.__module__
-                namespace["__qualname__"] = name
-                namespace["__doc__"] = cls.__doc__
-                namespace["EnumType"] = enum if len(enum) else _EnumType(enum)
-                namespace["_atomic_subscripted"] = True
-
-            bound = new_class(f"{cls.__name__}[{enum.__name__}]", (cls,), exec_body=fill)
-            _subscripted[key] = bound
-        return bound
-
-
-#: IntEnumValue[E] by the ids of the class that was subscripted and of E; the class refers to both,
-#: so the ids stay theirs as long as the entry is here.
-_subscripted: weakref.WeakValueDictionary[tuple[int, int], type[Any]] = (
-    weakref.WeakValueDictionary()
-)
-_subscripting = ProcessLock()
-
-
-def _require_named(cls: type[Any]) -> None:
-    if backend.INHERITED_ONLY:
-        message = (
-            f"{class_name(cls)} cannot be shared by name on the lock-based path: its lock reaches "
-            f"other processes by inheritance only"
-        )
-        raise RuntimeError(message)
-
-
 def _named_segment(vocabulary: Vocabulary, name: str, first: int) -> Segment:
     text, fingerprint = vocabulary.text, vocabulary.fingerprint
     return create(text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name=name, first=first)
-
-
-def _vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
-    """Return the vocabulary of the first member that an unbound class is given."""
-    base = cls.EnumType
-    enum: Any = type(value)
-    if not is_int_enum(enum) or not issubclass(enum, base):
-        message = (
-            f"{class_name(cls)} is bound to no enum, so its first value must be a member of "
-            f"{class_name(base)}, not {show(value)} of {type_name(value)}"
-        )
-        raise TypeError(message)
-    known: Vocabulary = vocabulary_of(enum)
-    return known
 
 
 def _bind(
@@ -556,30 +419,6 @@ def _bind(
     )
 
 
-def _set_state(value: object, state: Any) -> None:
-    """Set attributes as unpickling does."""
-    if hasattr(value, "__setstate__"):
-        if state is not None:
-            value.__setstate__(state)
-        return
-    attributes, slots = state if isinstance(state, tuple) else (state, None)
-    if attributes:
-        vars(value).update(attributes)
-    for name, content in (slots or {}).items():
-        setattr(value, name, content)
-
-
-def _require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
-    """Raise TypeError if a segment holds another enum, or this one with other members."""
-    if segment.vocabulary != vocabulary.text:
-        held = segment.vocabulary.decode("ascii", errors="replace")
-        message = (
-            f"shared memory {segment.name!r} holds values of another enum than "
-            f"{class_name(vocabulary.enum)} is here: {held}"
-        )
-        raise TypeError(message)
-
-
 def _rebuild(
     cls: type[Any],
     subscripts: list[type[IntEnum]],
@@ -589,13 +428,19 @@ def _rebuild(
     own: bool,  # noqa: FBT001
 ) -> Any:
     """Unpickle: attach the segment and bind an instance; __init__ does not run."""
-    for parameter in subscripts:
-        cls = cls[parameter]
+    cls = found_by(cls, subscripts)
     name, nonce, index = place
     segment = attach(name, nonce).checked(index)
     vocabulary = cls._atomic_class_vocabulary or vocabulary_of(enum)
-    _require_vocabulary(segment, vocabulary)
-    value = object.__new__(cls)
+    require_vocabulary(segment, vocabulary)
     guard = None if lock is None else Guard(lock, own=own)
+    return value_at(cls, vocabulary, segment, index, guard)
+
+
+def value_at(
+    cls: type[Any], vocabulary: Vocabulary, segment: Segment, index: int, guard: Guard | None
+) -> Any:
+    """Return a value of ``cls`` on one word of a segment; ``__init__`` does not run."""
+    value = object.__new__(cls)
     _bind(value, vocabulary, segment, index, guard, None)
     return value

@@ -51,6 +51,7 @@ static void at_point(const char *name);
 typedef struct {
     aie_control control;
     aie_word word;
+    aie_event event; /* of the segment, which nobody watches here */
     /* Guarded by the lock: plain, on purpose. */
     int64_t inside;
     int64_t left, right;
@@ -168,7 +169,7 @@ static void release(shared *all, bool outermost)
 static aie_result change(shared *all, aie_change *request)
 {
     if (is_fault("ignores-locked")) {
-        return aie_word_change_held(&all->word, request);
+        return aie_word_change_held(&all->word, &all->event, request);
     }
     if (is_fault("loses-updates")) {
         request->seen = aie_word_load(&all->word);
@@ -183,16 +184,16 @@ static aie_result change(shared *all, aie_change *request)
         aie_change half = *request;
         half.desired = aie_word_value((aie_word_load(&all->word) & 0xFFFF)
                                       | ((uint32_t)request->desired & 0xFFFF0000));
-        aie_word_change_held(&all->word, &half);
+        aie_word_change_held(&all->word, &all->event, &half);
     }
-    aie_result result = aie_word_change(&all->word, request);
+    aie_result result = aie_word_change(&all->word, &all->event, request);
     int64_t deadline = aie_now() + WAIT_NS;
     bool first = true;
     while (result == AIE_LOCKED || result == AIE_BUSY) {
         if (!first && aie_now() > deadline) {
             break;
         }
-        result = aie_change_slice(&all->word, &all->control, request,
+        result = aie_change_slice(&all->word, &all->control, &all->event, request,
                                   first ? 0 : aie_now() + AIE_SLICE);
         first = false;
     }
@@ -244,7 +245,8 @@ static void step_locked(worker *self)
     aie_change request = {.desired = make_value(chance())};
     /* Half of the time as the holder knows itself to be, half as a bare writer that turns out to be
      * the holder. */
-    result = chance() % 2 ? aie_word_change_held(&all->word, &request) : change(all, &request);
+    result = chance() % 2 ? aie_word_change_held(&all->word, &all->event, &request)
+                          : change(all, &request);
     CHECK(all, result == AIE_OK);
     CHECK(all, request.seen == seen);
     note_write(self, &request);
@@ -439,7 +441,7 @@ static void check_recovery(shared *all, const char *point, bool told)
     CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_NOT_OWNER);
     CHECK(all, (aie_word_load(&all->word) & AIE_LOCKED_BIT) == 0);
     aie_change request = {.desired = make_value(5)};
-    CHECK(all, aie_word_change(&all->word, &request) == AIE_OK);
+    CHECK(all, aie_word_change(&all->word, &all->event, &request) == AIE_OK);
     if (atomic_load(&all->broken) && !broken_before) {
         fprintf(stderr, "    after a death at %s\n", point);
     }
@@ -523,7 +525,7 @@ static void live(shared *all, int slot, uint64_t seed, pid_t parent)
             all->inside = getpid();
             all->left++;
             aie_change request = {.desired = make_value(chance())};
-            CHECK(all, aie_word_change_held(&all->word, &request) == AIE_OK);
+            CHECK(all, aie_word_change_held(&all->word, &all->event, &request) == AIE_OK);
             for (unsigned n = chance() % 8; n > 0; n--) {
                 sched_yield(); /* to be killed right here */
             }
@@ -605,9 +607,9 @@ static void *be_refused(void *argument)
     CHECK(all, aie_lock_until(&all->control, &all->word, begin + 20000000) == AIE_BUSY);
     CHECK(all, aie_now() - begin >= 20000000);
     aie_change request = {.desired = make_value(9)};
-    CHECK(all, aie_change_slice(&all->word, &all->control, &request, 0) == AIE_BUSY);
+    CHECK(all, aie_change_slice(&all->word, &all->control, &all->event, &request, 0) == AIE_BUSY);
     request = (aie_change){.desired = 0, .expected = 12345, .compare = true};
-    CHECK(all, aie_change_slice(&all->word, &all->control, &request, 0) == AIE_MISMATCH);
+    CHECK(all, aie_change_slice(&all->word, &all->control, &all->event, &request, 0) == AIE_MISMATCH);
     return NULL;
 }
 
@@ -704,7 +706,7 @@ static void write_somehow(shared *all, uint64_t number)
     }
     if (chance() % 4 == 0) {
         CHECK(all, acquire(all, WAIT_NS) == AIE_OK);
-        CHECK(all, aie_word_change_held(&all->word, &request) == AIE_OK);
+        CHECK(all, aie_word_change_held(&all->word, &all->event, &request) == AIE_OK);
         release(all, true);
         return;
     }

@@ -10,11 +10,12 @@ import atexit
 import math
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from ..valuelock import ValueLock
-from . import pure
+from . import pure, pure_array
 from .contract import PROTOCOL_ATOMIC
 from .pure import Table
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..guard import Guard
     from ..segment import Segment
 
-__all__ = ["Mapping", "Table", "Value"]
+__all__ = ["Array", "Mapping", "Table", "Value"]
 
 NAME = "cffi"
 PROTOCOL = PROTOCOL_ATOMIC
@@ -38,9 +39,17 @@ _number = lib.aie_cffi_number
 _exchange = lib.aie_cffi_exchange
 _compare_and_set = lib.aie_cffi_compare_and_set
 
+#: Members further apart are counted in Python: the tallies would not fit the cache.
+_WIDEST_TALLY = 1024
+
 #: At exit nothing is unmapped any more: daemon threads may still be inside the core.
 _exiting: list[bool] = []
 atexit.register(_exiting.append, True)  # noqa: FBT003
+
+
+def _drop(region: Any) -> None:
+    if not _exiting:
+        lib.aie_region_drop(region)
 
 
 class Mapping:
@@ -56,12 +65,15 @@ class Mapping:
         self.size = size
 
     def __del__(self) -> None:
-        if not _exiting and hasattr(self, "size"):
-            lib.aie_region_drop(self.region)
+        if hasattr(self, "size"):
+            _drop(self.region)
 
     def view(self) -> memoryview:
         """Return the bytes, writable."""
-        return memoryview(ffi.buffer(lib.aie_cffi_base(self.region), self.size))
+        region = self.region
+        lib.aie_region_hold(region)
+        base = ffi.gc(ffi.cast("char *", lib.aie_cffi_base(region)), lambda _: _drop(region))
+        return memoryview(ffi.buffer(base, self.size))  # keeps base, and so the region, alive
 
     def prepare(self, offset: int, count: int, /) -> None:
         """Initialise control blocks."""
@@ -78,7 +90,7 @@ class Mapping:
         return int(lib.aie_cffi_published(self.region))
 
 
-def _raise(result: int) -> NoReturn:
+def raise_result(result: int) -> NoReturn:
     if result == lib.AIE_NOT_OWNER:
         message = "release of a lock that this thread does not hold"
     elif result == lib.AIE_TOO_MANY:
@@ -96,12 +108,13 @@ def _raise(result: int) -> NoReturn:
 class AtomicWord:
     """A state word of the atomic core."""
 
-    __slots__ = ("_control", "_mapping", "_word")
+    __slots__ = ("_control", "_event", "_mapping", "_word")
 
     def __init__(self, mapping: Mapping, word_offset: int, control_offset: int) -> None:
         self._mapping = mapping  # which must outlive the addresses
         self._word = lib.aie_cffi_word(mapping.region, word_offset)
         self._control = lib.aie_cffi_control(mapping.region, control_offset)
+        self._event = lib.aie_cffi_event(mapping.region)
 
     def number(self) -> int:
         """Return the value."""
@@ -122,48 +135,178 @@ class AtomicWord:
     def sleep(self, goal: pure.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         """Sleep on the word, 250 ms at most; a signal ends it, and the interpreter looks at it."""
         numbers = ffi.new("int32_t[]", list(goal.numbers))
-        until = (1 << 63) - 1
-        if deadline < math.inf:
-            left = max(deadline - time.monotonic(), 0.0)
-            until = lib.aie_now() + int(min(left, 1e9) * 1e9)
+        until = core_deadline(deadline)
         lib.aie_cffi_await(self._word, numbers, len(numbers), goal.leave, until, first)
 
     def exchange(self, desired: int) -> int:
         """Write and return the value before."""
-        outcome = _exchange(self._word, desired)
+        outcome = _exchange(self._word, self._event, desired)
         if outcome <= _RESULT:
-            outcome = self._exchange_locked(desired)
+            outcome = exchange_locked(self._word, self._control, self._event, desired)
         return outcome  # type: ignore[no-any-return]
-
-    def _exchange_locked(self, desired: int) -> int:
-        # Slices of the core's; in between the interpreter looks at signals.
-        wait = False
-        while True:
-            outcome = lib.aie_cffi_exchange_slice(self._word, self._control, desired, wait)
-            if outcome > _RESULT:
-                return outcome  # type: ignore[no-any-return]
-            if _RESULT - outcome != _BUSY:
-                _raise(_RESULT - outcome)
-            wait = True
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
         """Write if the value is the expected one; whether it was."""
-        result = _compare_and_set(self._word, expected, desired)
+        result = _compare_and_set(self._word, self._event, expected, desired)
         if result > _MISMATCH:
-            result = self._compare_and_set_locked(expected, desired)
+            result = compare_and_set_locked(
+                self._word, self._control, self._event, expected, desired
+            )
         return result == _OK  # type: ignore[no-any-return]
 
-    def _compare_and_set_locked(self, expected: int, desired: int) -> int:
+
+def exchange_locked(word: Any, control: Any, event: Any, desired: int) -> int:
+    """Write a word that was seen LOCKED; in slices, between which the interpreter sees signals."""
+    wait = False
+    while True:
+        outcome: int = lib.aie_cffi_exchange_slice(word, control, event, desired, wait)
+        if outcome > _RESULT:
+            return outcome
+        if _RESULT - outcome != _BUSY:
+            raise_result(_RESULT - outcome)
+        wait = True
+
+
+def compare_and_set_locked(word: Any, control: Any, event: Any, expected: int, desired: int) -> int:
+    """Do the same where the word has to be the expected one; OK or MISMATCH."""
+    wait = False
+    while True:
+        result: int = lib.aie_cffi_compare_and_set_slice(
+            word, control, event, expected, desired, wait
+        )
+        if result <= _MISMATCH:
+            return result
+        if result != _BUSY:
+            raise_result(result)
+        wait = True
+
+
+def core_deadline(deadline: float) -> int:
+    """Return a time of the monotonic clock, in seconds, as the core's nanoseconds."""
+    if deadline == math.inf:
+        return (1 << 63) - 1
+    left = max(deadline - time.monotonic(), 0.0)
+    return int(lib.aie_now()) + int(min(left, 1e9) * 1e9)
+
+
+class AtomicWords:
+    """The words of an array of the atomic core."""
+
+    __slots__ = ("_array", "_found", "_mapping")
+
+    def __init__(self, mapping: Mapping, place: pure_array.Place) -> None:
+        self._mapping = mapping  # which must outlive the addresses
+        base = ffi.cast("unsigned char *", lib.aie_cffi_base(mapping.region))
+        self._array = ffi.new("aie_array *")
+        self._array.words = base + place.word_offset
+        self._array.controls = base + place.control_offset
+        self._array.stride = place.word_stride
+        self._array.count = place.length
+        self._array.event = lib.aie_cffi_event(mapping.region)
+        self._found = 0  # where claim() begins
+
+    def number(self, index: int) -> int:
+        """Return the value of a word."""
+        return lib.aie_array_value(self._array, index)  # type: ignore[no-any-return]
+
+    def numbers(self) -> list[int]:
+        """Return the values of all words."""
+        count = self._array.count
+        values = ffi.new("int32_t[]", count)
+        lib.aie_array_read(self._array, 0, count, values)
+        return ffi.unpack(values, count)  # type: ignore[no-any-return]
+
+    def count(self, number: int) -> int:
+        """Return how many words have that value."""
+        return lib.aie_array_count(self._array, number)  # type: ignore[no-any-return]
+
+    def counts(self, table: Table) -> dict[int, int]:
+        """Return how many words have each value."""
+        low = min(table.members)
+        span = max(table.members) - low + 1
+        if span > _WIDEST_TALLY:
+            return Counter(self.numbers())
+        scratch = ffi.new("size_t[]", (lib.AIE_LANES + 1) * (span + 1))
+        lib.aie_array_tally(self._array, low, span, scratch + span + 1, scratch)
+        tallies = ffi.unpack(scratch, span + 1)
+        if tallies[span]:
+            return Counter(self.numbers())  # a word holds no member's value: which one?
+        return {low + offset: times for offset, times in enumerate(tallies[:span])}
+
+    def exchange(self, index: int, desired: int) -> int:
+        """Write a word and return the value before."""
+        outcome = lib.aie_cffi_array_exchange(self._array, index, desired)
+        if outcome <= _RESULT:
+            outcome = exchange_locked(*self._at(index), desired)
+        return outcome  # type: ignore[no-any-return]
+
+    def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
+        """Write a word if its value is the expected one."""
+        result = lib.aie_cffi_array_compare_and_set(self._array, index, expected, desired)
+        if result > _MISMATCH:
+            result = compare_and_set_locked(*self._at(index), expected, desired)
+        return result == _OK  # type: ignore[no-any-return]
+
+    def _at(self, index: int) -> tuple[Any, Any, Any]:
+        array = self._array
+        return lib.aie_array_word(array, index), lib.aie_array_control(array, index), array.event
+
+    def fill(self, start: int, desired: int) -> int:
+        """Write the words from ``start`` on, up to one that is LOCKED, and that too."""
+        index: int = lib.aie_array_fill(self._array, start, desired)
+        if index == self._array.count:
+            return index
+        self.exchange(index, desired)
+        return index + 1
+
+    def claim(self, expected: int, desired: int) -> int | None:
+        """Write one word that has the expected value, and return its index."""
         wait = False
         while True:
-            result: int = lib.aie_cffi_compare_and_set_slice(
-                self._word, self._control, expected, desired, wait
-            )
-            if result <= _MISMATCH:
-                return result
+            index: int = lib.aie_cffi_array_claim(self._array, self._found, expected, desired, wait)
+            if index > _RESULT:
+                self._found = index
+                return index
+            result = _RESULT - index
+            if result == _MISMATCH:
+                return None
             if result != _BUSY:
-                _raise(result)
+                raise_result(result)
             wait = True
+
+    def watcher(self, goal: pure.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
+        """Begin a wait."""
+        return AtomicWatcher(self._mapping, self._array, goal, every=every)
+
+
+class AtomicWatcher:
+    """One wait for words of an array."""
+
+    __slots__ = ("_array", "_mapping", "_numbers", "_watch")
+
+    def __init__(self, mapping: Mapping, array: Any, goal: pure.Goal, *, every: bool) -> None:
+        self._mapping = mapping
+        self._array = array
+        self._numbers = ffi.new("int32_t[]", list(goal.numbers))  # of which _watch has the address
+        self._watch = ffi.new("aie_watch *")
+        self._watch.goal.values = self._numbers
+        self._watch.goal.count = len(self._numbers)
+        self._watch.goal.leave = goal.leave
+        self._watch.all = every
+
+    def look(self) -> int | None:
+        """Return the index that meets the goal."""
+        met = lib.aie_watch_met(self._array, self._watch)
+        return self._watch.index if met else None
+
+    def is_own(self) -> bool:
+        """Tell whether nobody but this thread could make it so."""
+        return bool(lib.aie_watch_is_own(self._array, self._watch))
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        """Sleep on the event word, 250 ms at most."""
+        result = lib.aie_cffi_watch(self._array, self._watch, core_deadline(deadline), first)
+        return self._watch.index if result == _OK else None
 
 
 class Value(pure.Value):
@@ -172,8 +315,19 @@ class Value(pure.Value):
     __slots__ = ()
 
     @staticmethod
-    def _atomic_word(mapping: Mapping, word_offset: int, control_offset: int) -> AtomicWord:
-        return AtomicWord(mapping, word_offset, control_offset)
+    def _atomic_word(segment: Segment, index: int) -> AtomicWord:
+        mapping: Any = segment.mapping
+        return AtomicWord(mapping, segment.word_offset(index), segment.control_offset(index))
+
+
+class Array(pure_array.Array):
+    """An array on the atomic core."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _atomic_words(mapping: Mapping, place: pure_array.Place) -> AtomicWords:
+        return AtomicWords(mapping, place)
 
 
 class Lock:
@@ -212,7 +366,7 @@ class Lock:
             return True
         if result == _BUSY:
             return False
-        _raise(result)
+        raise_result(result)
 
     def _wait(self, deadline: float, *, quietly: bool) -> int:
         # Slices of the core's; in between the interpreter looks at signals.
@@ -238,7 +392,7 @@ class Lock:
         """Undo one acquire; RuntimeError if this thread does not hold the lock."""
         result = lib.aie_cffi_lock_release(self._region, self._control, self._word)
         if result not in (_OK, _OUTERMOST):
-            _raise(result)
+            raise_result(result)
 
     def __enter__(self) -> bool:
         return self.acquire()

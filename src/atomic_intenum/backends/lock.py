@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..forking import ProcessLock
 from ..guard import Guard, LockLike
-from ..layout import MAGIC
-from . import pure
+from ..layout import KIND_ARRAY, MAGIC
+from . import pure, pure_array
 from .contract import PROTOCOL_LOCK
+from .lock_array import LockedWords, advance, event_of
 from .pure import Table
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..segment import Segment
 
-__all__ = ["Mapping", "Table", "Value"]
+__all__ = ["Array", "Mapping", "Table", "Value"]
 
 NAME = "lock"
 PROTOCOL = PROTOCOL_LOCK
@@ -131,14 +132,49 @@ class LockedWord:
         return True
 
 
+class WatchedWord(LockedWord):
+    """A state word of an array: its writers tell those who watch the whole segment."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, mapping: Mapping, word_offset: int) -> None:
+        super().__init__(mapping, word_offset)
+        self._event = event_of(mapping)
+
+    def exchange(self, desired: int) -> int:
+        """Write; the caller holds the lock."""
+        before = super().exchange(desired)
+        advance(self._event)
+        return before
+
+    def compare_and_set(self, expected: int, desired: int) -> bool:
+        """Write if the value is the expected one; the caller holds the lock."""
+        written = super().compare_and_set(expected, desired)
+        if written:
+            advance(self._event)
+        return written
+
+
 class Value(pure.Value):
     """A value whose writers hold its guard's lock."""
 
     __slots__ = ()
 
     @staticmethod
-    def _atomic_word(mapping: Mapping, word_offset: int, control_offset: int) -> LockedWord:  # noqa: ARG004
-        return LockedWord(mapping, word_offset)
+    def _atomic_word(segment: Segment, index: int) -> LockedWord:
+        mapping: Any = segment.mapping
+        watched = segment.header.kind == KIND_ARRAY
+        return (WatchedWord if watched else LockedWord)(mapping, segment.word_offset(index))
+
+
+class Array(pure_array.Array):
+    """An array whose writers hold one lock, whichever word they write."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _atomic_words(mapping: Mapping, place: pure_array.Place) -> LockedWords:
+        return LockedWords(mapping, place)
 
 
 def make_lock(segment: Segment, index: int) -> Lock | RLock:  # noqa: ARG001

@@ -7,7 +7,7 @@ from types import GetSetDescriptorType, MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._native import Mapping, Table, Value
+from .._native import Array, Mapping, Table, Value
 from ..valuelock import ValueLock
 from .contract import PROTOCOL_ATOMIC, overriders
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..guard import Guard
     from ..segment import Segment
 
-__all__ = ["Mapping", "Table", "Value"]
+__all__ = ["Array", "Mapping", "Table", "Value"]
 
 NAME = "native"
 PROTOCOL = PROTOCOL_ATOMIC

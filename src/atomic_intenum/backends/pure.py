@@ -211,8 +211,8 @@ class Value:
         def from_value(self, value: int) -> str: ...  # noqa: D102
 
     @staticmethod
-    def _atomic_word(mapping: Any, word_offset: int, control_offset: int) -> Word:
-        """Make the word at an offset; given by the backend."""
+    def _atomic_word(segment: Segment, index: int) -> Word:
+        """Make a word of a segment; given by the backend."""
         raise NotImplementedError
 
     def _atomic_bind(
@@ -221,14 +221,14 @@ class Value:
         mapping: Mapping,
         segment: Segment,
         index: int,
-        word_offset: int,
-        control_offset: int,
+        word_offset: int,  # noqa: ARG002
+        control_offset: int,  # noqa: ARG002
         guard: Guard | None,
         calls_from_value: bool,  # noqa: FBT001
         first: int | None,
         /,
     ) -> None:
-        word = self._atomic_word(mapping, word_offset, control_offset)
+        word = self._atomic_word(segment, index)
         if first is not None:
             word.first(first)
         self._atomic_binding = Binding(

@@ -1,0 +1,323 @@
+"""IntEnumArray: many typed statuses side by side in one segment."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from enum import IntEnum
+from multiprocessing import context
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
+
+from .backends import backend
+from .errors import class_name, show, type_name
+from .guard import Guard
+from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
+from .segment import Segment, attach, check_name, create
+from .typed import (
+    Typed,
+    found_by,
+    path_of,
+    require_named,
+    require_vocabulary,
+    set_state,
+    vocabulary_of_member,
+)
+from .value import IntEnumValue, value_at
+from .vocabulary import Vocabulary, vocabulary_of
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from .backends import contract
+
+__all__ = ["IntEnumArray"]
+
+T = TypeVar("T", bound=IntEnum)
+V = TypeVar("V", bound=IntEnumValue[Any])
+
+if TYPE_CHECKING:
+
+    class _Base(contract.Array[T]):
+        __slots__ = ()
+
+else:
+
+    class _Base(backend.Array, Generic[T]):
+        __slots__ = ()
+
+
+class IntEnumArray(Typed, _Base[T]):
+    """Many values of an IntEnum in one segment, shared between processes.
+
+    Derive a class for an enum (``class Board(IntEnumArray[WorkerStatusEnum])``), or subscript
+    (``IntEnumArray[WorkerStatusEnum](100, WorkerStatusEnum.IDLE)``).  Without a parameter each
+    instance takes its first member's enum.
+
+    Args:
+        size: how many; 1 or more.  Each takes 72 bytes of shared memory, 128 with ``padded``.
+        initial: the member that all of them are at first, or its name.
+        segment_name: as IntEnumValue's: the name for attach().
+        padded: one word to a cache line, for words that many processes write all the time, each its
+            own: side by side they would slow each other down.
+
+    Raises:
+        TypeError: ``size`` is no int, or ``initial`` neither a member of EnumType nor a str.
+        ValueError: ``size`` is less than 1, or the segment name is not allowed.
+        KeyError: no member has that name.
+        FileExistsError: a segment of that name exists, and its creator runs.
+        OSError: there is no room for that much shared memory (ENOSPC).
+        RuntimeError: ``segment_name`` on the lock-based path; or ``__init__`` ran before.
+
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        size: SupportsIndex,
+        initial: T | str,
+        *,
+        segment_name: str | None = None,
+        padded: bool = False,
+    ) -> None:
+        if self._atomic_vocabulary is not None:
+            message = "this array was initialised before"
+            raise RuntimeError(message)
+        if segment_name is not None:
+            require_named(type(self))
+        count = _check_size(size)
+        vocabulary = self._atomic_class_vocabulary
+        if vocabulary is None:
+            vocabulary = vocabulary_of_member(type(self), initial)
+        first = _number(vocabulary, initial)
+        segment = create(
+            vocabulary.text,
+            vocabulary.fingerprint,
+            count,
+            SINGLE_STRIDE if padded else PACKED_STRIDE,
+            KIND_ARRAY,
+            name=segment_name,
+            first=first,
+        )
+        _bind(self, vocabulary, segment, backend.own_guard())
+
+    @classmethod
+    def attach(cls, segment_name: str) -> Self:
+        """Return the array that another process created under this name; its size is the segment's.
+
+        Attaching never removes the segment: its creator does, when it drops the array or ends.
+        ``__init__`` does not run.
+
+        Args:
+            segment_name: as it was created.
+
+        Raises:
+            FileNotFoundError: there is no segment of that name.
+            TypeError: it holds another enum; or this class is bound to none.
+            ValueError: it is not an array's segment, or not one that this version can use.
+            OSError: its creator is in another PID namespace.
+            RuntimeError: on the lock-based path.
+
+        """
+        require_named(cls)
+        vocabulary = cls._atomic_class_vocabulary
+        if vocabulary is None:
+            message = f"{class_name(cls)} is bound to no enum: attach by IntEnumArray[YourEnum]"
+            raise TypeError(message)
+        segment = attach(check_name(segment_name))
+        return _on(cls, vocabulary, segment, None)  # type: ignore[no-any-return]
+
+    # -- one word, all of them, claiming, waiting, the buffer: the backend's
+
+    @overload
+    def at(self, index: SupportsIndex) -> IntEnumValue[T]: ...
+    @overload
+    def at(self, index: SupportsIndex, cls: type[V]) -> V: ...
+    def at(self, index: SupportsIndex, cls: type[Any] | None = None) -> Any:
+        """Return one word as a value: with its lock, to wait for, to be sent elsewhere.
+
+        The value keeps the segment alive, also when the array is gone or closed.  Its ``__init__``
+        does not run.
+
+        Args:
+            index: of the word; negative ones count from the end.
+            cls: the class of the value, of the same enum; None: IntEnumValue[EnumType].
+
+        Raises:
+            IndexError: there is no such word.
+            TypeError: ``cls`` is no subclass of IntEnumValue, or one for another enum.
+            ValueError: the array is closed.
+
+        """
+        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
+        count = segment.header.capacity
+        position = operator.index(index)
+        if not -count <= position < count:
+            message = f"index {position} is outside of an array of {count}"
+            raise IndexError(message)
+        if cls is None:
+            cls = IntEnumValue[vocabulary.enum]  # type: ignore[name-defined]
+        elif not _is_value_class(cls):
+            message = f"{show(cls)} is no subclass of IntEnumValue"
+            raise TypeError(message)
+        theirs = cls._atomic_class_vocabulary
+        if theirs is None:
+            fits = issubclass(vocabulary.enum, cls.EnumType)
+        else:
+            fits = theirs.enum is vocabulary.enum
+        if not fits:
+            wanted, given = class_name(vocabulary.enum), class_name(cls.EnumType)
+            message = f"{class_name(cls)} holds {given}, the words of this array {wanted}"
+            raise TypeError(message)
+        return value_at(cls, vocabulary, segment, position % count, self._atomic_guard)
+
+    def __repr__(self) -> str:
+        name = type(self).__qualname__
+        try:
+            return f"<{name} of {len(self)} {self.EnumType.__name__}>"
+        except ValueError:
+            return f"<{name}, closed>"
+
+    # -- lifetime
+
+    @property
+    def segment_name(self) -> str:
+        """The name of the array's shared-memory segment; ValueError once closed."""
+        return self._atomic_segment.name
+
+    def unlink(self) -> None:
+        """Remove the name of the segment now: nobody can attach or unpickle from here on.
+
+        Who has the array keeps it.  Doing it twice is allowed.
+
+        Raises:
+            ValueError: the array is closed.
+
+        """
+        self._atomic_segment.unlink()
+
+    def close(self) -> None:
+        """Mark the array closed in this process: using it raises ValueError from now on.
+
+        Values of at(), views of the buffer and other processes are not affected.  Closing twice is
+        allowed.
+        """
+        self._atomic_close()
+
+    def __copy__(self) -> Self:
+        """Return another object for the same shared array, with the same attributes."""
+        twin = self._atomic_twin()
+        set_state(twin, self.__getstate__())
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return another object for the same shared array; the attributes are copied deeply."""
+        twin = self._atomic_twin()
+        memo[id(self)] = twin
+        set_state(twin, copy.deepcopy(self.__getstate__(), memo))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickle a reference: what is unpickled is the same shared array.
+
+        Raises:
+            RuntimeError: on the lock-based path, outside of starting a process.
+            ValueError: the array is closed.
+
+        """
+        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
+        if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
+            message = (
+                f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
+                f"pass it to a Process as it starts (semaphores cannot be sent later)"
+            )
+            raise RuntimeError(message)
+        guard = self._atomic_guard
+        lock = None if guard is None else guard.lock
+        arguments = (*path_of(type(self)), vocabulary.enum, segment.reference(), lock)
+        state = self.__getstate__()
+        return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a reference: see __reduce_ex__."""
+        return self.__reduce_ex__(2)
+
+    # -- what the backend's Array and this class ask of each other
+
+    def _atomic_vocabulary_here(self) -> Vocabulary:
+        _ = self._atomic_segment  # ValueError, if closed or never initialised
+        vocabulary = self._atomic_vocabulary
+        assert vocabulary is not None
+        return vocabulary
+
+    def _atomic_number(self, value: object) -> int:
+        """Return what to write for anything that is not a member by identity."""
+        return _number(self._atomic_vocabulary_here(), value)
+
+    def _atomic_twin(self) -> Self:
+        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
+        return _on(type(self), vocabulary, segment, self._atomic_guard)  # type: ignore[no-any-return]
+
+
+def _is_value_class(candidate: object) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, IntEnumValue)
+
+
+def _check_size(size: object) -> int:
+    try:
+        count = operator.index(size)  # type: ignore[arg-type]
+    except TypeError:
+        message = f"the size of an array is an int, not {type_name(size)}"
+        raise TypeError(message) from None
+    if count < 1:
+        message = f"an array has 1 word or more, not {count}"
+        raise ValueError(message)
+    return count
+
+
+def _number(vocabulary: Vocabulary, value: object) -> int:
+    if isinstance(value, str):
+        return vocabulary.number_of(value)
+    if isinstance(value, vocabulary.enum) and value in vocabulary:
+        return int(value)
+    return vocabulary.refuse(value)
+
+
+def _bind(
+    array: IntEnumArray[Any], vocabulary: Vocabulary, segment: Segment, guard: Guard | None
+) -> None:
+    array._atomic_bind(
+        vocabulary.table,
+        segment.mapping,
+        segment,
+        segment.header.capacity,
+        segment.word_offset(0),
+        segment.header.word_stride,
+        segment.control_offset(0),
+        guard,
+    )
+
+
+def _on(cls: type[Any], vocabulary: Vocabulary, segment: Segment, guard: Guard | None) -> Any:
+    """Return an array of ``cls`` on a segment; ``__init__`` does not run."""
+    require_vocabulary(segment, vocabulary)
+    if segment.header.kind != KIND_ARRAY:
+        message = f"shared memory {segment.name!r} does not hold an array"
+        raise ValueError(message)
+    array = object.__new__(cls)
+    _bind(array, vocabulary, segment, guard)
+    return array
+
+
+def _rebuild(
+    cls: type[Any],
+    subscripts: list[type[IntEnum]],
+    enum: type[IntEnum],
+    place: tuple[str, int],
+    lock: Any,
+) -> Any:
+    """Unpickle: attach the segment and bind an instance."""
+    cls = found_by(cls, subscripts)
+    vocabulary = cls._atomic_class_vocabulary or vocabulary_of(enum)
+    guard = None if lock is None else Guard(lock, own=True)
+    return _on(cls, vocabulary, attach(*place), guard)

@@ -1,0 +1,162 @@
+"""The words of an array on the lock-based path, in pure Python.
+
+Writers hold the array's one lock.  Whoever watches the segment looks at its event word, which each
+writer advances after its write: so a watcher need not look at every word again and again.  It does
+so once in 250 ms all the same: a writer may be killed between its write and the event word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from .. import layout
+from . import pure
+
+if TYPE_CHECKING:
+    from ..guard import Guard
+    from .pure_array import Place
+
+#: Words that are written or searched at a time.
+_BLOCK = 1024
+
+#: Seconds between two looks of a watcher: twice as long each time.
+_SHORTEST_NAP, _LONGEST_NAP = 1e-6, 4e-3
+
+
+def event_of(mapping: Any) -> memoryview:
+    """Return a segment's event word."""
+    return memoryview(mapping)[layout.EVENT_OFFSET : layout.EVENT_OFFSET + 4].cast("I")
+
+
+def advance(event: memoryview) -> None:
+    """Tell the watchers of a write; the caller holds the array's lock, and has written."""
+    event[0] = (event[0] + 2) & 0xFFFF_FFFF
+
+
+class LockedWords:
+    """The words of an array whose writers hold its lock."""
+
+    __slots__ = ("_cells", "_event", "_found", "_values")
+
+    def __init__(self, mapping: Any, place: Place) -> None:
+        end = place.word_offset + place.length * place.word_stride
+        content = memoryview(mapping)[place.word_offset : end]
+        self._cells = content.cast("Q")[:: place.word_stride // 8]
+        self._values = content.cast("i")[layout.VALUE_OFFSET // 4 :: place.word_stride // 4]
+        self._event = event_of(mapping)
+        self._found = 0  # where claim() begins
+
+    def number(self, index: int) -> int:
+        """Return the value of a word."""
+        return self._values[index]
+
+    def numbers(self) -> list[int]:
+        """Return the values of all words."""
+        return self._values.tolist()
+
+    def count(self, number: int) -> int:
+        """Return how many words have that value."""
+        return self.numbers().count(number)
+
+    def counts(self, table: pure.Table) -> dict[int, int]:  # noqa: ARG002
+        """Return how many words have each value that any has."""
+        return Counter(self.numbers())
+
+    def exchange(self, index: int, desired: int) -> int:
+        """Write a word and return the value before."""
+        seen = self._cells[index]
+        self._cells[index] = pure.successor(seen, desired)
+        advance(self._event)
+        return pure.value_of(seen)
+
+    def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
+        """Write a word if its value is the expected one."""
+        if self._values[index] != expected:
+            return False
+        self.exchange(index, desired)
+        return True
+
+    def fill(self, start: int, desired: int) -> int:
+        """Write a block of words, so that others get the lock in between."""
+        end = min(start + _BLOCK, len(self._cells))
+        for index in range(start, end):
+            self.exchange(index, desired)
+        return end
+
+    def claim(self, expected: int, desired: int) -> int | None:
+        """Write one word that has the expected value, and return its index."""
+        begin = self._found
+        for index in self._having(expected, begin, len(self._values)):
+            return self._take(index, desired)
+        for index in self._having(expected, 0, begin):
+            return self._take(index, desired)
+        return None
+
+    def _having(self, number: int, start: int, end: int) -> Any:
+        for block in range(start, end, _BLOCK):
+            values = self._values[block : min(block + _BLOCK, end)].tolist()
+            if number in values:
+                yield block + values.index(number)
+
+    def _take(self, index: int, desired: int) -> int:
+        self.exchange(index, desired)
+        self._found = index
+        return index
+
+    def watcher(self, goal: pure.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
+        """Begin a wait."""
+        return LockedWatcher(self._values, self._event, goal, guard, every=every)
+
+
+class LockedWatcher:
+    """One wait for words of an array."""
+
+    __slots__ = ("_event", "_every", "_goal", "_guard", "_nap", "_values")
+
+    def __init__(
+        self,
+        values: memoryview,
+        event: memoryview,
+        goal: pure.Goal,
+        guard: Guard | None,
+        *,
+        every: bool,
+    ) -> None:
+        self._values = values
+        self._event = event
+        self._goal = goal
+        self._guard = guard
+        self._every = every
+        self._nap = _SHORTEST_NAP
+
+    def look(self) -> int | None:
+        """Return the lowest index that meets the goal; 0 if all do and all shall."""
+        goal = self._goal
+        values = self._values.tolist()
+        if self._every:
+            return 0 if all(goal.met(number) for number in set(values)) else None
+        meeting = [number for number in set(values) if goal.met(number)]
+        return min(values.index(number) for number in meeting) if meeting else None
+
+    def is_own(self) -> bool:
+        """Tell whether this thread holds the array's lock, so that nobody else can write."""
+        return self._guard is not None and self._guard.held_here()
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: ARG002, FBT001
+        """Look again and again whether anybody wrote; then at the words."""
+        # The event word first: a write after this is seen by it, one before by the look.
+        seen = self._event[0]
+        found = self.look()
+        until = min(deadline, time.monotonic() + 0.25)
+        while found is None and self._event[0] == seen:
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(self._nap, left))
+            self._nap = min(self._nap * 2, _LONGEST_NAP)
+        else:
+            if found is None:
+                self._nap = _SHORTEST_NAP  # somebody writes: more may come soon
+        return self.look() if found is None else found

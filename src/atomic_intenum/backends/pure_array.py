@@ -1,0 +1,359 @@
+"""The contract's Array in Python, over words that a backend gives.
+
+A backend's Array derives from :class:`Array` here and says in ``_atomic_words`` how its words are
+read and written.  csrc/native/array.h has the same in C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+
+from ..layout import VALUE_OFFSET
+from .pure import Goal, deadline_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..guard import Guard
+    from ..segment import Segment
+    from ..vocabulary import Vocabulary
+    from .contract import Mapping
+    from .pure import Table
+
+
+class Place(NamedTuple):
+    """Where an array's words are in its segment."""
+
+    length: int
+    word_offset: int
+    word_stride: int
+    control_offset: int
+
+
+class Watcher(Protocol):
+    """One wait for words of an array: for one that meets a goal, or for all of them."""
+
+    def look(self) -> int | None:
+        """Return the lowest index that meets the goal (0 if all do, and all shall), or None."""
+
+    def is_own(self) -> bool:
+        """Tell whether nobody could make it so, since this thread holds the lock that it takes."""
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
+
+        May return for no reason.  ``first``: it may spin before it sleeps.
+        """
+
+
+class Words(Protocol):
+    """The words of an array.  Those that write are called inside the guard, where there is one."""
+
+    def number(self, index: int) -> int:
+        """Return the value of a word: one atomic load."""
+
+    def numbers(self) -> list[int]:
+        """Return the values of all words, each by one atomic load."""
+
+    def count(self, number: int) -> int:
+        """Return how many words have that value."""
+
+    def counts(self, table: Table) -> dict[int, int]:
+        """Return how many words have each value that any has; those with 0 may be there too."""
+
+    def exchange(self, index: int, desired: int) -> int:
+        """Write a word and return the value before."""
+
+    def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
+        """Write a word if its value is the expected one."""
+
+    def fill(self, start: int, desired: int) -> int:
+        """Write the words from ``start`` on, as many as it pleases; the next one to write."""
+
+    def claim(self, expected: int, desired: int) -> int | None:
+        """Write one word that has the expected value, and return its index."""
+
+    def watcher(self, goal: Goal, every: bool, guard: Guard | None) -> Watcher:  # noqa: FBT001
+        """Begin a wait."""
+
+
+class Binding(NamedTuple):
+    """What an array is bound to."""
+
+    table: Table
+    mapping: Mapping
+    segment: Segment
+    place: Place
+    words: Words
+    guard: Guard | None
+
+
+def _closed() -> ValueError:
+    return ValueError("this array is closed, or its __init__ never ran")
+
+
+class Array:
+    """The contract's Array."""
+
+    __slots__ = ("__weakref__", "_atomic_binding", "_atomic_closed")
+
+    _atomic_binding: Binding
+    _atomic_closed: bool
+
+    if TYPE_CHECKING:  # what IntEnumArray adds
+
+        def _atomic_number(self, value: object) -> int: ...
+
+    @staticmethod
+    def _atomic_words(mapping: Any, place: Place) -> Words:
+        """Make the words; given by the backend."""
+        raise NotImplementedError
+
+    def _atomic_bind(
+        self,
+        table: Table,
+        mapping: Mapping,
+        segment: Segment,
+        count: int,
+        word_offset: int,
+        word_stride: int,
+        control_offset: int,
+        guard: Guard | None,
+        /,
+    ) -> None:
+        if self._atomic_vocabulary is not None:
+            message = "this array was initialised before"
+            raise RuntimeError(message)
+        place = Place(count, word_offset, word_stride, control_offset)
+        words = self._atomic_words(mapping, place)
+        self._atomic_closed = False
+        self._atomic_binding = Binding(table, mapping, segment, place, words, guard)
+
+    def _atomic_open(self) -> Binding:
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise _closed() from None
+        if self._atomic_closed:
+            raise _closed()
+        return binding
+
+    def _atomic_close(self) -> None:
+        self._atomic_closed = True
+
+    @property
+    def _atomic_segment(self) -> Segment:
+        return self._atomic_open().segment
+
+    @property
+    def _atomic_vocabulary(self) -> Vocabulary | None:
+        try:
+            return self._atomic_binding.table.vocabulary
+        except AttributeError:
+            return None
+
+    @property
+    def _atomic_guard(self) -> Guard | None:
+        try:
+            return self._atomic_binding.guard
+        except AttributeError:
+            return None
+
+    def __getstate__(self) -> Any:
+        """Return a subclass's attributes, without what the array is bound to."""
+        state = super().__getstate__()
+        if isinstance(state, tuple):
+            attributes, slots = state
+            own = Array.__slots__
+            slots = {name: content for name, content in slots.items() if name not in own}
+            return (attributes, slots) if slots else attributes
+        return state
+
+    def _atomic_value(self, member: object) -> int:
+        """Return the number of a member or name."""
+        number = self._atomic_open().table.numbers.get(id(member))
+        return self._atomic_number(member) if number is None else number
+
+    def _atomic_index(self, index: Any) -> tuple[Binding, int]:
+        """Return an index that counts from 0, and the binding."""
+        try:
+            position = operator.index(index)
+        except TypeError:
+            message = f"an index is an int or a slice, not {type(index).__name__}"
+            raise TypeError(message) from None
+        binding = self._atomic_open()
+        count = binding.place.length
+        if not -count <= position < count:
+            message = f"index {position} is outside of an array of {count}"
+            raise IndexError(message)
+        return binding, position % count
+
+    # -- one word
+
+    def __len__(self) -> int:
+        return self._atomic_open().place.length
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            chosen = range(*index.indices(len(self)))
+            return [_member(self._atomic_open(), i) for i in chosen]
+        return _member(*self._atomic_index(index))
+
+    def __setitem__(self, index: Any, member: Any) -> None:
+        if isinstance(index, slice):
+            message = "a slice cannot be assigned: each word is written by itself"
+            raise TypeError(message)
+        self._atomic_index(index)
+        number = self._atomic_value(member)
+        binding, position = self._atomic_index(index)
+        with _guarding(binding):
+            self._atomic_open().words.exchange(position, number)
+
+    def __delitem__(self, index: Any) -> NoReturn:
+        message = "the words of an array stay: none can be deleted"
+        raise TypeError(message)
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield _member(self._atomic_open(), index)
+
+    def exchange(self, index: Any, member: Any) -> Any:
+        """Set a word to a member (or name) and return its previous member."""
+        self._atomic_index(index)
+        number = self._atomic_value(member)
+        binding, position = self._atomic_index(index)
+        with _guarding(binding):
+            before = self._atomic_open().words.exchange(position, number)
+        return _member_of(binding.table, before)
+
+    def compare_and_set(self, index: Any, old: Any, new: Any) -> bool:
+        """If a word is old, make it new and return True; else return False."""
+        self._atomic_index(index)
+        expected, desired = self._atomic_value(old), self._atomic_value(new)
+        binding, position = self._atomic_index(index)
+        if binding.words.number(position) != expected:
+            return False  # it takes no lock to see that
+        with _guarding(binding):
+            return self._atomic_open().words.compare_and_set(position, expected, desired)
+
+    # -- all of them
+
+    def snapshot(self) -> list[Any]:
+        """Return the members of all words."""
+        binding = self._atomic_open()
+        members = binding.table.members
+        numbers = binding.words.numbers()
+        try:
+            return [members[number] for number in numbers]
+        except KeyError as error:
+            foreign = error.args[0]
+        return binding.table.vocabulary.refuse_number(foreign)
+
+    def count(self, member: Any, /) -> int:
+        """Return how many words are this member."""
+        number = self._atomic_value(member)
+        return self._atomic_open().words.count(number)
+
+    def counts(self) -> dict[Any, int]:
+        """Return how many words are each member."""
+        binding = self._atomic_open()
+        counted = binding.words.counts(binding.table)
+        for number, times in counted.items():
+            if times and number not in binding.table.members:
+                binding.table.vocabulary.refuse_number(number)
+        return {m: counted.get(number, 0) for number, m in binding.table.members.items()}
+
+    def fill(self, member: Any, /) -> None:
+        """Set every word to a member."""
+        number = self._atomic_value(member)
+        binding = self._atomic_open()
+        position = 0
+        while position < binding.place.length:
+            with _guarding(binding):
+                position = self._atomic_open().words.fill(position, number)
+
+    def claim(self, old: Any, new: Any) -> int | None:
+        """Find a word that is old, make it new, and return its index."""
+        expected, desired = self._atomic_value(old), self._atomic_value(new)
+        binding = self._atomic_open()
+        with _guarding(binding):
+            return self._atomic_open().words.claim(expected, desired)
+
+    # -- waiting
+
+    def wait_all(self, member: Any, /, *members: Any, timeout: float | None = None) -> None:
+        """Sleep until every word is one of the members."""
+        self._atomic_wait((member, *members), timeout, every=True)
+
+    def wait_any(self, member: Any, /, *members: Any, timeout: float | None = None) -> int:
+        """Sleep until a word is one of the members, and return the lowest such index."""
+        return self._atomic_wait((member, *members), timeout, every=False)
+
+    def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, every: bool) -> int:
+        deadline = deadline_of(timeout)
+        goal = Goal(frozenset(self._atomic_value(member) for member in members), leave=False)
+        binding = self._atomic_open()
+        watcher = binding.words.watcher(goal, every, binding.guard)
+        found = watcher.look()
+        if found is None and watcher.is_own():
+            message = (
+                "waiting while holding the lock of a word that is waited for: nobody could "
+                "change it"
+            )
+            raise RuntimeError(message)
+        first = True
+        while found is None:
+            if time.monotonic() >= deadline:
+                name = "wait_all" if every else "wait_any"
+                message = f"{name}() waited for {timeout} seconds in vain"
+                raise TimeoutError(message)
+            found = watcher.sleep(deadline, first)
+            first = False
+            self._atomic_open()  # closed meanwhile?
+        return found
+
+    # -- the values as a buffer
+
+    def _atomic_bytes(self) -> tuple[memoryview, Place]:
+        binding = self._atomic_open()
+        place = binding.place
+        end = place.word_offset + place.length * place.word_stride
+        return binding.mapping.view().toreadonly()[place.word_offset : end], place
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Export the values: int32, read-only, as far apart as the words."""
+        if flags & 1:  # inspect.BufferFlags.WRITABLE
+            message = "the words of an array can only be read as a buffer"
+            raise BufferError(message)
+        content, place = self._atomic_bytes()
+        return content.cast("i")[VALUE_OFFSET // 4 :: place.word_stride // 4]
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """What numpy.asarray() asks for where a class in Python cannot export a buffer."""
+        content, place = self._atomic_bytes()
+        return {
+            "version": 3,
+            "shape": (place.length,),
+            "typestr": "=i4",
+            "strides": (place.word_stride,),
+            "data": content,
+            "offset": VALUE_OFFSET,
+        }
+
+
+def _guarding(binding: Binding) -> Any:
+    """Return a context to write in."""
+    return contextlib.nullcontext() if binding.guard is None else binding.guard.context
+
+
+def _member(binding: Binding, index: int) -> Any:
+    return _member_of(binding.table, binding.words.number(index))
+
+
+def _member_of(table: Table, number: int) -> Any:
+    member = table.members.get(number)
+    return table.vocabulary.refuse_number(number) if member is None else member

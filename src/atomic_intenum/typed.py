@@ -1,0 +1,216 @@
+"""Classes that are bound to an IntEnum: what IntEnumValue and IntEnumArray have in common."""
+
+from __future__ import annotations
+
+import weakref
+from enum import IntEnum
+from types import new_class
+from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, TypeVar, get_args, get_origin
+
+from .backends import backend
+from .errors import class_name, show, type_name
+from .forking import ProcessLock
+from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .segment import Segment
+
+
+class _EnumType:
+    """EnumType of a class that is bound to no enum with members: each instance has its own."""
+
+    def __init__(self, base: type[IntEnum]) -> None:
+        self.base = base
+
+    def __get__(self, instance: Typed | None, owner: type[Any]) -> type[IntEnum]:
+        vocabulary = None if instance is None else instance._atomic_vocabulary
+        return self.base if vocabulary is None else vocabulary.enum
+
+
+class Typed:
+    """A class that is bound to an IntEnum by its type parameter.
+
+    ``class WorkerStatus(IntEnumValue[WorkerStatusEnum])`` is; ``IntEnumValue[WorkerStatusEnum]`` is
+    a subclass made for the purpose, once; and one without a parameter leaves it to each instance.
+    """
+
+    __slots__ = ()
+
+    #: The IntEnum; IntEnum itself where none was given.
+    EnumType: ClassVar[type[IntEnum]] = _EnumType(IntEnum)  # type: ignore[assignment]
+
+    #: Of EnumType, if that has members.
+    _atomic_class_vocabulary: ClassVar[Vocabulary | None] = None
+    #: The type variable that stands for the enum, while there is none.
+    _atomic_parameter: ClassVar[TypeVar]
+    #: The generic class whose parameter it is.
+    _atomic_root: ClassVar[type[Typed]]
+    #: Whether the class was made by subscription and cannot be imported by name.
+    _atomic_subscripted: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Find the class's enum: its own, or by MRO its bases'."""
+        super().__init_subclass__(**kwargs)
+        if Typed in cls.__bases__:
+            cls._atomic_root = cls
+            (cls._atomic_parameter,) = cls.__parameters__  # type: ignore[attr-defined]
+            return
+        if "_atomic_subscripted" not in vars(cls):
+            cls._atomic_subscripted = False
+        for argument in _enum_arguments(cls):
+            if isinstance(argument, TypeVar):
+                cls._atomic_parameter = argument
+            else:
+                _require_int_enum(cls, argument)
+                _bind_class(cls, argument)
+            break
+        enum = cls.EnumType
+        _require_int_enum(cls, enum)
+        cls._atomic_class_vocabulary = vocabulary_of(enum) if len(enum) else None
+        cls._atomic_prepare()
+
+    def __class_getitem__(cls, parameter: Any) -> Any:
+        """Return the subclass that is bound to an IntEnum; made once."""
+        if parameter is Any or isinstance(parameter, (TypeVar, str, ForwardRef, tuple)):
+            return super().__class_getitem__(parameter)  # type: ignore[misc]
+        parameters = cls.__parameters__  # type: ignore[attr-defined]
+        if parameters and cls._atomic_parameter not in parameters:
+            return super().__class_getitem__(parameter)  # type: ignore[misc] # not the enum
+        _require_int_enum(cls, parameter)
+        bound = cls.EnumType
+        if parameter is bound:
+            return cls
+        if len(bound) or not issubclass(parameter, bound):
+            message = f"{class_name(cls)} holds {class_name(bound)}, not {class_name(parameter)}"
+            raise TypeError(message)
+        return _subscript(cls, parameter)
+
+    @classmethod
+    def _atomic_prepare(cls) -> None:
+        """Get a subclass ready, once its enum is known."""
+
+    if TYPE_CHECKING:  # of the backend's class
+
+        @property
+        def _atomic_vocabulary(self) -> Vocabulary | None: ...
+
+
+def _require_int_enum(cls: type[Any], candidate: object) -> None:
+    if not is_int_enum(candidate):
+        message = f"{class_name(cls)} takes an IntEnum, not {show(candidate)}"
+        raise TypeError(message)
+
+
+def _bind_class(cls: type[Any], enum: type[IntEnum]) -> None:
+    cls.EnumType = enum if len(enum) else _EnumType(enum)
+
+
+def _enum_arguments(cls: type[Any]) -> list[Any]:
+    """Return what the class's own bases say for the enum's type variable, first base first."""
+    found = []
+    for base in vars(cls).get("__orig_bases__", ()):
+        origin = get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, cls._atomic_root):
+            generic: Any = origin
+            parameters = generic.__parameters__
+            if generic._atomic_parameter in parameters:
+                argument = get_args(base)[parameters.index(generic._atomic_parameter)]
+                # A string or Any says nothing at run time.
+                if isinstance(argument, (type, TypeVar)) and argument is not Any:
+                    found.append(argument)
+    return found
+
+
+def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
+    """Return the subclass of ``cls`` that is bound to ``enum``."""
+    key = id(cls), id(enum)
+    with _subscripting:
+        bound = _subscripted.get(key)
+        if bound is None:
+            name = f"{cls.__qualname__}[{enum.__qualname__}]"
+
+            def fill(namespace: dict[str, Any]) -> None:
+                namespace["__slots__"] = ()
+                namespace["__module__"] = cls.__module__
+                namespace["__qualname__"] = name
+                namespace["__doc__"] = cls.__doc__
+                namespace["EnumType"] = enum if len(enum) else _EnumType(enum)
+                namespace["_atomic_subscripted"] = True
+
+            bound = new_class(f"{cls.__name__}[{enum.__name__}]", (cls,), exec_body=fill)
+            _subscripted[key] = bound
+        return bound
+
+
+#: IntEnumValue[E] by the ids of the class that was subscripted and of E; the class refers to both,
+#: so the ids stay theirs as long as the entry is here.
+_subscripted: weakref.WeakValueDictionary[tuple[int, int], type[Any]] = (
+    weakref.WeakValueDictionary()
+)
+_subscripting = ProcessLock()
+
+
+def require_named(cls: type[Any]) -> None:
+    """Raise RuntimeError where values reach other processes by inheritance only."""
+    if backend.INHERITED_ONLY:
+        message = (
+            f"{class_name(cls)} cannot be shared by name on the lock-based path: its lock reaches "
+            f"other processes by inheritance only"
+        )
+        raise RuntimeError(message)
+
+
+def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
+    """Return the vocabulary of the first member that an unbound class is given."""
+    base = cls.EnumType
+    enum: Any = type(value)
+    if not is_int_enum(enum) or not issubclass(enum, base):
+        message = (
+            f"{class_name(cls)} is bound to no enum, so its first value must be a member of "
+            f"{class_name(base)}, not {show(value)} of {type_name(value)}"
+        )
+        raise TypeError(message)
+    known: Vocabulary = vocabulary_of(enum)
+    return known
+
+
+def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
+    """Raise TypeError if a segment holds another enum, or this one with other members."""
+    if segment.vocabulary != vocabulary.text:
+        held = segment.vocabulary.decode("ascii", errors="replace")
+        message = (
+            f"shared memory {segment.name!r} holds values of another enum than "
+            f"{class_name(vocabulary.enum)} is here: {held}"
+        )
+        raise TypeError(message)
+
+
+def set_state(value: object, state: Any) -> None:
+    """Set attributes as unpickling does."""
+    if hasattr(value, "__setstate__"):
+        if state is not None:
+            value.__setstate__(state)
+        return
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    if attributes:
+        vars(value).update(attributes)
+    for name, content in (slots or {}).items():
+        setattr(value, name, content)
+
+
+def path_of(cls: type[Any]) -> tuple[type[Any], list[type[IntEnum]]]:
+    """Return how to find a class again: one that can be imported, and what to subscript it by."""
+    subscripts: list[type[IntEnum]] = []
+    while cls._atomic_subscripted:
+        subscripts.insert(0, cls.EnumType)
+        cls = cls.__bases__[0]
+    return cls, subscripts
+
+
+def found_by(cls: type[Any], subscripts: Sequence[type[IntEnum]]) -> type[Any]:
+    """Return the class of that path."""
+    for parameter in subscripts:
+        cls = cls[parameter]
+    return cls
