@@ -115,17 +115,15 @@ def run(program: Path, *arguments: str, patience: float = 50) -> subprocess.Comp
     )
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Compile a build of stress.c, once; skip where its sanitizer doesn't work."""
-    folder = tmp_path_factory.mktemp("stress")
+def builder(folder: Path, source: str, builds: dict[str, Build]) -> Callable[[str], Path]:
+    """Give a function that compiles a build, once; it skips where its sanitizer doesn't work."""
     empty = folder / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
     programs: dict[str, Path] = {}
 
     def program_of(name: str) -> Path:
         if name not in programs:
-            build = BUILDS[name]
+            build = builds[name]
             if build.sanitizer:
                 probe = folder / "probe"
                 try:
@@ -134,11 +132,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
                 except subprocess.CalledProcessError:
                     pytest.skip(f"-fsanitize={build.sanitizer} doesn't work here")
             program = folder / name.replace(",", "").replace(" ", "-")
-            compile_c(TESTS / "c" / "stress.c", program, *build.flags)
+            compile_c(TESTS / "c" / source, program, *build.flags)
             programs[name] = program
         return programs[name]
 
     return program_of
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a build of stress.c, once."""
+    return builder(tmp_path_factory.mktemp("stress"), "stress.c", BUILDS)
 
 
 def seed() -> str:
@@ -323,17 +327,25 @@ def points_of_waiting(stress: str) -> set[str]:
     return set(re.findall(r'"(wait-[a-z]+|write-before-wake)"', body))
 
 
+def points_of_watching(board: str) -> set[str]:
+    """Return the points that `board watch-points` kills a watcher or a writer at."""
+    body = board.partition("\nstatic int run_watch_points(")[2].partition("\n}\n")[0]
+    return set(re.findall(r'"(watch-[a-z]+|event-[a-z-]+)"', body))
+
+
 def read_core() -> dict[str, str]:
-    """Return the core's headers, and the bindings, by name."""
-    return {path.name: path.read_text() for path in sorted(CORE.rglob("*.[ch]"))}
+    """Return the core's headers, and the bindings, by path."""
+    paths = sorted(CORE.rglob("*.[ch]"))
+    return {path.relative_to(CORE).as_posix(): path.read_text() for path in paths}
 
 
 def test_points_are_listed_and_killed_at() -> None:
-    """Each point of the code is in the README's table and in stress.c, once; and no other is."""
+    """Each point of the code is in the README's table and killed at, once; and no other is."""
     coded = points_in(read_core())
     listed = points_listed((CORE / "README.md").read_text())
     stress = (TESTS / "c" / "stress.c").read_text()
-    killed = [*points_killed_at(stress), *points_of_waiting(stress)]
+    board = (TESTS / "c" / "board.c").read_text()
+    killed = [*points_killed_at(stress), *points_of_waiting(stress), *points_of_watching(board)]
     assert len(coded) >= 12
     assert sorted(coded) == sorted(listed) == sorted(killed)
     assert len(set(coded)) == len(coded)
