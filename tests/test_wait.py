@@ -1027,21 +1027,23 @@ def test_changes_refuses_wrong_timeouts(timeout: Any) -> None:
 # -- what it costs
 
 
-@pytest.fixture
-def cost() -> Callable[[], float]:
-    """Give a function that tells the processor time that this process has used since."""
+def second_asleep() -> float:
+    """Return the processor time that a second asleep takes; the least of three."""
 
     def used() -> float:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return usage.ru_utime + usage.ru_stime
 
-    before = used()
-    return lambda: used() - before
-
-
-def test_a_second_asleep_costs_little(cost: Callable[[], float]) -> None:
-    """A second asleep costs less than 1 % of a core; on the lock path, which polls, 10 %."""
     status = Status(Bits.LEFT)
-    with pytest.raises(TimeoutError):
-        status.wait_for(Bits.RIGHT, timeout=1)
-    assert cost() < (0.01 if ATOMIC else 0.1)
+    costs = []
+    for _ in range(3):  # whoever else is on the machine only adds to it
+        before = used()
+        with pytest.raises(TimeoutError):
+            status.wait_for(Bits.RIGHT, timeout=1)
+        costs.append(used() - before)
+    return min(costs)
+
+
+def test_a_second_asleep_costs_little() -> None:
+    """A second asleep costs less than 1 % of a core, on the lock path too, which polls."""
+    assert second_asleep() < 0.01

@@ -236,6 +236,7 @@ def test_herd_at_full_size(spin: int) -> None:
 BUILDS = {
     "futex": ("-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)",),
     "no futex": ("-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)", "-DAIE_PRETEND_NO_FUTEX"),
+    "polling": ("-DAIE_PRETEND_NO_FUTEX",),
     "deadly": ("-include", str(TESTS / "c" / "deadly.h")),
 }
 
@@ -355,3 +356,20 @@ def test_writer_that_dies_before_it_wakes(
     done = run_script(DIE, folder=tmp_path, env=built("deadly"))
     assert (done.returncode, done.stderr) == (0, "")
     assert float(done.stdout) < LOOK_AGAIN + SLACK
+
+
+POLL = """
+from atomic_intenum import _native
+from test_wait import second_asleep
+
+assert not _native.FUTEX
+print(second_asleep())
+"""
+
+
+@pytest.mark.only_on("native")
+def test_polling_costs_little(built: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
+    """A second asleep costs less than 1 % of a core where there is no futex."""
+    done = run_script(POLL, folder=tmp_path, env=built("polling"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert float(done.stdout) < 0.01
