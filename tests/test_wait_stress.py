@@ -23,7 +23,7 @@ import pytest
 import atomic_intenum
 from atomic_intenum.backends import backend as chosen
 from crew import FORK, Bits, Status
-from support import SOURCES, TESTS, environment, run_script
+from support import TESTS, environment, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -255,7 +255,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
             folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
             package = folder / "atomic_intenum"
             ignored = shutil.ignore_patterns("*.so", "__pycache__")
-            shutil.copytree(SOURCES / "atomic_intenum", package, ignore=ignored)
+            # As it is imported here: the tests may run against an installed package.
+            shutil.copytree(Path(atomic_intenum.__file__).parent, package, ignore=ignored)
             source = TESTS.parent / "csrc" / "native.c"
             options = ["-std=c11", "-O1", "-fPIC", "-shared", "-pthread", f"-I{python_h}"]
             target = package / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
