@@ -1015,13 +1015,24 @@ def test_changes_can_be_closed() -> None:
     assert word_of(status) == int(Bits.LEFT)
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "1"])
-def test_changes_refuses_wrong_timeouts(timeout: Any) -> None:
-    """A wrong timeout is refused by the first wait."""
-    changes = Status(Bits.LEFT).changes(timeout=timeout)
-    assert next(changes) is Bits.LEFT
-    with pytest.raises((ValueError, TypeError)):
-        next(changes)
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (-1, ValueError),
+        (-1e-9, ValueError),
+        (float("-inf"), ValueError),
+        (float("nan"), ValueError),
+        ("1", TypeError),
+        (object(), TypeError),
+    ],
+)
+def test_changes_refuses_wrong_timeouts(timeout: Any, error: type[Exception]) -> None:
+    """A wrong timeout is refused by the call itself, with what wait_while() raises."""
+    status = Status(Bits.LEFT)
+    with pytest.raises(error):
+        status.wait_while(Bits.RIGHT, timeout=timeout)
+    with pytest.raises(error):
+        status.changes(timeout=timeout)
 
 
 # -- what it costs

@@ -14,6 +14,7 @@ from .errors import class_name
 from .guard import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
 from .segment import Segment, attach, check_name, create
+from .timeouts import deadline_of
 from .typed import (
     Typed,
     found_by,
@@ -179,6 +180,10 @@ class IntEnumValue(Typed, _Base[T]):
             RuntimeError, ValueError: as wait_while().
 
         """
+        deadline_of(timeout)  # here, and not at the first wait: a wrong one is the caller's mistake
+        return self._atomic_changes(timeout)
+
+    def _atomic_changes(self, timeout: float | None) -> Iterator[T]:
         member = self.load()
         while True:
             yield member

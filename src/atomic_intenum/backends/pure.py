@@ -8,10 +8,11 @@ C.
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from ..timeouts import deadline_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,25 +48,6 @@ class Goal(NamedTuple):
     def met(self, number: int) -> bool:
         """Tell whether a value meets it."""
         return (number in self.numbers) != self.leave
-
-
-def deadline_of(timeout: float | None) -> float:
-    """Return a wait's timeout as a time of the monotonic clock, in seconds.
-
-    Raises:
-        ValueError: it is negative or NaN.
-
-    """
-    if timeout is None:
-        return math.inf
-    if math.isnan(timeout):  # TypeError for what float() alone would take, as "1"
-        message = "timeout must not be NaN"
-        raise ValueError(message)
-    seconds = float(timeout)
-    if seconds < 0:
-        message = "timeout must not be negative"
-        raise ValueError(message)
-    return time.monotonic() + seconds
 
 
 class Word(Protocol):

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from ..layout import VALUE_OFFSET
-from .pure import Goal, deadline_of
+from ..timeouts import deadline_of
+from .pure import Goal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
