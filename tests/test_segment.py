@@ -177,6 +177,15 @@ def test_name_is_short() -> None:
     assert name.isascii()
 
 
+def test_first_value_is_the_words_alone() -> None:
+    """A segment's first value is in each of its words, and not in the padding after them."""
+    created = segment.create(b"Fresh\nA=-1", 77, 3, 8, layout.KIND_POOL, first=-1)
+    begin, end = created.word_offset(0), created.control_offset(0)
+    with created.mapping.view() as view:
+        words = bytes(view[begin:end])
+    assert words == (0xFFFF_FFFF).to_bytes(8, sys.byteorder) * 3 + bytes(40)
+
+
 # -- attaching
 
 
