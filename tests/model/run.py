@@ -30,6 +30,7 @@ EXCLUSION = "exclusion"
 WHOLE = "lost write"
 FALSE_RETURN = "return without the goal"
 REPORT = "report of a death"
+NEEDLESS = "a second needless wake-up"
 STUCK = "stuck"
 SIGNS = {
     LOST_WAKEUP: r"asleep\[",
@@ -37,6 +38,7 @@ SIGNS = {
     WHOLE: "last_written",
     FALSE_RETURN: r"goal_of\[|need_of\[",
     REPORT: "flag_abandoned",
+    NEEDLESS: "needless",
     STUCK: "invalid end state",
 }
 
@@ -57,6 +59,7 @@ RUNS = [
     Run("event", variant="KILLED"),
     Run("waiting"),
     Run("event"),
+    Run("event", variant="LEFT_BEHIND"),
     Run("waiting", "FAULT_NO_WAKE", LOST_WAKEUP),
     Run("waiting", "FAULT_WAKE_FIRST", LOST_WAKEUP),
     Run("waiting", "FAULT_NO_COMPARE", LOST_WAKEUP),
@@ -80,6 +83,8 @@ RUNS = [
     Run("killed", "FAULT_LOCKED_IGNORED", EXCLUSION),
     Run("killed", "FAULT_INCONSISTENT", STUCK, "LOCKERS"),
     Run("event", "FAULT_NO_SECOND_LOOK", LOST_WAKEUP, "KILLED"),
+    Run("event", "FAULT_NOT_DISARMED", NEEDLESS, "LEFT_BEHIND"),
+    Run("event", "FAULT_LOSER_WAKES", NEEDLESS, "LEFT_BEHIND"),
 ]
 
 
