@@ -20,6 +20,7 @@ from ..layout import KIND_ARRAY, MAGIC
 from . import pure, pure_array
 from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of
+from .naps import nap
 from .pure import Table
 
 if TYPE_CHECKING:
@@ -77,12 +78,6 @@ class Mapping(mmap.mmap):
         return int(magic)
 
 
-#: Seconds between two looks of a wait: a quarter of the time slept so far, within these.  As in
-#: csrc/wait_poll.h, which says why; in Python a nap costs 20 to 60 us of processor time, so the
-#: longest one is twice as long.
-_SHORTEST_NAP, _LONGEST_NAP = 1e-6, 16e-3
-
-
 class LockedWord:
     """A state word whose writers hold the value's lock."""
 
@@ -114,8 +109,7 @@ class LockedWord:
         until = min(deadline, now + 0.25)
         began = now if first else now - 0.25  # a wait that goes on naps as long as it did
         while not goal.met(self.number()) and now < until:
-            nap = min(max((now - began) / 4, _SHORTEST_NAP), _LONGEST_NAP)
-            time.sleep(min(nap, until - now))
+            time.sleep(min(nap(now - began), until - now))
             now = time.monotonic()
 
     def exchange(self, desired: int) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import layout
 from . import pure
+from .naps import nap
 
 if TYPE_CHECKING:
     from ..guard import Guard
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 #: Words that are written or searched at a time.
 _BLOCK = 1024
-
-#: Seconds between two looks of a watcher: twice as long each time.
-_SHORTEST_NAP, _LONGEST_NAP = 1e-6, 4e-3
 
 
 def event_of(mapping: Any) -> memoryview:
@@ -113,7 +111,7 @@ class LockedWords:
 class LockedWatcher:
     """One wait for words of an array."""
 
-    __slots__ = ("_event", "_every", "_goal", "_guard", "_nap", "_values")
+    __slots__ = ("_event", "_every", "_goal", "_guard", "_since", "_values")
 
     def __init__(
         self,
@@ -129,7 +127,7 @@ class LockedWatcher:
         self._goal = goal
         self._guard = guard
         self._every = every
-        self._nap = _SHORTEST_NAP
+        self._since = time.monotonic()  # nobody has written
 
     def look(self) -> int | None:
         """Return the lowest index that meets the goal; 0 if all do and all shall."""
@@ -149,14 +147,12 @@ class LockedWatcher:
         # The event word first: a write after this is seen by it, one before by the look.
         seen = self._event[0]
         found = self.look()
-        until = min(deadline, time.monotonic() + 0.25)
-        while found is None and self._event[0] == seen:
-            left = until - time.monotonic()
-            if left <= 0:
+        now = time.monotonic()
+        until = min(deadline, now + 0.25)
+        while found is None and now < until:
+            if self._event[0] != seen:
+                self._since = now  # somebody writes: more may come soon
                 break
-            time.sleep(min(self._nap, left))
-            self._nap = min(self._nap * 2, _LONGEST_NAP)
-        else:
-            if found is None:
-                self._nap = _SHORTEST_NAP  # somebody writes: more may come soon
+            time.sleep(min(nap(now - self._since), until - now))
+            now = time.monotonic()
         return self.look() if found is None else found
