@@ -40,54 +40,158 @@ static inline int32_t aie_array_value(const aie_array *array, size_t index)
     return aie_word_value(aie_word_load(aie_array_word(array, index)));
 }
 
+/* A walk over the words, with all that it needs in registers: after an atomic load the compiler has
+ * to read again whatever is in memory, the array itself too. */
+typedef struct {
+    const unsigned char *at;
+    size_t stride;
+} aie_walk;
+
+static inline aie_walk aie_walk_from(const aie_array *array, size_t index)
+{
+    return (aie_walk){array->words + index * array->stride, array->stride};
+}
+
+static inline int32_t aie_walk_next(aie_walk *walk)
+{
+    int32_t value = aie_word_value(aie_word_load((const aie_word *)(const void *)walk->at));
+    walk->at += walk->stride;
+    return value;
+}
+
 /* The values of words `from` to `to` (exclusive), into `values`. */
 static inline void aie_array_read(const aie_array *array, size_t from, size_t to, int32_t *values)
 {
-    for (size_t i = from; i < to; i++) {
-        values[i - from] = aie_array_value(array, i);
+    aie_walk walk = aie_walk_from(array, from);
+    for (size_t left = to - from; left > 0; left--) {
+        *values++ = aie_walk_next(&walk);
     }
 }
 
 /* How many words hold `value`. */
 static inline size_t aie_array_count(const aie_array *array, int32_t value)
 {
+    aie_walk walk = aie_walk_from(array, 0);
     size_t found = 0;
-    for (size_t i = 0; i < array->count; i++) {
-        found += aie_array_value(array, i) == value;
+    size_t left = array->count;
+    for (; left >= 4; left -= 4) { /* by fours: the loop itself costs as much as a look */
+        found += aie_walk_next(&walk) == value;
+        found += aie_walk_next(&walk) == value;
+        found += aie_walk_next(&walk) == value;
+        found += aie_walk_next(&walk) == value;
+    }
+    for (; left > 0; left--) {
+        found += aie_walk_next(&walk) == value;
     }
     return found;
 }
 
-#define AIE_LANES 8
-
-/* How many words hold each of the `span` values from `low` on: tallies[value - low]; and in
- * tallies[span] those that hold another.  `lanes` is AIE_LANES * (span + 1) numbers of scratch.
+/* ------------------------------------------------------------------ tallies
  *
- * Neighbours go to lanes of their own: adding one to the number that was just written would wait
- * for that write. */
-static inline void aie_array_tally(const aie_array *array, int32_t low, uint32_t span,
-                                   size_t *lanes, size_t *tallies)
+ * How many words hold each of the `span` values from `low` on: tallies[value - low]; and in
+ * tallies[span] those that hold another. */
+
+#define AIE_NARROW 8 /* values that one 64-bit number counts, eight bits each */
+
+/* The next word's byte, with a one in it; `seen` gathers what is none of the eight. */
+static inline uint64_t aie_tally_one(aie_walk *walk, int32_t low, uint32_t *seen)
+{
+    static const uint64_t ones[AIE_NARROW] = {
+        UINT64_C(1),       UINT64_C(1) << 8,  UINT64_C(1) << 16, UINT64_C(1) << 24,
+        UINT64_C(1) << 32, UINT64_C(1) << 40, UINT64_C(1) << 48, UINT64_C(1) << 56};
+    uint32_t slot = (uint32_t)aie_walk_next(walk) - (uint32_t)low;
+    *seen |= slot;
+    return ones[slot % AIE_NARROW];
+}
+
+/* Of the next `count` words, at most 255; each of them adds one to a byte of a register.  Memory
+ * would be slower: adding to what was just written waits for that write. */
+static inline uint64_t aie_tally_block(aie_walk *walk, size_t count, int32_t low, uint32_t *seen)
+{
+    uint64_t even = 0, odd = 0; /* two, so that they need not wait for each other */
+    size_t left = count;
+    for (; left >= 4; left -= 4) { /* written out: the compiler does not unroll atomic loads */
+        even += aie_tally_one(walk, low, seen);
+        odd += aie_tally_one(walk, low, seen);
+        even += aie_tally_one(walk, low, seen);
+        odd += aie_tally_one(walk, low, seen);
+    }
+    for (; left > 0; left--) {
+        even += aie_tally_one(walk, low, seen);
+    }
+    return even + odd;
+}
+
+/* For `span` up to AIE_NARROW.  False, with the tallies undefined, if a word holds a value that is
+ * none of the AIE_NARROW from `low` on. */
+static inline bool aie_array_tally_narrow(const aie_array *array, int32_t low, uint32_t span,
+                                          size_t *tallies)
+{
+    uint32_t seen = 0;
+    size_t counts[AIE_NARROW] = {0};
+    aie_walk walk = aie_walk_from(array, 0);
+    size_t block;
+    for (size_t left = array->count; left > 0; left -= block) {
+        block = left < 252 ? left : 252; /* fours, and no byte overflows */
+        uint64_t sums = aie_tally_block(&walk, block, low, &seen);
+        for (size_t slot = 0; slot < AIE_NARROW; slot++) {
+            counts[slot] += sums >> (8 * slot) & 0xFF;
+        }
+    }
+    tallies[span] = 0;
+    for (size_t slot = 0; slot < AIE_NARROW; slot++) {
+        if (slot < span) {
+            tallies[slot] = counts[slot];
+        }
+        else {
+            tallies[span] += counts[slot];
+        }
+    }
+    return seen < AIE_NARROW;
+}
+
+#define AIE_LANES 4
+
+/* The next word's number in a lane. */
+static inline size_t *aie_tally_slot(aie_walk *walk, int32_t low, uint32_t span, size_t *lane)
+{
+    uint32_t slot = (uint32_t)aie_walk_next(walk) - (uint32_t)low;
+    return lane + (size_t)(slot < span ? slot : span) * AIE_LANES;
+}
+
+/* For any `span`.  `lanes` is AIE_LANES * (span + 1) numbers of scratch.  Neighbours go to lanes of
+ * their own: adding one to the number that was just written would wait for that write. */
+static inline void aie_array_tally_wide(const aie_array *array, int32_t low, uint32_t span,
+                                        size_t *lanes, size_t *tallies)
 {
     size_t slots = (size_t)span + 1;
     for (size_t i = 0; i < AIE_LANES * slots; i++) {
         lanes[i] = 0;
     }
-    size_t i = 0;
-    for (; i + AIE_LANES <= array->count; i += AIE_LANES) {
-        for (size_t lane = 0; lane < AIE_LANES; lane++) { /* unrolled by the compiler */
-            uint32_t slot = (uint32_t)aie_array_value(array, i + lane) - (uint32_t)low;
-            lanes[lane * slots + (slot < span ? slot : span)]++;
-        }
+    aie_walk walk = aie_walk_from(array, 0);
+    size_t left = array->count;
+    for (; left >= AIE_LANES; left -= AIE_LANES) {
+        ++*aie_tally_slot(&walk, low, span, lanes);
+        ++*aie_tally_slot(&walk, low, span, lanes + 1);
+        ++*aie_tally_slot(&walk, low, span, lanes + 2);
+        ++*aie_tally_slot(&walk, low, span, lanes + 3);
     }
-    for (; i < array->count; i++) {
-        uint32_t slot = (uint32_t)aie_array_value(array, i) - (uint32_t)low;
-        lanes[slot < span ? slot : span]++;
+    for (; left > 0; left--) {
+        ++*aie_tally_slot(&walk, low, span, lanes);
     }
     for (size_t slot = 0; slot < slots; slot++) {
         tallies[slot] = 0;
         for (size_t lane = 0; lane < AIE_LANES; lane++) {
-            tallies[slot] += lanes[lane * slots + slot];
+            tallies[slot] += lanes[slot * AIE_LANES + lane];
         }
+    }
+}
+
+static inline void aie_array_tally(const aie_array *array, int32_t low, uint32_t span,
+                                   size_t *lanes, size_t *tallies)
+{
+    if (span > AIE_NARROW || !aie_array_tally_narrow(array, low, span, tallies)) {
+        aie_array_tally_wide(array, low, span, lanes, tallies);
     }
 }
 
