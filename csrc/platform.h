@@ -1,9 +1,10 @@
 /* platform.h -- what differs between systems, in one ladder: thread id, monotonic clock, robust
- * mutexes, and locking one with a deadline.
+ * mutexes, and locking one with a deadline.  Linux, macOS and FreeBSD; elsewhere it is an error.
  *
  * Build switches, so that every branch compiles and runs on Linux too:
  *   AIE_PRETEND_NO_ROBUST     as on macOS: a killed holder is not noticed
  *   AIE_PRETEND_NO_CLOCKLOCK  as on musl and macOS: trylock with back-off
+ *   AIE_PRETEND_NO_SHARED_MUTEX  as on OpenBSD and NetBSD: the build is refused
  */
 #ifndef AIE_PLATFORM_H
 #define AIE_PLATFORM_H
@@ -38,6 +39,12 @@
 #define AIE_LOOK_FOR_CLOCKLOCK 0
 #endif
 
+#if defined(AIE_PRETEND_NO_SHARED_MUTEX) || !defined(_POSIX_THREAD_PROCESS_SHARED) \
+    || _POSIX_THREAD_PROCESS_SHARED <= 0
+/* OpenBSD and NetBSD.  A mutex that only seems to be shared keeps nobody out. */
+#error "no mutex can be shared between processes here: the lock-based path must serve"
+#endif
+
 #define AIE_NS_PER_S INT64_C(1000000000)
 
 /* The calling thread's id, which no other thread of the system has at the same time.  Asked of the
@@ -53,8 +60,7 @@ static inline uint32_t aie_thread_id(void)
     pthread_threadid_np(NULL, &wide);
     return (uint32_t)wide;
 #else
-    /* Unique in the process; between processes the mutex decides. */
-    return (uint32_t)((uintptr_t)pthread_self() >> 4) | 1;
+#error "which call tells the thread's id, unique among all processes, is not known here"
 #endif
 }
 
