@@ -47,6 +47,9 @@ WAITS = (f"relay {RELAY}", f"relay-forks {RELAY}", f"herd {HERD}")
 #: A sleeper that does not look again by itself: a lost wake-up is then a wait in vain.
 NO_LOOK_AGAIN = "-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)"
 
+#: As on macOS: every branch that Linux does not take.
+PORTABLE = ("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX")
+
 BUILDS = {
     "plain": Build(("-O2",), (THREADS, "limits", *DEATHS, "wait-points 0", "late 0")),
     "waits": Build(("-O2", NO_LOOK_AGAIN), WAITS),
@@ -75,9 +78,9 @@ BUILDS = {
         "address,undefined",
     ),
     "no clocklock": Build(("-O2", "-DAIE_PRETEND_NO_CLOCKLOCK"), (THREADS, "limits", *DEATHS)),
-    "no robust": Build(("-O2", "-DAIE_PRETEND_NO_ROBUST"), (THREADS, "limits")),
-    "neither": Build(
-        ("-O2", "-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK"), (THREADS, "limits")
+    "no robust": Build(("-O2", "-DAIE_PRETEND_NO_ROBUST"), (THREADS, "limits", *WAITS)),
+    "portable": Build(
+        ("-O2", NO_LOOK_AGAIN, *PORTABLE), (THREADS, "limits", *WAITS, "wait-points 0", "late 0")
     ),
     "forgets consistent": Build(
         (
@@ -143,6 +146,23 @@ def builder(folder: Path, source: str, builds: dict[str, Build]) -> Callable[[st
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Compile a build of stress.c, once."""
     return builder(tmp_path_factory.mktemp("stress"), "stress.c", BUILDS)
+
+
+@pytest.mark.parametrize(
+    ("switch", "reason"),
+    [("NO_ATOMICS", "not always lock-free"), ("NO_SHARED_MUTEX", "no mutex can be shared")],
+)
+def test_core_refuses_systems_that_would_break_it(switch: str, reason: str, tmp_path: Path) -> None:
+    """Where atomics or mutexes do not reach across processes, the build fails and says why."""
+    source = tmp_path / "core.c"
+    source.write_text('#include "core.h"\n')
+    command = [CC, "-std=c11", "-fsyntax-only", "-iquote", str(CORE), str(source)]
+    assert subprocess.run(command, check=False).returncode == 0
+    command.append(f"-DAIE_PRETEND_{switch}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert reason in done.stderr
+    assert "the lock-based path must serve" in done.stderr
 
 
 def seed() -> str:
