@@ -14,7 +14,7 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak drop-in lint lint-python lint-c model bench dist clean FORCE
+.PHONY: help demo test soak drop-in lint lint-python lint-c model stress bench dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -40,8 +40,20 @@ soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: abou
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI
 	@$(PY) tests/drop_in.py
 
-model: $(VENV)/made  ## check the protocol's models, and that each planted fault is found (needs spin)
+model: $(VENV)/made  ## check the protocol's models, and that each planted fault is found (needs spin, herd7)
+	@$(PY) tests/model/litmus.py
 	@$(PY) tests/model/run.py
+
+# The core without Python, by any CC and, with RUNNER, on any machine: csrc/README.md has an example.
+STRESS_CFLAGS ?= -O2
+STRESS_RUNS := "threads 10000" limits points "kills 100" "relay 500" "relay-forks 500" "herd 200" wait-points late
+stress:  ## build the C core's stress test by CC, and run each of its runs (RUNNER=...)
+	@mkdir -p build
+	$(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc tests/c/stress.c -o build/stress -ldl
+	@set -e; for run in $(STRESS_RUNS); do \
+	    echo "stress $$run"; \
+	    $(RUNNER) build/stress $$run; \
+	done
 
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 

@@ -14,7 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+import atomic_intenum
 from atomic_intenum import IntEnumValue
+from atomic_intenum.backends import backend as chosen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +32,21 @@ METHODS = multiprocessing.get_all_start_methods()
 #: Seconds after which a wait for another process has failed.
 DEADLINE = 20.0
 
+
+def built_with(name: str) -> bool:
+    """Tell whether the core in use was built with ROBUST, or FUTEX; False on the lock path."""
+    core: Any = chosen
+    if atomic_intenum.BACKEND == "native":
+        return bool(getattr(core._native, name))
+    if atomic_intenum.BACKEND == "cffi":
+        return bool(getattr(core.lib, f"AIE_{name}"))
+    return False
+
+
+#: For what happens after a lock's holder has died.
+needs_robust = pytest.mark.skipif(
+    not built_with("ROBUST"), reason="no robust mutexes: a dead holder's lock stays taken"
+)
 
 #: Makes an enum at run time; type checkers know nothing of it.
 make_enum: Any = enum.IntEnum

@@ -21,7 +21,7 @@ import pytest
 
 import atomic_intenum
 from crew import PATIENCE, Bits, Status, Task, child, exit_of, hold, is_asleep
-from support import environment, until
+from support import environment, needs_robust, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -457,6 +457,7 @@ def die_holding(pipe: Connection, status: Status) -> None:
         pipe.recv()
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("write", [None, *WRITES.values()], ids=["acquire", *WRITES])
 def test_killed_holder_delays_nobody(write: Callable[[Status], object] | None) -> None:
@@ -477,6 +478,7 @@ def test_killed_holder_delays_nobody(write: Callable[[Status], object] | None) -
     assert acquired_elsewhere(status.get_lock(), block=False)
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_abandoned_tells_the_next_acquirer_once() -> None:
     """After a death the next acquisition says so, and the one after it no longer."""
@@ -499,6 +501,7 @@ def test_abandoned_tells_the_next_acquirer_once() -> None:
         assert not lock.abandoned
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 @by_each_write
 def test_abandoned_survives_a_bare_writer(write: Callable[[Status], object]) -> None:
@@ -517,6 +520,7 @@ def test_abandoned_survives_a_bare_writer(write: Callable[[Status], object]) -> 
         assert not status.abandoned
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_abandoned_survives_a_value_guarded_by_the_lock() -> None:
     """A plain set() of another value that has the lock as lock= doesn't swallow the news."""
@@ -530,6 +534,7 @@ def test_abandoned_survives_a_value_guarded_by_the_lock() -> None:
         assert status.abandoned
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_abandoned_is_told_again_after_another_death() -> None:
     """Who is told and dies too leaves it to the next, in this or another process."""
@@ -558,6 +563,7 @@ def test_abandoned_is_false_without_a_death() -> None:
             assert status.abandoned is False
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_holder_that_exits_is_a_death() -> None:
     """A process that ends in peace while it holds the lock is taken over from as well."""
@@ -572,6 +578,7 @@ def test_holder_that_exits_is_a_death() -> None:
         assert status.abandoned
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_thread_that_dies_holding() -> None:
     """A thread that ends with the lock passes it on, within its process too."""
@@ -586,6 +593,7 @@ def test_thread_that_dies_holding() -> None:
             assert not status.abandoned
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_holder_that_executes_another_program() -> None:
     """A holder that execs is gone too, though its pid and thread id live on."""
@@ -617,6 +625,7 @@ lock.release()
 """
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_same_ids_are_not_the_dead_holder() -> None:
     """A program with the dead holder's own pid and thread id doesn't take itself for it."""
@@ -674,7 +683,14 @@ def test_forked_child_has_the_whole_limit() -> None:
     free = [Status(Bits.LEFT).get_lock() for _ in range(MAX_HELD)]
     for lock in mine:
         lock.acquire()
-    assert exit_of(lambda: all(lock.acquire(block=False) for lock in free)) == 0
+
+    def take_all() -> bool:
+        taken = all(lock.acquire(block=False) for lock in free)
+        for lock in free:
+            lock.release()
+        return taken
+
+    assert exit_of(take_all) == 0
     for lock in mine:
         lock.release()
     for lock in free:
@@ -683,6 +699,7 @@ def test_forked_child_has_the_whole_limit() -> None:
         lock.release()
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_killed_with_1024_strands_none() -> None:
     """A process that is killed with 1,024 locks passes each of them on."""
@@ -1012,6 +1029,7 @@ def drop_and_end(pipe: Connection, status: Status) -> None:
     pipe.send("dropped")
 
 
+@needs_robust
 @pytest.mark.only_on("native", "cffi")
 def test_exit_of_a_holder_that_dropped_everything() -> None:
     """A holder that lost every object for its lock still holds it, and its end passes it on."""

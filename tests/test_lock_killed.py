@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from crew import FORK, Bits, Status
+from support import needs_robust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
-pytestmark = pytest.mark.only_on("native", "cffi")
+pytestmark = [pytest.mark.only_on("native", "cffi"), needs_robust]
 
 KILLS = 150
 

@@ -17,7 +17,7 @@ import pytest
 
 import atomic_intenum
 from crew import PATIENCE, Bits, Status
-from support import environment, until
+from support import environment, needs_robust, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,6 +166,7 @@ def test_lock_keeps_the_other_out(status: Status, peer: Peer) -> None:
     assert not status.abandoned
 
 
+@needs_robust
 def test_killed_holder_passes_its_lock_on(status: Status, peer: Peer) -> None:
     """Killed inside, the other leaves a lock that is had at once, and abandoned tells, once."""
     peer.run("lock.acquire(); lock.acquire(); status.set(Bits.RIGHT)")
@@ -180,6 +181,7 @@ def test_killed_holder_passes_its_lock_on(status: Status, peer: Peer) -> None:
         assert not status.abandoned
 
 
+@needs_robust
 def test_writer_takes_over_from_a_killed_holder(status: Status, peer: Peer) -> None:
     """A write that takes no lock repairs too, and leaves the report to who acquires."""
     peer.run("lock.acquire()")
@@ -190,6 +192,7 @@ def test_writer_takes_over_from_a_killed_holder(status: Status, peer: Peer) -> N
         assert status.abandoned
 
 
+@needs_robust
 def test_the_other_takes_over(status: Status, peer: Peer) -> None:
     """A holder of this binding that is killed is abandoned to the other."""
     pid = os.fork()

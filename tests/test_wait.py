@@ -22,7 +22,16 @@ import pytest
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue
 from crew import PATIENCE, Bits, Status, Task, child, exit_of, hold, is_asleep
-from support import IDLE, JobEnum, environment, make_enum, run_script, until, word_of, write_word
+from support import (
+    IDLE,
+    JobEnum,
+    environment,
+    make_enum,
+    run_script,
+    until,
+    word_of,
+    write_word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -749,7 +758,7 @@ def wait_with_handler(
 def test_signals_do_not_stretch_a_timeout() -> None:
     """Handlers run at once, and the wait goes on for the time that is left, five times over."""
     status = Status(Bits.LEFT)
-    timeout = 0.4
+    timeout = 0.8
     with child(wait_with_handler, status, lambda: None, timeout) as sleeper:
         sleeper.says()
         delays = []
