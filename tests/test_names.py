@@ -34,6 +34,7 @@ from support import (
     WorkerStatusEnum,
     environment,
     make_enum,
+    needs_robust,
     run_script,
     until,
 )
@@ -96,11 +97,23 @@ def test_lock_is_shared_by_name(name: str) -> None:
         pipe.send(lock.acquire(block=False))
         pipe.recv()
         pipe.send(lock.acquire(timeout=DEADLINE))
+        lock.release()
 
     with child(try_it) as peer:
         with created.get_lock():
             assert peer.says() is False
         peer.tell()
+        assert peer.says() is True
+    with created.get_lock():
+        assert not created.abandoned
+
+
+@named
+@needs_robust
+def test_holder_by_name_that_dies(name: str) -> None:
+    """Who attached by name and ends inside passes the lock on to the creator, which is told."""
+    created = make(name)
+    with child(lambda pipe: pipe.send(WorkerStatus.attach(name).get_lock().acquire())) as peer:
         assert peer.says() is True
     with created.get_lock():
         assert created.abandoned
@@ -822,6 +835,23 @@ def test_name_of_a_killed_creator_by_another_enum(name: str) -> None:
     """What a dead creator left is replaced whatever enum it held."""
     dies_owning(name)
     assert IntEnumValue[JobEnum]("DONE", segment_name=name) == JobEnum.DONE
+
+
+@named
+def test_name_of_a_killed_creator_where_memory_is_not_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, whose shared memory can be mapped but not read."""
+
+    def pread(*_: object) -> bytes:
+        raise OSError(errno.ENXIO, "Device not configured")
+
+    monkeypatch.setattr(os, "pread", pread)
+    dies_owning(name)
+    new = make(name, CALCULATING)
+    with pytest.raises(FileExistsError):
+        make(name)
+    assert WorkerStatus.attach(name) == new == CALCULATING
 
 
 RESTARTED = """

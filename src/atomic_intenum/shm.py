@@ -72,7 +72,9 @@ if sys.platform == "win32":
 
 else:
     import _posixshmem  # type: ignore[import-not-found] # typeshed has no stub
+    import errno
     import fcntl
+    import mmap
 
     def _open(name: str) -> int:
         try:
@@ -202,9 +204,24 @@ else:
         finally:
             os.close(fd)
 
+    def _first_bytes(fd: int, size: int) -> bytes:
+        """Return at most ``size`` bytes."""
+        size = min(size, os.fstat(fd).st_size)
+        if size == 0:
+            return b""
+        try:
+            return os.pread(fd, size, 0)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        # macOS reads shared memory by mapping it only.  Elsewhere that could be a SIGBUS: memory
+        # whose space is not reserved takes a page when it is touched.
+        with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as mapped:
+            return mapped[:]
+
     @contextlib.contextmanager
     def examined(name: str, size: int) -> Iterator[tuple[bytes, Callable[[], None]]]:
-        """Read the first bytes of a shared memory, without mapping it.
+        """Read the first bytes of a shared memory, without mapping it for longer.
 
         One process at a time is inside for the same memory, so that of two who find it abandoned
         one removes it and the other finds it gone.
@@ -218,10 +235,7 @@ else:
 
         """
         with _opened_alone(name) as fd:
-            content = b""
-            if os.fstat(fd).st_size:
-                content = os.pread(fd, size, 0)
-            yield content, lambda: _remove(name, _inode(fd))
+            yield _first_bytes(fd, size), lambda: _remove(name, _inode(fd))
 
     def start_time(pid: int) -> int:
         """Return when a process started, in the system's own ticks; 0 if that is not known."""
