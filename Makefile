@@ -46,14 +46,16 @@ model: $(VENV)/made  ## check the protocol's models, and that each planted fault
 
 # The core without Python, by any CC and, with RUNNER, on any machine: csrc/README.md has an example.
 STRESS_CFLAGS ?= -O2
-STRESS_RUNS := "threads 10000" limits points "kills 100" "relay 500" "relay-forks 500" "herd 200" wait-points late
-stress:  ## build the C core's stress test by CC, and run each of its runs (RUNNER=...)
+STRESS_RUNS := "stress threads 10000" "stress limits" "stress points" "stress kills 100" \
+    "stress relay 500" "stress relay-forks 500" "stress herd 200" "stress wait-points" "stress late" \
+    "board threads 20000" "board claim 10" "board watch 100" "board watch-points"
+stress:  ## build the C core's stress tests by CC, and run each of their runs (RUNNER=...)
 	@mkdir -p build
-	$(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc tests/c/stress.c -o build/stress -ldl
-	@set -e; for run in $(STRESS_RUNS); do \
-	    echo "stress $$run"; \
-	    $(RUNNER) build/stress $$run; \
+	@set -ex; for program in stress board; do \
+	    $(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc \
+	        tests/c/$$program.c -o build/$$program -ldl; \
 	done
+	@set -e; for run in $(STRESS_RUNS); do echo "$$run"; $(RUNNER) build/$$run; done
 
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 

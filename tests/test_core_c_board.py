@@ -14,6 +14,7 @@ from test_core_c import (
     CORE,
     HOLDS,
     NO_LOOK_AGAIN,
+    PORTABLE,
     TESTS,
     Build,
     Fault,
@@ -44,6 +45,7 @@ BUILDS = {
     "watch": Build(("-O2", NO_LOOK_AGAIN), (WATCH,)),
     "no futex": Build(("-O2", NO_LOOK_AGAIN, "-DAIE_PRETEND_NO_FUTEX"), (WATCH,)),
     "no futex, looks again": Build(("-O2", "-DAIE_PRETEND_NO_FUTEX"), ("watch-points 0",)),
+    "portable": Build(("-O2", FEW, NO_LOOK_AGAIN, *PORTABLE), ("threads 20000", WATCH)),
     "impatient": Build(("-O2", NO_LOOK_AGAIN, "-DWAIT_NS=AIE_NS_PER_S"), ()),
     "thread": Build(
         ("-O1", FEW, "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", NO_LOOK_AGAIN),
