@@ -264,6 +264,13 @@ def create(
         OSError: there is no room (ENOSPC), or no more of something; nothing is left behind.
 
     """
+    if os.getpid() != _pid:
+        _forget_parent()
+    if name is not None:
+        check_name(name)
+    # Before anything is asked of the system: what died may hold the name, or the room.
+    if name is not None or _dead or _lingering:
+        _drain(forget=name)
     header_size = layout.align(layout.HEADER_SIZE + len(text))
     control_offset = layout.align(header_size + capacity * word_stride)
     size = control_offset + capacity * backend.ABI[2]
@@ -288,9 +295,6 @@ def create(
         creator_pid=pid,
         kind=kind,
     )
-    if name is not None:
-        check_name(name)
-        _drain(forget=name)
     began = time.monotonic()
     while True:
         try:
