@@ -251,17 +251,32 @@ static inline aie_result aie_array_claim(const aie_array *array, size_t start, i
     return locked ? AIE_LOCKED : AIE_MISMATCH;
 }
 
-#define AIE_CLAIM_SLICE                                                       \
-    (AIE_NS_PER_S / 500) /* 2 ms: how long one lock is waited for, of several \
-                          */
+/* 2 ms: how long one lock is waited for, of several. */
+#define AIE_CLAIM_SLICE (AIE_NS_PER_S / 500)
 
 /* After LOCKED: wait a moment for the lock of word *index, and write if it still matches.  OK, or
- * MISMATCH or BUSY: claim again, since another word may match by now. */
+ * MISMATCH or BUSY: claim again, since another word may match by now.
+ *
+ * First the locks of all that match are tried: one may be this thread's own, or that of a holder
+ * who died, while *index stays locked for long. */
 static inline aie_result aie_array_claim_slice(const aie_array *array, int32_t expected,
-                                               int32_t desired, size_t index)
+                                               int32_t desired, size_t *index)
 {
     aie_change change = {.expected = expected, .desired = desired, .compare = true};
-    return aie_change_slice(aie_array_word(array, index), aie_array_control(array, index),
+    size_t i = *index;
+    for (size_t left = array->count; left > 0; left--) {
+        aie_word *word = aie_array_word(array, i);
+        if (aie_word_value(aie_word_load(word)) == expected) {
+            aie_result result =
+                aie_change_slice(word, aie_array_control(array, i), array->event, &change, 0);
+            if (result != AIE_MISMATCH && result != AIE_BUSY) {
+                *index = i;
+                return result;
+            }
+        }
+        i = i + 1 < array->count ? i + 1 : 0;
+    }
+    return aie_change_slice(aie_array_word(array, *index), aie_array_control(array, *index),
                             array->event, &change, aie_now() + AIE_CLAIM_SLICE);
 }
 
@@ -342,13 +357,15 @@ static inline aie_result aie_watch_sleeping(const aie_array *array, aie_watch *w
  * lock of a word that fails (all), or of every word (any). */
 static inline bool aie_watch_is_own(const aie_array *array, const aie_watch *watch)
 {
-    size_t i = watch->all ? watch->index : 0;
-    size_t end = watch->all ? i + 1 : array->count;
-    while (i < end && (aie_word_load(aie_array_word(array, i)) & AIE_LOCKED_BIT)
-           && aie_lock_is_mine(aie_array_control(array, i), aie_array_word(array, i))) {
-        i++;
+    for (size_t i = 0; i < array->count; i++) {
+        aie_word *word = aie_array_word(array, i);
+        uint64_t seen = aie_word_load(word);
+        bool mine = (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(aie_array_control(array, i), word);
+        if (watch->all ? mine && !aie_goal_met(&watch->goal, seen) : !mine) {
+            return watch->all;
+        }
     }
-    return i == end;
+    return !watch->all;
 }
 
 #endif

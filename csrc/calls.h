@@ -176,7 +176,7 @@ static inline int64_t aie_cffi_array_claim(const aie_array *array, size_t start,
     size_t index = 0;
     aie_result result = aie_array_claim(array, start, expected, desired, &index);
     if (result == AIE_LOCKED) {
-        result = wait ? aie_array_claim_slice(array, expected, desired, index) : AIE_BUSY;
+        result = wait ? aie_array_claim_slice(array, expected, desired, &index) : AIE_BUSY;
         if (result == AIE_MISMATCH) {
             result = AIE_BUSY; /* of this word alone */
         }

@@ -386,7 +386,7 @@ static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nar
                 return NULL;
             }
             Py_BEGIN_ALLOW_THREADS
-            result = aie_array_claim_slice(&self->words, old, new, index);
+            result = aie_array_claim_slice(&self->words, old, new, &index);
             Py_END_ALLOW_THREADS
             if (result == AIE_BUSY || result == AIE_MISMATCH) {
                 continue; /* another word may match by now */
@@ -707,7 +707,18 @@ static PyMethodDef array_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* numpy.asarray() asks for this where the buffer is refused.  What that said it forgets, and would
+ * make an array of one object, the closed array. */
+static PyObject *array_get_interface(PyObject *op, void *Py_UNUSED(closure))
+{
+    if (array_is_open((Array *)op)) {
+        PyErr_SetString(PyExc_AttributeError, "the values are there as a buffer");
+    }
+    return NULL;
+}
+
 static PyGetSetDef array_getset[] = {
+    {"__array_interface__", array_get_interface, NULL, "None: there is the buffer.", NULL},
     {"_atomic_segment", array_get_segment, NULL, "The segment; ValueError once closed.", NULL},
     {"_atomic_vocabulary", array_get_vocabulary, NULL, "The vocabulary, or None.", NULL},
     {"_atomic_guard", array_get_guard, NULL, "None: writes take no lock.", NULL},

@@ -99,7 +99,7 @@ static bool claim(const aie_array *board, size_t *index, int32_t old, int32_t ne
         }
         aie_result result = aie_array_claim(&part, start, old, new, index);
         if (result == AIE_LOCKED) {
-            result = aie_array_claim_slice(board, old, new, *index);
+            result = aie_array_claim_slice(board, old, new, index);
             if (result == AIE_MISMATCH || result == AIE_BUSY) {
                 continue;
             }

@@ -11,6 +11,7 @@ import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
+from ..forking import ProcessLock
 from ..layout import VALUE_OFFSET
 from ..timeouts import deadline_of
 from .pure import Goal
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from ..vocabulary import Vocabulary
     from .contract import Mapping
     from .pure import Table
+
+
+#: Of two threads that bind one array one does.
+_binding = ProcessLock()
 
 
 class Place(NamedTuple):
@@ -125,13 +130,14 @@ class Array:
         guard: Guard | None,
         /,
     ) -> None:
-        if self._atomic_vocabulary is not None:
-            message = "this array was initialised before"
-            raise RuntimeError(message)
-        place = Place(count, word_offset, word_stride, control_offset)
-        words = self._atomic_words(mapping, place)
-        self._atomic_closed = False
-        self._atomic_binding = Binding(table, mapping, segment, place, words, guard)
+        with _binding:
+            if self._atomic_vocabulary is not None:
+                message = "this array was initialised before"
+                raise RuntimeError(message)
+            place = Place(count, word_offset, word_stride, control_offset)
+            words = self._atomic_words(mapping, place)
+            self._atomic_closed = False
+            self._atomic_binding = Binding(table, mapping, segment, place, words, guard)
 
     def _atomic_open(self) -> Binding:
         try:
