@@ -7,7 +7,7 @@ import threading
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar, assert_type
 
-from atomic_intenum import BACKEND, IntEnumValue, __version__
+from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,3 +172,61 @@ class WorkerState:
 state = WorkerState()
 state.status = CALCULATING
 assert_type(WorkerState().status, WorkerStatusEnum)
+
+# -- arrays
+
+
+class Board(IntEnumArray[WorkerStatusEnum]):
+    pass
+
+
+class LoggedBoard(IntEnumArray[T]):
+    def latest(self) -> T:
+        return self[-1]
+
+
+board = Board(10, IDLE)
+Board(10, "IDLE", segment_name="board", padded=True)
+Board(size=True, initial=IDLE)
+assert_type(IntEnumArray[WorkerStatusEnum](3, IDLE), IntEnumArray[WorkerStatusEnum])
+assert_type(IntEnumArray(3, IDLE), IntEnumArray[WorkerStatusEnum])
+assert_type(LoggedBoard[WorkerStatusEnum](3, "IDLE").latest(), WorkerStatusEnum)
+assert_type(Board.attach("board"), Board)
+assert_type(len(board), int)
+assert_type(board[0], WorkerStatusEnum)
+assert_type(board[IDLE], WorkerStatusEnum)
+assert_type(board[0:2], list[WorkerStatusEnum])
+assert_type(board[::-1], list[WorkerStatusEnum])
+assert_type(list(board), list[WorkerStatusEnum])
+assert_type([member.name for member in board], list[str])
+assert_type(board.at(0), IntEnumValue[WorkerStatusEnum])
+assert_type(board.at(0).load(), WorkerStatusEnum)
+assert_type(board.at(-1, WorkerStatus), WorkerStatus)
+assert_type(board.at(0, cls=Worker), Worker)
+assert_type(board.exchange(0, "IDLE"), WorkerStatusEnum)
+assert_type(board.exchange(index=0, member=IDLE), WorkerStatusEnum)
+assert_type(board.compare_and_set(0, IDLE, "CALCULATING"), bool)
+assert_type(board.compare_and_set(0, old="IDLE", new=CALCULATING), bool)
+assert_type(board.claim(IDLE, CALCULATING), int | None)
+assert_type(board.claim(old="IDLE", new="CALCULATING"), int | None)
+assert_type(board.snapshot(), list[WorkerStatusEnum])
+assert_type(board.count("IDLE"), int)
+assert_type(board.counts(), dict[WorkerStatusEnum, int])
+assert_type(board.counts()[IDLE], int)
+assert_type(board.wait_any(IDLE, "CALCULATING", timeout=1), int)
+assert_type(board.segment_name, str)
+board[0] = IDLE
+board[-1] = "CALCULATING"
+board.fill("IDLE")
+board.wait_all(IDLE)
+board.wait_all("IDLE", CALCULATING, timeout=None)
+board.unlink()
+board.close()
+board_enum: type[IntEnum] = board.EnumType
+
+
+def first_of(array: IntEnumArray[T]) -> T:
+    return array[0]
+
+
+assert_type(first_of(board), WorkerStatusEnum)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Enum, IntEnum, IntFlag
 
-from atomic_intenum import IntEnumValue
+from atomic_intenum import IntEnumArray, IntEnumValue
 
 
 class WorkerStatusEnum(IntEnum):
@@ -143,3 +143,62 @@ class WrongName(IntEnumValue[WorkerStatusEnum]):
 
 status.put(IDLE)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 status.values  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+# -- arrays
+
+
+class Board(IntEnumArray[WorkerStatusEnum]):
+    pass
+
+
+class JobStatus(IntEnumValue[JobEnum]):
+    pass
+
+
+board = Board(3, IDLE)
+
+Board(3, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board("3", IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3.0, IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Board(3, IDLE, None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Board(3, IDLE, segment_name=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+IntEnumArray[WorkerStatusEnum](3, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board[0] = JobEnum.DONE  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+board[0] = 2  # type: ignore[assignment]  # pyright: ignore[reportArgumentType]
+board["0"]  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+board[0:2] = [IDLE, IDLE]  # type: ignore[index, assignment]  # pyright: ignore[reportArgumentType]
+del board[0]  # type: ignore[attr-defined]  # pyright: ignore[reportIndexIssue]
+board.exchange(0, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.compare_and_set(0, IDLE, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.compare_and_set(0, JobEnum.DONE, IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.claim(JobEnum.DONE, IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.claim(IDLE, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.claim(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+board.fill(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.fill(2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.count(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.wait_all(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.wait_any(IDLE, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.wait_any(timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+board.wait_any(IDLE, timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.at("0")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+board.at(0, int)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+board.append(IDLE)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+board.segment_name = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+one: JobEnum = board[0]  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+several: list[JobEnum] = board[0:2]  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+claimed: int = board.claim(IDLE, IDLE)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+tally: dict[JobEnum, int] = board.counts()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+word: JobStatus = board.at(0, WorkerStatus)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+IntEnumArray[int]  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+IntEnumArray[Flags]  # type: ignore[type-var]  # pyright: ignore[reportInvalidTypeArguments]
+
+
+def job_board(array: IntEnumArray[JobEnum]) -> None:
+    pass
+
+
+job_board(board)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
