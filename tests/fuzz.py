@@ -13,6 +13,7 @@ import faulthandler
 import gc
 import math
 import multiprocessing
+import operator
 import os
 import pickle
 import random
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
-from atomic_intenum import IntEnumValue, layout, segment
+from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment
+from boards import Board
 from support import CALCULATING, IDLE, JobEnum, WorkerStatus, WorkerStatusEnum
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Calls:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.values: list[Any] = []
+        self.arrays: list[Any] = []
         self.locks: list[Any] = []
         self.pickles: list[bytes] = []
         self.sensible: list[Any] = [*WorkerStatusEnum, "IDLE", "CALCULATING", 2]
@@ -116,7 +119,7 @@ class Calls:
             return self.chance.choice(self.names)
         if pick < 0.6 and self.values:
             name = Closing("IDLE")
-            name.victim = self.chance.choice(self.values)
+            name.victim = self.chance.choice(self.values + self.arrays)
             return name
         if pick < 0.65 and self.locks:
             return self.chance.choice(self.locks)
@@ -241,9 +244,50 @@ class Calls:
         if isinstance(cls, type) and self.chance.random() < 0.2:
             self.values.append(type("Derived", (cls,), {})(IDLE))
 
+    def array(self) -> None:
+        """Make an array of anything, or do anything with one."""
+        if len(self.arrays) < 2 or self.chance.random() < 0.03:
+            cls: Any = self.chance.choice([Board, IntEnumArray[WorkerStatusEnum], IntEnumArray])
+            size = self.chance.choice([1, 5, 9000, self.anything()])
+            member = self.anything()
+            self.arrays.append(cls(size, member, padded=self.chance.random() < 0.3))
+            return
+        array = self.chance.choice(self.arrays)
+        pick = self.chance.random()
+        try:
+            if pick < 0.15:
+                bounds = slice(self.anything(), self.anything(), self.anything())
+                _ = array[self.chance.choice([self.anything(), bounds])]
+            elif pick < 0.3:
+                array[self.anything()] = self.anything()
+            elif pick < 0.35:
+                _ = (repr(array), len(array), array.counts(), array.snapshot(), memoryview(array))
+            elif pick < 0.45:
+                self.values.append(array.at(*self.some()[0]))
+            else:
+                self.array_method(array)
+        except IndexError:
+            pass  # as of any sequence
+
+    def array_method(self, array: Any) -> None:
+        """Call a method of an array with anything."""
+        names = (
+            "exchange compare_and_set claim fill count counts snapshot wait_all wait_any unlink "
+            "close __init__ __copy__ __deepcopy__ __reduce_ex__ __getstate__ __contains__ attach"
+        )
+        name = self.chance.choice(names.split(" "))
+        if name == "close" and self.chance.random() < 0.8:
+            return
+        arguments, keywords = self.some()
+        if name.startswith("wait"):
+            keywords = {"timeout": self.chance.choice([0, 0.001, -1, math.nan, "1"])}
+        result = getattr(array, name, operator.contains)(*arguments, **keywords)
+        if isinstance(result, IntEnumArray):
+            self.arrays.append(result)
+
     def forget(self) -> None:
         """Drop a value or a lock; seldom all of them."""
-        for things in (self.values, self.locks, self.pickles):
+        for things in (self.values, self.arrays, self.locks, self.pickles):
             while len(things) > 40 or (things and self.chance.random() < 0.02):
                 things.pop(self.chance.randrange(len(things)))
         if self.chance.random() < 0.005:
@@ -254,7 +298,7 @@ class Calls:
         outcomes: Counter[str] = Counter()
         kinds = [self.make, self.method, self.method, self.method, self.method, self.attribute]
         kinds += [self.operator, self.operator, self.duplicate, self.lock, self.by_name]
-        kinds += [self.classes]
+        kinds += [self.classes, self.array, self.array, self.array]
         for number in range(count):
             self.forget()
             if not any(type(value) is WorkerStatus for value in self.values):

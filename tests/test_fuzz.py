@@ -276,7 +276,8 @@ def fuzz(mode: str, count: int) -> dict[str, int]:
 def test_random_calls() -> None:
     """Calls of everything public with arguments of every kind: documented errors, no crash."""
     outcomes = fuzz("calls", soaked(3000, 100_000))
-    for kind in ("make", "method", "attribute", "operator", "duplicate", "lock", "classes"):
+    kinds = ["make", "method", "attribute", "operator", "duplicate", "lock", "classes", "array"]
+    for kind in kinds:
         assert outcomes.get(f"{kind} done", 0) > 10, kind
     for error in ("TypeError", "ValueError", "KeyError"):
         assert outcomes.get(f"method {error}", 0) > 0, error
