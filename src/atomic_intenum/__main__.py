@@ -1,4 +1,4 @@
-"""The command line: ``python -m atomic_intenum demo``."""
+"""The command line: ``python -m atomic_intenum demo``, and ``bench``."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def _demo(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
     return command.run(arguments.tree, arguments.workers, arguments.seconds, interrupt)
 
 
+def _bench(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
+    from .bench import command  # noqa: PLC0415 - as above
+
+    return command.run(arguments.seconds, interrupt)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m atomic_intenum",
@@ -76,6 +82,22 @@ def _parser() -> argparse.ArgumentParser:
         help="about how long all of it takes (default: 10)",
     )
     demo.set_defaults(command=_demo)
+    bench = commands.add_parser(
+        "bench",
+        help="measure it here, beside multiprocessing.Value and multiprocessing.Event",
+        description=(
+            "Reading, writing, comparing and setting, creating, and waking a sleeper: how long each "
+            "takes here, beside multiprocessing and beside the floor, which is an empty call."
+        ),
+    )
+    bench.add_argument(
+        "--seconds",
+        metavar="S",
+        type=_seconds,
+        default=15.0,
+        help="about how long all of it takes (default: 15)",
+    )
+    bench.set_defaults(command=_bench)
     return parser
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["UNROLL", "Loop", "Statement", "no_collection", "on_quietest_cpu", "take_turns"]
 
 UNROLL = 16
 
@@ -109,24 +112,26 @@ def _function(text: str, parameters: list[str], unroll: int = 1) -> Callable[...
     return function
 
 
-def alternate(one: Loop, other: Loop, repeats: int) -> tuple[list[float], list[float]]:
-    """Time two loops by turns, so that whatever drifts meanwhile hits both.
+def take_turns(loops: Sequence[Loop], repeats: int) -> list[list[float]]:
+    """Time loops by turns, so that whatever drifts meanwhile hits all of them.
+
+    Args:
+        loops: what to time; the order is turned round each time, since whoever comes later may find
+            a clock or a cache that the one before has changed.
+        repeats: how many timings of each.
 
     Returns:
-        Seconds per operation of each, pair by pair.
+        Seconds per operation of each loop, turn by turn.
 
     """
-    ones, others = [], []
+    taken: list[list[float]] = [[] for _ in loops]
+    order = list(zip(loops, taken, strict=True))
     with no_collection():
-        for repeat in range(repeats):
-            # Whoever comes second in a pair may find a clock or a cache that the first has changed.
-            if repeat % 2:
-                ones.append(one.time())
-                others.append(other.time())
-            else:
-                others.append(other.time())
-                ones.append(one.time())
-    return ones, others
+        for _ in range(repeats):
+            for loop, seconds in order:
+                seconds.append(loop.time())
+            order.reverse()
+    return taken
 
 
 @contextmanager
@@ -142,18 +147,26 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def pin_to_quietest() -> int | None:
-    """Stay on the one CPU that is the fastest just now; None where that can't be asked for."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
+@contextmanager
+def on_quietest_cpu() -> Iterator[int | None]:
+    """Stay on the one CPU that is the fastest just now; yields None where that can't be asked for.
+
+    Children that start meanwhile inherit it.
+    """
+    if sys.platform == "win32" or not hasattr(os, "sched_setaffinity"):
+        yield None
+        return
     allowed = os.sched_getaffinity(0)
     taken = {}
-    for cpu in allowed:
-        os.sched_setaffinity(0, {cpu})
-        taken[cpu] = sum(_spin() for _ in range(10))
-    quietest = min(taken, key=taken.__getitem__)
-    os.sched_setaffinity(0, {quietest})
-    return quietest
+    try:
+        for cpu in allowed:
+            os.sched_setaffinity(0, {cpu})
+            taken[cpu] = sum(_spin() for _ in range(10))
+        quietest = min(taken, key=taken.__getitem__)
+        os.sched_setaffinity(0, {quietest})
+        yield quietest
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _spin() -> float:
