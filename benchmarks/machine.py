@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import os
 import platform
 import re
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import atomic_intenum
 
 #: The distributions that are compared with.
-RIVALS = ("atomicshm", "multiprocessing-intenum")
+RIVALS = ("atomicshm", "multiprocessing-intenum", "numpy")
 
 HOW_TO_INSTALL = "pip install -r benchmarks/requirements.txt"
 
@@ -56,17 +58,34 @@ def _compiler() -> str:
     return comment[0].decode(errors="replace") if comment else "unknown"
 
 
+def facts() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    return {
+        "cpu": f"{_cpu()}, {_cpus()}, {platform.machine()}",
+        "kernel": f"{platform.system()} {platform.release().split('-')[0]}",
+        "libc": " ".join(platform.libc_ver()),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python_compiler": platform.python_compiler(),
+        "compiler": _compiler(),
+        "package": f"atomic-intenum {atomic_intenum.__version__}",
+        "backend": atomic_intenum.BACKEND,
+        "rivals": {rival: version(rival) for rival in RIVALS},
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+    }
+
+
 def description() -> list[str]:
     """Return lines that say what the figures were measured on."""
-    python = f"{platform.python_implementation()}, {platform.python_compiler()}"
-    rivals = ", ".join(f"{rival} {version(rival) or 'MISSING'}" for rival in RIVALS)
+    here = facts()
+    rivals = ", ".join(f"{rival} {found or 'MISSING'}" for rival, found in here["rivals"].items())
     lines = [
-        f"CPU       {_cpu()}, {_cpus()}, {platform.machine()}",
-        f"load      {' '.join(f'{load:.2f}' for load in os.getloadavg())} over 1, 5, 15 minutes",
-        f"kernel    {platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}",
-        f"Python    {platform.python_version()} ({python})",
-        f"compiler  {_compiler()}, of the extension",
-        f"package   atomic-intenum {atomic_intenum.__version__}, backend {atomic_intenum.BACKEND}",
+        f"CPU       {here['cpu']}",
+        f"load      {' '.join(map(str, here['load']))} over 1, 5, 15 minutes",
+        f"kernel    {here['kernel']}, {here['libc']}",
+        f"Python    {here['python']} ({here['python_compiler']})",
+        f"compiler  {here['compiler']}, of the extension",
+        f"package   {here['package']}, backend {here['backend']}",
         f"rivals    {rivals}",
     ]
     lines += [

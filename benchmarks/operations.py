@@ -1,169 +1,28 @@
-"""What is measured: each operation, as each contender does it best.
-
-The floors are what CPython itself charges for reaching C code that does next to nothing, by the
-same kind of call: a builtin getter, or an empty method with as many arguments.
-
-The rivals, each at its best fair use:
-
-- ``multiprocessing.Value("i")``, the way its documentation shows it. Where several steps have to be
-  one, also with the lock and the plain ctypes object behind it looked up beforehand ("hoisted"),
-  which few programs do.
-- ``multiprocessing.Value("i", lock=False)``. Where several steps have to be one, it merely loses
-  updates ("races"): it is a lower bound there, not an alternative.
-- ``multiprocessing_intenum``, the original that this package is a drop-in for.
-- ``atomicshm``, atomic words without enums: bare ints are read and written, and shared memory is
-  the user's own affair.
-
-Ints are written to those who hold ints, and members to those who hold members. Where a member is
-read, those who hold ints pay for making one. Our methods are called on a subclass, as users do.
-"""
+"""What is measured: each operation, as each contender does it best."""
 
 from __future__ import annotations
 
-import multiprocessing
-import pickle
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from enum import IntEnum
-from multiprocessing.shared_memory import SharedMemory
-from typing import TYPE_CHECKING, Any
-
-import machine
-from timing import Statement
+from contenders import (
+    ATOMICSHM,
+    FLOOR,
+    HOISTED,
+    LOCKED,
+    LOCKED_VALUES,
+    MANY,
+    NUMPY,
+    ORIGINAL,
+    OURS,
+    OURS_MANY,
+    OURS_NAMED,
+    PLAIN_LIST,
+    RACES,
+    SHARED_MEMORY,
+    UNLOCKED,
+    Contender,
+)
 
 import atomic_intenum
-from atomic_intenum import IntEnumValue
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-with suppress(ImportError):
-    import atomicshm
-with suppress(ImportError):
-    import multiprocessing_intenum
-
-
-class WorkerStatusEnum(IntEnum):
-    """The enum of the original's own examples."""
-
-    UNAVAILABLE = 0
-    IDLE = 1
-    CALCULATING = 2
-
-
-class WorkerStatus(IntEnumValue[WorkerStatusEnum]):
-    """What a user of this package writes."""
-
-
-if machine.version("multiprocessing-intenum"):
-
-    class OriginalStatus(multiprocessing_intenum.IntEnumValue[WorkerStatusEnum]):
-        """What a user of the original writes."""
-
-
-IDLE, BUSY = WorkerStatusEnum.IDLE, WorkerStatusEnum.CALCULATING
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Who is compared.
-
-    Attributes:
-        label: its name in the tables.
-        make: returns the objects that its statements use; on the stack goes what to clean up.
-        distribution: what has to be installed for it.
-
-    """
-
-    label: str
-    make: Callable[[ExitStack], dict[str, Any]]
-    distribution: str | None = None
-
-    @property
-    def absence(self) -> str | None:
-        """Why it can't take part; None if it can."""
-        if self.distribution is None or machine.version(self.distribution):
-            return None
-        return f"MISSING: {self.distribution} is not installed: {machine.HOW_TO_INSTALL}"
-
-
-def _floor(_: ExitStack) -> dict[str, Any]:
-    return {
-        "one": 1,
-        "empty": {},
-        "anything": object(),
-        "make": object,
-    }
-
-
-def _locked(_: ExitStack) -> dict[str, Any]:
-    value = multiprocessing.Value("i", IDLE)
-    return {
-        "value": value,
-        "lock": value.get_lock(),
-        "plain": value.get_obj(),
-        "make": multiprocessing.Value,
-    }
-
-
-def _unlocked(_: ExitStack) -> dict[str, Any]:
-    return {"value": multiprocessing.Value("i", IDLE, lock=False), "make": multiprocessing.Value}
-
-
-def _original(_: ExitStack) -> dict[str, Any]:
-    original = OriginalStatus(IDLE)
-    return {"original": original, "lock": original.get_lock(), "make": OriginalStatus}
-
-
-def _atomicshm(stack: ExitStack) -> dict[str, Any]:
-    memory = SharedMemory(create=True, size=4096)
-    stack.callback(memory.unlink)
-    stack.callback(memory.close)
-    view = stack.enter_context(atomicshm.AtomicView(memory.buf))
-    cell = view.cell_u32(0)
-    cell.store(IDLE)
-    return {"cell": cell, "make": view.cell_u32}
-
-
-def _shared_memory(stack: ExitStack) -> dict[str, Any]:
-    memory = SharedMemory(create=True, size=4096)
-    stack.callback(memory.unlink)
-    stack.callback(memory.close)
-    return {"memory": memory}
-
-
-def _ours(stack: ExitStack) -> dict[str, Any]:
-    status = WorkerStatus(IDLE)
-    stack.callback(status.close)
-    return {"status": status, "lock": status.get_lock(), "make": WorkerStatus}
-
-
-FLOOR = Contender("floor", _floor)
-LOCKED = Contender("multiprocessing.Value", _locked)
-HOISTED = Contender("multiprocessing.Value, hoisted", _locked)
-UNLOCKED = Contender("multiprocessing.Value, lock=False", _unlocked)
-RACES = Contender("multiprocessing.Value, lock=False, races", _unlocked)
-ORIGINAL = Contender("the original", _original, "multiprocessing-intenum")
-ATOMICSHM = Contender("atomicshm", _atomicshm, "atomicshm")
-SHARED_MEMORY = Contender("SharedMemory", _shared_memory)
-OURS = Contender(f"atomic_intenum {atomic_intenum.BACKEND}", _ours)
-
-
-def names_of(contender: Contender, stack: ExitStack) -> dict[str, Any]:
-    """Return the objects that a contender's statements use."""
-    kept: list[Any] = []
-    return {
-        "Enum": WorkerStatusEnum,
-        "IDLE": IDLE,
-        "BUSY": BUSY,
-        "advance": {IDLE: BUSY, BUSY: IDLE}.__getitem__,
-        "dumps": pickle.dumps,
-        "loads": pickle.loads,
-        "kept": kept,
-        "keep": kept.append,
-        **contender.make(stack),
-    }
-
+from atomic_intenum.bench.timing import Statement
 
 # Both ways, so that every one of them finds what it expects.
 _TOGGLE_CELL = "cell.cas(1, 2)\ncell.cas(2, 1)"
@@ -194,6 +53,8 @@ with original.get_lock():
 with original.get_lock():
     if original == BUSY:
         original.set(IDLE)"""
+
+COUNTS = f"counts of {MANY:,} words, three members"
 
 #: By operation and contender, in the order of the tables.
 OPERATIONS: dict[str, dict[Contender, Statement]] = {
@@ -333,6 +194,17 @@ OPERATIONS: dict[str, dict[Contender, Statement]] = {
         SHARED_MEMORY: Statement("loads(dumps(memory)).close()"),
         OURS: Statement("loads(dumps(status))"),
     },
+    "attach": {  # by name; and close
+        FLOOR: Statement("make()"),
+        SHARED_MEMORY: Statement("Memory(name).close()"),
+        OURS_NAMED: Statement("attach(name).close()"),
+    },
+    COUNTS: {
+        PLAIN_LIST: Statement("[plain.count(member) for member in members]"),
+        LOCKED_VALUES: Statement("[value.value for value in values]"),
+        NUMPY: Statement("(int32s == 0).sum()\n(int32s == 1).sum()\n(int32s == 2).sum()"),
+        OURS_MANY: Statement("board.counts()", holds="sum(board.counts().values()) == len(board)"),
+    },
 }
 
 #: Who can't do an operation at all, and is named in its table for it.
@@ -348,3 +220,4 @@ if atomic_intenum.BACKEND == "lock":
     CANNOT["pickle", OURS] = (
         "on the lock-based path a value can be pickled only as a process starts"
     )
+    CANNOT["attach", OURS_NAMED] = "on the lock-based path a value has no name to attach by"

@@ -21,8 +21,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from operations import BUSY, IDLE, WorkerStatus
-from timing import no_collection
+from contenders import BUSY, IDLE, WorkerStatus
+
+from atomic_intenum.bench.timing import no_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

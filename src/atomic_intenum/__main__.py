@@ -86,8 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "bench",
         help="measure it here, beside multiprocessing.Value and multiprocessing.Event",
         description=(
-            "Reading, writing, comparing and setting, creating, and waking a sleeper: how long each "
-            "takes here, beside multiprocessing and beside the floor, which is an empty call."
+            "Reading, writing, comparing and setting, creating, and waking a sleeper: how long "
+            "each takes here, beside multiprocessing and beside the floor, which is an empty call."
         ),
     )
     bench.add_argument(

@@ -66,7 +66,7 @@ def run(seconds: float, interrupt: Interrupt) -> int:
     print()
     print("Medians. Beside multiprocessing.Value; the wake-ups beside multiprocessing.Event.")
     print("floor: a builtin that does next to nothing, called or read the same way.")
-    print("quartiles: of the ratio, turn by turn; where they lie far apart, other work disturbed it.")
+    print("quartiles: of the ratio, turn by turn; far apart means that other work disturbed it.")
     return 0
 
 
@@ -79,9 +79,7 @@ def _here() -> str:
     )
 
 
-def _operation(
-    operation: Operation, seconds: float, check: Callable[[], None]
-) -> tuple[str, ...]:
+def _operation(operation: Operation, seconds: float, check: Callable[[], None]) -> tuple[str, ...]:
     """Measure one operation for about so many seconds and return its line."""
     deadline = perf_counter() + seconds
     statements = (operation.floor, operation.rival, operation.ours)

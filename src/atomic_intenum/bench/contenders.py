@@ -1,8 +1,8 @@
 """What is measured: each operation, as the floor, the rival and this package do it.
 
-The floor is what the interpreter itself charges for reaching compiled code that does next to nothing,
-by the same kind of call.  The rival is ``multiprocessing.Value("i")``, the way its documentation
-shows it: it holds ints, and is given ints.
+The floor is what the interpreter itself charges for reaching compiled code that does next to
+nothing, by the same kind of call.  The rival is ``multiprocessing.Value("i")``, the way its
+documentation shows it: it holds ints, and is given ints.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Waking a sleeper in another process, there and back: wait_for() beside multiprocessing.Event.
 
-One process hands the turn to the other and sleeps until it comes back: ours with one value, the rival
-with two Events.  They take turns in short rounds.
+One process hands the turn to the other and sleeps until it comes back: ours with one value, the
+rival with two Events.  They take turns in short rounds.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ def measure(seconds: float, check: Callable[[], None]) -> Wakeups:
             process.join()
 
 
-def _measure(
-    game: _Game, orders: Connection, seconds: float, check: Callable[[], None]
-) -> Wakeups:
+def _measure(game: _Game, orders: Connection, seconds: float, check: Callable[[], None]) -> Wakeups:
     taken = Wakeups([], [])
 
     def time(side: str) -> float:

@@ -1,0 +1,265 @@
+"""The results of a run: one schema, one file.
+
+    schema    SCHEMA
+    machine   what it was measured on: machine.facts()
+    figures   what something took: Figure
+    bars      what is promised, as ratios: Bar
+    missing   what could not be measured, and why: Missing
+
+Times are in seconds, of one operation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What something took.
+
+    Attributes:
+        part: which benchmark: operations, bindings, contended, wakeups, arrays, memory.
+        what: the operation or scenario.
+        who: the contender.
+        unit: s (of one operation), 1/s (operations of all processes together), bytes.
+        median: of the samples.
+        low, high: their quartiles.
+        samples: how many.
+        at: number of processes, or of elements; None where there is no such axis.
+        p50, p99: of single operations or of small batches, in seconds; None where not taken.
+        spread: quantiles from 1 % to 99 %, in seconds, for a plot; empty where not taken.
+
+    """
+
+    part: str
+    what: str
+    who: str
+    unit: str
+    median: float
+    low: float
+    high: float
+    samples: int
+    at: int | None = None
+    p50: float | None = None
+    p99: float | None = None
+    spread: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A promise, and what came of it.
+
+    Attributes:
+        what: the operation.
+        rival: whom it is compared with.
+        python: the version of the interpreter.
+        unit: of ours and theirs: s, 1/s or bytes.
+        ours, theirs: medians.
+        ratio: of the medians; theirs to ours where faster, else ours to theirs.
+        low, high: quartiles of the ratios, pair by pair.
+        bar: what the ratio has to reach (faster) or not to pass, or how many bytes ours may take;
+            None: for information only.
+        faster: which of the two.
+
+    """
+
+    what: str
+    rival: str
+    python: str
+    unit: str
+    ours: float
+    theirs: float
+    ratio: float
+    low: float
+    high: float
+    bar: float | None
+    faster: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether the promise is kept."""
+        if self.bar is None:
+            return True
+        if self.unit == "bytes":
+            return self.ours <= self.bar
+        return self.ratio >= self.bar if self.faster else self.ratio <= self.bar
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What could not be measured.
+
+    Attributes:
+        part, what, who: as in a Figure; of a Bar, who is the rival.
+        reason: why.
+        short: whether it is as bad as a bar that does not hold.
+
+    """
+
+    part: str
+    what: str
+    who: str
+    reason: str
+    short: bool = False
+
+
+@dataclass
+class Results:
+    """All of a run."""
+
+    machine: dict[str, Any]
+    figures: list[Figure] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+    def add(self, other: Results) -> None:
+        """Take over what another run has; the machine is this one's."""
+        self.figures += other.figures
+        self.bars += other.bars
+        self.missing += other.missing
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        # Four digits are more than a benchmark has, and keep the file small; a figure a line.
+        lists = ("figures", "bars", "missing")
+        head = json.dumps({key: content[key] for key in content if key not in lists}, indent=1)
+        parts = [
+            f' "{key}": [\n  '
+            + ",\n  ".join(json.dumps(_short(entry)) for entry in content[key])
+            + "\n ]"
+            for key in lists
+        ]
+        path.write_text(head.removesuffix("\n}") + ",\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _short(entry: dict[str, Any]) -> dict[str, Any]:
+    def short(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.4g}")
+        return [short(each) for each in value] if isinstance(value, list) else value
+
+    return {key: short(value) for key, value in entry.items() if value is not None and value != []}
+
+
+def load(path: Path) -> Results:
+    """Read a file that save() wrote.
+
+    Raises:
+        ValueError: it has another schema.
+
+    """
+    return loads(path.read_text())
+
+
+def loads(text: str) -> Results:
+    """Read the text of such a file."""
+    content = json.loads(text)
+    if content.pop("schema") != SCHEMA:
+        message = f"this is not of schema {SCHEMA}: measure again"
+        raise ValueError(message)
+    return Results(
+        content["machine"],
+        [Figure(**entry) for entry in content["figures"]],
+        # What is None is left out of the file.
+        [Bar(**{"bar": None, **entry}) for entry in content["bars"]],
+        [Missing(**entry) for entry in content["missing"]],
+    )
+
+
+def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
+    """Return lower quartile, median and upper quartile."""
+    if len(samples) < 2:
+        return samples[0], samples[0], samples[0]
+    low, _, high = statistics.quantiles(samples, n=4, method="inclusive")
+    return low, statistics.median(samples), high
+
+
+def figure(
+    part: str,
+    what: str,
+    who: str,
+    samples: Sequence[float],
+    *,
+    unit: str = "s",
+    at: int | None = None,
+    singles: Sequence[float] = (),
+    plotted: bool = False,
+) -> Figure:
+    """Return the figure of some samples.
+
+    Args:
+        part, what, who, unit, at: see Figure.
+        samples: one for each repeat.
+        singles: seconds of single operations or small batches, for p50 and p99.
+        plotted: whether the spread of the singles is kept.
+
+    """
+    low, median, high = quartiles(samples)
+    hundredths = statistics.quantiles(singles, n=100, method="inclusive") if singles else []
+    return Figure(
+        part,
+        what,
+        who,
+        unit,
+        median,
+        low,
+        high,
+        len(samples),
+        at,
+        hundredths[49] if hundredths else None,
+        hundredths[98] if hundredths else None,
+        [*hundredths[4:95:5], hundredths[98]] if plotted and hundredths else [],
+    )
+
+
+def bar(
+    what: str,
+    rival: str,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    limit: float | None,
+    *,
+    faster: bool,
+    python: str,
+    unit: str = "s",
+) -> Bar:
+    """Return the bar of two samples of seconds that were taken by turns."""
+    upper, lower = (theirs, ours) if faster else (ours, theirs)
+    pairs = [one / other for one, other in zip(upper, lower, strict=True)]
+    low, _, high = quartiles(pairs)
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    ratio = other / mine if faster else mine / other
+    if unit == "1/s":
+        mine, other = 1 / mine, 1 / other
+    return Bar(what, rival, python, unit, mine, other, ratio, low, high, limit, faster)
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a figure for people."""
+    if unit == "bytes":
+        return f"{value:.0f} bytes"
+    if unit == "1/s":
+        return f"{value / 1e6:.3g} M/s" if value >= 1e5 else f"{value:,.0f} /s"
+    if value < 0.9995e-6:
+        return f"{value * 1e9:.1f} ns" if value < 99.95e-9 else f"{value * 1e9:.0f} ns"
+    if value < 0.9995e-3:
+        return f"{value * 1e6:.3g} us" if value < 999e-6 else f"{value * 1e6:.0f} us"
+    return f"{value * 1e3:.3g} ms"
+
+
+def ratio(value: float) -> str:
+    """Return a ratio for people, without its x."""
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
