@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import machine
 import pytest
 
 COLUMNS = ["median", "iqr", "min", "max", "ops", "rounds"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add where the results go."""
+    parser.addoption("--results", type=Path, metavar="PATH", help="write figures as results.py has")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,70 +2,98 @@
 
     pytest benchmarks --benchmark-only
 
-The figures are per operation: the loop is inside what is timed, and the timer divides by its
-length. One contender is measured after the other, so read the tables for the sizes; ``bars.py``
-alternates and gives ratios to rely on.
+The figures are per operation: the loop is inside what is timed. The contenders of all groups are
+measured by turns before the first test (groups.py says how), since neither two backends fit into
+one process nor would one contender after the other give ratios that hold. Each test then hands its
+rounds to pytest-benchmark, whose clock here shows what the loops took.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import pytest
-from operations import CANNOT, OPERATIONS, Contender, names_of
-from timing import Loop, no_collection
+from groups import BACKENDS, SETS, TURNS, Measured, measure, missing_backend, ours, results
+from operations import CANNOT, OPERATIONS
+from results import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
-SECONDS = 0.002
-ROUNDS = 100
 
+class _Clock:
+    """A clock that shows the seconds that were added to it."""
 
-class _PerOperation:
-    """The clock, in units of one operation each: what lasts a second for 1,000 takes 1 ms."""
-
-    __name__ = "perf_counter per operation"
+    __name__ = "seconds of one operation"
 
     def __init__(self) -> None:
-        self.operations = 1
+        self.seconds = 0.0
 
     def __call__(self) -> float:
-        return perf_counter() / self.operations
+        return self.seconds
 
 
-_timer = _PerOperation()
+_clock = _Clock()
 
-pytestmark = pytest.mark.benchmark(timer=_timer)
+pytestmark = pytest.mark.benchmark(timer=_clock)
+
+
+def _labels(operation: str) -> list[str]:
+    """Return everybody's labels in an operation, this package's once for each backend."""
+    left_out = [contender for name, contender in CANNOT if name == operation]
+    labels = dict.fromkeys(each.label for each in [*OPERATIONS[operation], *left_out])
+    everybody = [label for label in labels if not label.startswith(ours(""))]
+    return [*everybody, *map(ours, BACKENDS)]
 
 
 def _cases() -> Iterator[object]:
-    for operation, contenders in OPERATIONS.items():
-        left_out = [contender for name, contender in CANNOT if name == operation]
-        for contender in [*contenders, *(each for each in left_out if each not in contenders)]:
-            reason = CANNOT.get((operation, contender)) or contender.absence
+    for operation in OPERATIONS:
+        for label in _labels(operation):
+            reason = missing_backend(label.removeprefix(ours(""))) if ours("") in label else ""
             marks = [pytest.mark.skip(reason=reason)] if reason else []
-            name = f"{operation}: {contender.label}"
-            yield pytest.param(operation, contender, id=name, marks=marks)
+            yield pytest.param(operation, label, id=f"{operation}: {label}", marks=marks)
 
 
-@pytest.mark.parametrize(("operation", "contender"), list(_cases()))
-def test_operation(benchmark: BenchmarkFixture, operation: str, contender: Contender) -> None:
+@pytest.fixture(scope="module")
+def measured(request: pytest.FixtureRequest) -> dict[str, dict[str, Measured]]:
+    """Measure what this session's tests ask for."""
+    wanted: dict[str, list[str]] = {}
+    for item in request.session.items:
+        parameters = item.callspec.params  # type: ignore[attr-defined]
+        wanted.setdefault(parameters["operation"], []).append(parameters["label"])
+    found = measure(wanted)
+    path = request.config.getoption("results")
+    if path is not None:
+        run = results(found)
+        for operation, labels in wanted.items():
+            gaps = [label for label in labels if label not in found[operation]]
+            for label in gaps:
+                reason = missing_backend(label.removeprefix(ours("")))
+                run.missing.append(Missing("operations", operation, label, reason))
+        run.save(path)
+    return found
+
+
+@pytest.mark.parametrize(("operation", "label"), list(_cases()))
+def test_operation(
+    benchmark: BenchmarkFixture,
+    measured: dict[str, dict[str, Measured]],
+    operation: str,
+    label: str,
+) -> None:
     """One contender's way to do one operation."""
-    statement = OPERATIONS[operation][contender]
+    case = measured[operation][label]
+    if case.missing:
+        pytest.skip(case.missing)
     benchmark.group = operation
-    benchmark.name = contender.label
-    with ExitStack() as stack:
-        loop = Loop(statement, names_of(contender, stack), SECONDS)
-        benchmark.extra_info.update(statement=statement.text, operations=loop.operations)
-        _timer.operations = loop.operations
-        try:
-            with no_collection():
-                benchmark.pedantic(loop.run, setup=loop.prepare, rounds=ROUNDS, warmup_rounds=2)
-        finally:
-            _timer.operations = 1
-            loop.prepare()  # drops what the creation kept
+    benchmark.name = label
+    benchmark.extra_info.update(statement=case.text, operations=case.operations)
+    samples = iter(case.samples)
+
+    def run() -> None:
+        _clock.seconds += next(samples)
+
+    _clock.seconds = 0.0
+    benchmark.pedantic(run, rounds=SETS * TURNS)

@@ -122,11 +122,11 @@ def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], float]]
 
 
 @contextmanager
-def _plain_c(
-    program: Path, spin: float, rounds: int, cpus: tuple[int, int]
+def plain_c(
+    program: Path, spin: float, rounds: int, cpus: tuple[int, int], repeats: int = REPEATS
 ) -> Iterator[Callable[[], float]]:
     """Yield what times a repeat of plain C."""
-    command = [str(program), *map(str, (spin, rounds, REPEATS, *cpus))]
+    command = [str(program), *map(str, (spin, rounds, repeats, *cpus))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         reader, writer = process.stdout, process.stdin
         assert reader is not None
@@ -143,7 +143,7 @@ def _plain_c(
             process.kill()
 
 
-def _compiled(folder: str) -> Path:
+def compiled(folder: str) -> Path:
     compiler = os.environ.get("CC") or "cc"
     if shutil.which(compiler) is None:
         message = f"MISSING: no C compiler ({compiler}) for {SOURCE.name}"
@@ -172,10 +172,10 @@ def measure() -> Samples:
     cpus = two_cpus()
     samples: Samples = {}
     with ExitStack() as stack:
-        program = _compiled(stack.enter_context(tempfile.TemporaryDirectory()))
+        program = compiled(stack.enter_context(tempfile.TemporaryDirectory()))
         time = stack.enter_context(_python_pair(cpus))
-        c_asleep = stack.enter_context(_plain_c(program, 0, ASLEEP_ROUNDS, cpus))
-        c_spinning = stack.enter_context(_plain_c(program, SPIN, SPINNING_ROUNDS, cpus))
+        c_asleep = stack.enter_context(plain_c(program, 0, ASLEEP_ROUNDS, cpus))
+        c_spinning = stack.enter_context(plain_c(program, SPIN, SPINNING_ROUNDS, cpus))
         allowed = os.sched_getaffinity(0)
         stack.callback(os.sched_setaffinity, 0, allowed)
         os.sched_setaffinity(0, {cpus[0]})

@@ -1,0 +1,105 @@
+"""Arrays from 10 to 10,000,000 statuses: counting them all, and claiming one.
+
+``counts`` is beside numpy's ``(a == member).sum()`` for each of three members on a plain int32 array,
+and beside reading as many multiprocessing.Value. ``claim, none`` looks for what is not there, so that
+it visits every word; ``claim, one`` finds one and gives it back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import machine
+from contenders import BUSY, IDLE, LOCKED, MEMBERS, NUMPY, OURS_MANY, Board, WorkerStatusEnum
+from memory import SHM
+from results import Missing, Results, figure
+
+from atomic_intenum.bench.timing import Loop, Statement, on_quietest_cpu, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+#: More of them would take minutes to make.
+MOST_VALUES = 10_000
+#: What a status takes in an array's segment: a word of 8 bytes and a control block of 64.
+BYTES = 72
+SECONDS, TURNS = 0.002, 30
+
+COUNTS, CLAIM_NONE, CLAIM_ONE = "counts", "claim, none", "claim, one"
+
+
+def _ours(size: int, stack: ExitStack) -> Any:
+    board = Board(size, IDLE)
+    stack.callback(board.unlink)
+    # Statuses that no branch predictor learns, for the first million, and the same again.
+    for index, status in enumerate(_statuses(min(size, 1_000_000))):
+        board[index] = status
+    return board
+
+
+def _statuses(size: int) -> list[WorkerStatusEnum]:
+    import random
+
+    return random.Random(1).choices(MEMBERS, k=size)
+
+
+def _loops(size: int, stack: ExitStack) -> Iterator[tuple[str, str, Loop]]:
+    """Yield what is timed at a size: what, who, and the loop."""
+    names: dict[str, Any] = {"IDLE": IDLE, "BUSY": BUSY}
+    names["board"] = _ours(size, stack)
+    all_idle = Board(size, IDLE)
+    stack.callback(all_idle.unlink)
+    names["all_idle"] = all_idle
+
+    def loop(text: str) -> Loop:
+        return Loop(Statement(text), names, SECONDS)
+
+    yield COUNTS, OURS_MANY.label, loop("board.counts()")
+    yield CLAIM_NONE, OURS_MANY.label, loop("all_idle.claim(BUSY, IDLE)")
+    yield CLAIM_ONE, OURS_MANY.label, loop("all_idle[all_idle.claim(IDLE, BUSY)] = IDLE")
+    if not NUMPY.absence:
+        import numpy as np
+
+        names["int32s"] = np.array(_statuses(min(size, 1_000_000)), dtype=np.int32)
+        if size > 1_000_000:
+            names["int32s"] = np.resize(names["int32s"], size)
+        text = "(int32s == 0).sum()\n(int32s == 1).sum()\n(int32s == 2).sum()"
+        yield COUNTS, NUMPY.label, loop(text)
+    if size <= MOST_VALUES:
+        import multiprocessing
+
+        names["values"] = [multiprocessing.Value("i", status) for status in _statuses(size)]
+        yield COUNTS, LOCKED.label, loop("[value.value for value in values]")
+
+
+def _room() -> int:
+    return shutil.disk_usage(SHM).free if SHM.is_dir() else 0
+
+
+def measure(sizes: tuple[int, ...] = SIZES) -> Results:
+    """Measure all sizes that fit; the others are named as missing."""
+    run = Results(machine.facts())
+    if OURS_MANY.absence:
+        run.missing.append(Missing("arrays", COUNTS, OURS_MANY.label, OURS_MANY.absence))
+        return run
+    for size in sizes:
+        needed = 2 * BYTES * size
+        if needed > 0.8 * _room():
+            reason = f"{size:,} statuses do not fit: {needed / 1e6:,.0f} MB of {SHM}"
+            run.missing.append(Missing("arrays", COUNTS, f"{OURS_MANY.label}, {size:,}", reason))
+            continue
+        with ExitStack() as stack, on_quietest_cpu():
+            found = list(_loops(size, stack))
+            turns = TURNS if size <= 100_000 else 5
+            for what, group in itertools.groupby(
+                sorted(found, key=lambda each: each[0]), key=lambda each: each[0]
+            ):
+                contenders = list(group)
+                taken = take_turns([loop for *_, loop in contenders], turns)
+                for (_, who, _), samples in zip(contenders, taken, strict=True):
+                    run.figures.append(figure("arrays", what, who, samples, at=size))
+    return run
