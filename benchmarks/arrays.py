@@ -1,8 +1,8 @@
 """Arrays from 10 to 10,000,000 statuses: counting them all, and claiming one.
 
-``counts`` is beside numpy's ``(a == member).sum()`` for each of three members on a plain int32 array,
-and beside reading as many multiprocessing.Value. ``claim, none`` looks for what is not there, so that
-it visits every word; ``claim, one`` finds one and gives it back.
+``counts`` is beside numpy's ``(a == member).sum()`` for each of three members on a plain int32
+array, and beside reading as many multiprocessing.Value. ``claim, none`` looks for what is not
+there, so that it visits every word; ``claim, one`` finds one and gives it back.
 """
 
 from __future__ import annotations

@@ -85,15 +85,11 @@ def _measure(processes: int, run: Results) -> None:
     if hasattr(os, "sched_getaffinity"):
         cpus = [*sorted(os.sched_getaffinity(0))]
     with ExitStack() as stack:
-        scenarios = []
-        for cls in SCENARIOS:
-            if processes < cls.least:
-                continue
-            if cls.absence():
-                if processes == cls.least:
-                    run.missing.append(Missing("contended", cls.what, cls.who, cls.absence()))
-                continue
-            scenarios.append(cls(context, processes, stack))
+        scenarios = [
+            cls(context, processes, stack)
+            for cls in SCENARIOS
+            if processes >= cls.least and not cls.absence()
+        ]
         barrier = context.Barrier(processes)
         started = []
         for rank in range(processes):
@@ -131,6 +127,9 @@ def _measure(processes: int, run: Results) -> None:
 def measure(numbers: tuple[int, ...] = PROCESSES) -> Results:
     """Measure all scenarios with each number of processes."""
     run = Results(machine.facts())
+    for cls in SCENARIOS:
+        if cls.absence():
+            run.missing.append(Missing("contended", cls.what, cls.who, cls.absence()))
     for processes in numbers:
         _measure(processes, run)
     return run

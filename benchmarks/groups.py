@@ -2,11 +2,13 @@
 
 What is done so that two runs agree:
 
-- A loop takes about half a millisecond: most are not interrupted, and the median passes over the rest.
-- The contenders take turns, each time in the opposite order, so that whatever drifts hits all of them.
+- A loop takes about half a millisecond: most are not interrupted, and the median passes over the
+  rest.
+- The contenders take turns, each time in the opposite order, so that whatever drifts hits all of
+  them.
 - All of that is done in several sets of fresh interpreters, one set after the other, since where an
-  interpreter's memory happens to lie can move a figure by some per cent; each set on the CPU that is
-  the fastest just then.
+  interpreter's memory happens to lie can move a figure by some per cent; each set on the CPU that
+  is the fastest just then.
 - The first turns, which warm caches and specialise the code, are not counted, and no garbage is
   collected inside a loop.
 """

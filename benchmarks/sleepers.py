@@ -2,7 +2,8 @@
 
 Each round begins when the other process has been asleep for a while (PAUSE): nobody is still
 spinning, and the CPU may have gone to sleep too. That is how a worker waits that has little to do;
-in bars.py turns follow each other at once. The rounds of the contenders come by turns, some of each.
+in bars.py turns follow each other at once. The rounds of the contenders come by turns, some of
+each.
 """
 
 from __future__ import annotations

@@ -1,0 +1,84 @@
+"""The hot operations for callgrind: each of them twice, with two loop counts, between marks.
+
+    valgrind --tool=callgrind --dump-before=getsid ... python benchmarks/hot.py COUNT
+
+A mark is a call of getsid(), which makes callgrind write what it has counted since the one before.
+instructions.py reads that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from atomic_intenum import IntEnumValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Status(IntEnum):
+    """What a worker is doing."""
+
+    IDLE = 1
+    BUSY = 2
+
+
+class WorkerStatus(IntEnumValue[Status]):
+    """What a user of this package writes."""
+
+
+STATUS = WorkerStatus(Status.IDLE)
+
+
+def load(count: int) -> None:
+    """Read the member."""
+    for _ in range(count):
+        STATUS.load()
+
+
+def value(count: int) -> None:
+    """Read the number."""
+    for _ in range(count):
+        STATUS.value  # noqa: B018
+
+
+def set_(count: int) -> None:
+    """Write."""
+    idle = Status.IDLE
+    for _ in range(count):
+        STATUS.set(idle)
+
+
+def compare_and_set(count: int) -> None:
+    """Compare and set, which matches each time."""
+    idle = Status.IDLE
+    for _ in range(count):
+        STATUS.compare_and_set(idle, idle)
+
+
+OPERATIONS: dict[str, Callable[[int], None]] = {
+    "load": load,
+    "value": value,
+    "set": set_,
+    "compare_and_set": compare_and_set,
+}
+
+
+def main() -> None:
+    """Run each operation COUNT times and then twice as often."""
+    count = int(sys.argv[1])
+    for operation in OPERATIONS.values():
+        operation(count)  # the interpreter specialises it
+    os.getsid(0)
+    for operation in OPERATIONS.values():
+        operation(count)
+        os.getsid(0)
+        operation(2 * count)
+        os.getsid(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Everything but the operations, which pytest measures, into one file.
+
+    python benchmarks/run.py --operations OPERATIONS.json --output RESULTS.json [--also PYTHON ...]
+
+``make bench`` runs both. ``--also`` names a further Python (a command, split as a shell does) that
+has this package and the rivals: its bars go beside this one's, its bindings beside the others'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import arrays
+import contended
+import groups
+import machine
+import sleepers
+from results import Missing, Results, load
+from worker import Interpreter, WorkerError
+
+from atomic_intenum import BACKEND
+
+HERE = Path(__file__).parent
+#: What the bindings are compared in.
+BOUND = ("load", "compare_and_set", "set")
+ABOUT = (
+    "import json, platform; from importlib.util import find_spec;"
+    " print(json.dumps([platform.python_implementation(), platform.python_version(),"
+    " [name for name in ('native', 'cffi') if find_spec('atomic_intenum._' + name)]]))"
+)
+
+
+def _say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+def measure_bars(command: list[str], label: str, run: Results) -> None:
+    """Have a Python print its bars, and take them over."""
+    _say(f"the bars, {label}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bars.json"
+        done = subprocess.run([*command, str(HERE / "bars.py"), "--json", str(path)], check=False)
+        if path.exists():
+            run.add(load(path))
+        else:
+            reason = f"MISSING: bars.py ended with {done.returncode}"
+            run.missing.append(Missing("bars", "all", label, reason, short=True))
+
+
+def measure_bindings(pythons: list[tuple[list[str], str, list[str]]], run: Results) -> None:
+    """Measure native and cffi of each Python by turns."""
+    _say("the bindings beside each other")
+    interpreters = [
+        Interpreter(tuple(command), backend, f"{label}, {backend}")
+        for command, label, built in pythons
+        for backend in built
+    ]
+    wanted = {operation: [groups.ours(name) for name in groups.BACKENDS] for operation in BOUND}
+    run.add(groups.results(groups.measure(wanted, interpreters), "bindings"))
+
+
+def _about(command: list[str]) -> tuple[str, list[str]]:
+    """Return a Python's name and the backends that it has."""
+    answer = subprocess.run([*command, "-c", ABOUT], check=True, stdout=subprocess.PIPE).stdout
+    implementation, version, built = json.loads(answer)
+    return f"{implementation} {version}", built
+
+
+def main() -> int:
+    """Measure, print, and write; 1 if a bar is short or missing."""
+    parser = argparse.ArgumentParser(description="All benchmarks but the operations.")
+    parser.add_argument("--operations", type=Path, metavar="PATH", help="what pytest has written")
+    parser.add_argument("--output", type=Path, metavar="PATH", required=True)
+    parser.add_argument("--also", action="append", default=[], metavar="PYTHON")
+    arguments = parser.parse_args()
+    if BACKEND != "native":
+        print(f"These benchmarks begin with the native backend; this is {BACKEND}.")
+        return 1
+    run = Results(machine.facts())
+    if arguments.operations:
+        run.add(load(arguments.operations))
+    here = [sys.executable]
+    pythons = [(here, *_about(here))]
+    if find_spec("cffi") is None:
+        pythons[0][2].remove("cffi")
+    pythons += [(command, *_about(command)) for command in map(shlex.split, arguments.also)]
+    run.machine["pythons"] = [label for _, label, _ in pythons]
+    for command, label, built in pythons:
+        if "native" in built:
+            measure_bars(command, label, run)
+    try:
+        measure_bindings(pythons, run)
+    except WorkerError as error:
+        run.missing.append(Missing("bindings", "all", "", f"MISSING: {error}"))
+    _say("waking a sleeper")
+    run.add(sleepers.measure())
+    _say("arrays")
+    run.add(arrays.measure())
+    _say("several processes")
+    found = contended.measure()
+    contended.show(found)
+    run.add(found)
+    run.save(arguments.output)
+    print(f"\n{arguments.output}")
+    short = [row for row in run.bars if not row.holds]
+    for row in short:
+        print(f"SHORT: {row.what} against {row.rival}, Python {row.python}: {row.ratio:.2f} x")
+    for gap in run.missing:
+        print(f"{gap.part}: {gap.what}: {gap.who}: {gap.reason}")
+    return int(bool(short) or any(gap.short for gap in run.missing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
