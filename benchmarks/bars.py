@@ -21,6 +21,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import machine
 import memory
@@ -44,6 +45,9 @@ from results import Bar, Missing, Results, amount, bar, ratio
 
 import atomic_intenum
 from atomic_intenum.bench.timing import Loop, on_quietest_cpu, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 INTERPRETERS = 16
 PYTHON = platform.python_version()
@@ -153,8 +157,16 @@ def sample(number: int) -> list[tuple[list[float], list[float]] | None]:
         number: of this interpreter, from 0.
 
     """
+    wanted = [row if number < row.interpreters else None for row in ROWS]
+    return sample_rows(wanted)
+
+
+def sample_rows(
+    rows: Sequence[Row | None],
+) -> list[tuple[list[float], list[float]] | None]:
+    """Measure rows in this interpreter: our seconds and the rival's; None: not there to measure."""
     with on_quietest_cpu():
-        return [_sample(row) if number < row.interpreters else None for row in ROWS]
+        return [None if row is None else _sample(row) for row in rows]
 
 
 def _sample(row: Row) -> tuple[list[float], list[float]] | None:
