@@ -35,20 +35,7 @@ from typing import TYPE_CHECKING, Any
 import machine
 
 import atomic_intenum
-from atomic_intenum import IntEnumValue
-
-try:  # TEMPORARY
-    from atomic_intenum import IntEnumArray
-
-    TEMPORARY = None
-except ImportError:
-    from typing import Generic, TypeVar
-
-    TEMPORARY = "IntEnumArray"
-
-    class IntEnumArray(Generic[TypeVar("T")]):
-        pass
-
+from atomic_intenum import IntEnumArray, IntEnumValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +195,7 @@ LOCKED_VALUES = Contender("10,000 multiprocessing.Value, read", _locked_values)
 NUMPY = Contender("numpy, plain int32", _numpy, "numpy")
 OURS = Contender(f"atomic_intenum {atomic_intenum.BACKEND}", _ours)
 OURS_NAMED = Contender(OURS.label, _ours_named)
-OURS_MANY = Contender(OURS.label, _ours_many, TEMPORARY)
+OURS_MANY = Contender(OURS.label, _ours_many)
 
 
 def names_of(contender: Contender, stack: ExitStack) -> dict[str, Any]:
