@@ -14,7 +14,7 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak drop-in lint lint-python lint-c model stress bench dist clean FORCE
+.PHONY: help demo test soak drop-in lint lint-python lint-c model stress bench gate dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -59,10 +59,24 @@ stress:  ## build the C core's stress tests by CC, and run each of their runs (R
 
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 
-bench: $(VENV)/bench-tools  ## measure every operation beside its rivals
-	@$(PY) benchmarks/bars.py
+# Results, tables and plots: of a named machine they are kept, and the README shows them.
+MACHINE ?=
+RESULTS_FOLDER := $(if $(MACHINE),benchmarks/results,build/bench)
+RESULTS := $(RESULTS_FOLDER)/$(or $(MACHINE),results).json
+# More arguments for run.py: RUN_ARGS="--also /usr/bin/python3.12"
+RUN_ARGS ?=
+bench: $(VENV)/bench-tools  ## measure everything beside its rivals: tables and plots
+	@mkdir -p build/bench
 	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-group-by=group \
-	    -o timeout=0 -o faulthandler_timeout=0 $(ARGS)
+	    -o timeout=0 -o faulthandler_timeout=0 --results build/bench/operations.json $(ARGS)
+	@short=0; \
+	$(PY) benchmarks/run.py --operations build/bench/operations.json --output $(RESULTS) $(RUN_ARGS) \
+	    || short=$$?; \
+	$(PY) benchmarks/report.py $(RESULTS) --to $(RESULTS_FOLDER) $(if $(MACHINE),--readme README.md) \
+	    && exit $$short
+
+gate: $(VENV)/gate-tools  ## fail if something is half as fast as promised, or takes more instructions
+	@$(PY) benchmarks/gate.py
 
 # ---- the environment ---------------------------------------------------------------------------
 
@@ -128,12 +142,18 @@ $(VENV)/bench-tools: $(VENV)/made pyproject.toml benchmarks/requirements.txt | $
 	@$(PIP) install 'atomic-intenum[bench]' -r benchmarks/requirements.txt
 	@touch $@
 
+$(VENV)/gate-tools: $(VENV)/made benchmarks/requirements.txt | $(VENV)/installed
+	@echo "Installing what 'make gate' needs"
+	@$(PIP) install -r benchmarks/requirements.txt
+	@touch $@
+
 # ---- lint --------------------------------------------------------------------------------------
 
 lint-python: $(VENV)/lint-tools
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	MYPYPATH=benchmarks $(PY) -m mypy benchmarks
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
 	MYPYPATH=src $(PY) -m mypy.stubtest atomic_intenum._native
 

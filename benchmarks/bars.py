@@ -240,8 +240,8 @@ def measure_memory(report: Report) -> None:
         report.gap(what, LOCKED.label, f"MISSING: {error}")
         return
     share = ours / theirs
-    row = Bar(what, LOCKED.label, PYTHON, "bytes", ours, theirs, *[share] * 3, BYTES_BAR, False)
-    report.row(row)
+    spread = (share, share, share)
+    report.row(Bar(what, LOCKED.label, PYTHON, "bytes", ours, theirs, *spread, BYTES_BAR, False))
 
 
 def main() -> int:

@@ -66,7 +66,7 @@ class Board(IntEnumArray[WorkerStatusEnum]):
 
 if machine.version("multiprocessing-intenum"):
 
-    class OriginalStatus(multiprocessing_intenum.IntEnumValue[WorkerStatusEnum]):
+    class OriginalStatus(multiprocessing_intenum.IntEnumValue[WorkerStatusEnum]):  # type: ignore[misc]
         """What a user of the original writes."""
 
 

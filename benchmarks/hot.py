@@ -30,36 +30,33 @@ class WorkerStatus(IntEnumValue[Status]):
     """What a user of this package writes."""
 
 
-STATUS = WorkerStatus(Status.IDLE)
-
-
-def load(count: int) -> None:
+def load(status: WorkerStatus, count: int) -> None:
     """Read the member."""
     for _ in range(count):
-        STATUS.load()
+        status.load()
 
 
-def value(count: int) -> None:
+def value(status: WorkerStatus, count: int) -> None:
     """Read the number."""
     for _ in range(count):
-        STATUS.value  # noqa: B018
+        status.value  # noqa: B018
 
 
-def set_(count: int) -> None:
+def set_(status: WorkerStatus, count: int) -> None:
     """Write."""
     idle = Status.IDLE
     for _ in range(count):
-        STATUS.set(idle)
+        status.set(idle)
 
 
-def compare_and_set(count: int) -> None:
+def compare_and_set(status: WorkerStatus, count: int) -> None:
     """Compare and set, which matches each time."""
     idle = Status.IDLE
     for _ in range(count):
-        STATUS.compare_and_set(idle, idle)
+        status.compare_and_set(idle, idle)
 
 
-OPERATIONS: dict[str, Callable[[int], None]] = {
+OPERATIONS: dict[str, Callable[[WorkerStatus, int], None]] = {
     "load": load,
     "value": value,
     "set": set_,
@@ -69,14 +66,14 @@ OPERATIONS: dict[str, Callable[[int], None]] = {
 
 def main() -> None:
     """Run each operation COUNT times and then twice as often."""
-    count = int(sys.argv[1])
+    status, count = WorkerStatus(Status.IDLE), int(sys.argv[1])
     for operation in OPERATIONS.values():
-        operation(count)  # the interpreter specialises it
+        operation(status, count)  # the interpreter specialises it
     os.getsid(0)
     for operation in OPERATIONS.values():
-        operation(count)
+        operation(status, count)
         os.getsid(0)
-        operation(2 * count)
+        operation(status, 2 * count)
         os.getsid(0)
 
 

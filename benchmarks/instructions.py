@@ -128,7 +128,7 @@ def check() -> bool:
     for operation, number in counted.items():
         verdict = "ok" if number == expected[operation] else "DIFFERENT"
         print(f"  {operation:18} {number:8g}  budget {expected[operation]:8g}  {verdict}")
-    return counted == expected
+    return dict(counted) == dict(expected)
 
 
 def record() -> None:

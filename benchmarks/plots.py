@@ -35,11 +35,12 @@ OTHERS = ["#8a5a9e", "#b8860b", "#7a6a5a", "#cc7799", "#556b2f", "#444444"]
 def _colours(labels: list[str]) -> dict[str, str]:
     """Return a colour for each label; no two labels of a plot have the same."""
     others = iter(OTHERS * 3)
-    found: dict[str, str] = {}
+    found = {label: COLOURS[label] for label in labels if label in COLOURS}
     for label in labels:
         known = next((COLOURS[name] for name in COLOURS if label.startswith(name)), None)
-        found[label] = known if known and known not in found.values() else next(others)
-    return found
+        if label not in found:
+            found[label] = known if known and known not in found.values() else next(others)
+    return {label: found[label] for label in labels}
 
 
 def _axes(columns: int, rows: int, width: float, height: float) -> tuple[Any, list[Any]]:
@@ -65,7 +66,7 @@ def operations(run: Results) -> Any:
         key=lambda who: min(each.median for each in figures if each.who == who),
     )
     colours = _colours(labels)
-    figure, [ax] = _axes(1, 1, 8, 5)
+    figure, [ax] = _axes(1, 1, 10, 5)
     for place, label in enumerate(labels):
         mine = {each.what: each for each in figures if each.who == label}
         shift = (place - len(labels) / 2) * 0.09
@@ -89,7 +90,7 @@ def operations(run: Results) -> Any:
     ax.invert_yaxis()
     ax.set_xlabel("nanoseconds for one, median and quartiles; log scale")
     ax.grid(axis="x", linewidth=0.3)
-    ax.legend(fontsize=7, frameon=False, loc="lower right")
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -120,6 +121,8 @@ def contended(run: Results) -> Any:
         ax.set_yscale("log")
         ax.set_xticks(sorted({each.at for each in group if each.at}))
         ax.xaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
         ax.set_xlabel("processes", fontsize=8)
         ax.set_ylabel("million a second", fontsize=8)
         ax.legend(fontsize=6, frameon=False)
@@ -130,7 +133,7 @@ def wakeups(run: Results) -> Any:
     """Draw the distribution of there and back."""
     figures = [each for each in run.figures if each.part == "wakeups" and each.spread]
     colours = _colours(_labels(figures))
-    figure, [ax] = _axes(1, 1, 8, 3.6)
+    figure, [ax] = _axes(1, 1, 10, 3.6)
     shares = [*range(5, 100, 5), 99]
     for each in figures:
         ax.plot(
@@ -144,7 +147,7 @@ def wakeups(run: Results) -> Any:
     ax.set_xlabel("microseconds there and back, the other one asleep; log scale")
     ax.set_ylabel("% of the rounds took less")
     ax.grid(linewidth=0.3)
-    ax.legend(fontsize=7, frameon=False, loc="lower right")
+    ax.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

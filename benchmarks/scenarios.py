@@ -6,6 +6,7 @@ does a batch of operations.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import repeat
 from multiprocessing.shared_memory import SharedMemory
 from time import perf_counter
@@ -24,10 +25,8 @@ from contenders import (
     WorkerStatus,
 )
 
-try:
+with suppress(ImportError):
     import atomicshm
-except ImportError:
-    atomicshm = None
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -91,7 +91,8 @@ def _partner(orders: Connection, status: WorkerStatus, ping: Any, pong: Any, cpu
     gc.disable()
     while (order := orders.recv()) is not None:
         orders.send("ready")
-        _play(*order, False, status, ping, pong)
+        side, rounds = order
+        _play(side, rounds, False, status, ping, pong)
 
 
 @contextmanager

@@ -1,0 +1,222 @@
+"""The benchmarks: the short one, the figures that the README shows, and the gate's counts."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atomic_intenum.bench import command, tables
+from atomic_intenum.bench.timing import Loop, Statement, take_turns
+from atomic_intenum.demo.interrupt import Interrupt
+from conftest import BACKEND
+
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+README = ROOT / "README.md"
+RESULTS = BENCHMARKS / "results"
+#: The machine that the README names.
+MACHINE = re.findall(r"<!-- benchmarks of ([^ :]+):", README.read_text())
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a Python to its end."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env=os.environ,
+    )
+
+
+def benchmark_module(name: str) -> Any:
+    """Import a module of the benchmarks."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+# -- the short one
+
+
+def test_short_benchmark() -> None:
+    """It names the backend, gives a line for each operation and the wake-ups, and ends with 0."""
+    done = run("-W", "error", "-m", "atomic_intenum", "bench", "--seconds", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"backend {BACKEND}" in done.stdout
+    for name in ("read the member", "set", "compare and set", "create", "wake a sleeper, and back"):
+        assert re.search(rf"^{name}  .*(ns|us) .*[\d.]+ x ", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_short_benchmark_needs_nothing_else() -> None:
+    """It runs where nothing but the package can be imported, rich and pytest included."""
+    blocked = "rich", "pytest", "numpy", "pytest_benchmark", "matplotlib"
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({blocked!r}))\n"
+        "from atomic_intenum.bench import tables\n"
+        "sys.stdout.isatty = lambda: True\n"
+        "import os\n"
+        "os.environ['TERM'] = 'xterm'\n"
+        "tables.show(('', 'a'), [('one', '1.5'), ('another', '20')])\n"
+    )
+    done = run("-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "           a\none      1.5\nanother   20\n"
+
+
+def test_short_benchmark_is_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    """After Ctrl-C it ends at the next safe point, with 130."""
+    interrupt = Interrupt()
+    interrupt.requested = True
+    assert command.run(60, interrupt) == 130
+    assert capsys.readouterr().out.endswith("interrupted\n")
+
+
+def test_table_is_plain_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table that goes into a file is plain text in columns."""
+    tables.show(("what", "time"), [("load", "11 ns"), ("compare", "15.5 ns")])
+    assert capsys.readouterr().out == "what        time\nload       11 ns\ncompare  15.5 ns\n"
+
+
+def test_loop_counts_its_operations() -> None:
+    """A loop runs its statement as often as it says, and in each timing what goes before it."""
+    done: list[int] = []
+    loop = Loop(
+        Statement("note(1)", before="forget()"), {"note": done.append, "forget": done.clear}, 1e-5
+    )
+    done[:] = [1, 1]
+    loop.time()
+    assert len(done) == loop.operations
+
+
+def test_loop_refuses_a_statement_that_does_something_else() -> None:
+    """A statement that does not do what it is said to do is no benchmark."""
+    with pytest.raises(AssertionError, match="does not hold"):
+        Loop(Statement("pass", holds="one == 2"), {"one": 1}, 1e-5)
+
+
+def test_turns_alternate() -> None:
+    """Loops take turns, in the opposite order each time."""
+    order: list[str] = []
+
+    class Noted(Loop):
+        def __init__(self, name: str) -> None:
+            super().__init__(Statement("pass"), {}, 1e-6)
+            self.name = name
+
+        def time(self) -> float:
+            order.append(self.name)
+            return 1.0
+
+    assert take_turns([Noted("a"), Noted("b")], 3) == [[1.0] * 3] * 2
+    assert "".join(order) == "abbaab"
+
+
+# -- the long one: what of it is committed
+
+
+needs_results = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="there are no benchmarks here")
+
+
+def report(readme: Path) -> subprocess.CompletedProcess[str]:
+    """Compare a README with the results of the machine that it names."""
+    results = RESULTS / f"{MACHINE[0]}.json"
+    return run(BENCHMARKS / "report.py", results, "--readme", readme, "--check")
+
+
+@needs_results
+def test_readme_has_the_figures_of_the_results() -> None:
+    """The README's table is the one that report.py makes of the committed results."""
+    assert len(MACHINE) == 1
+    done = report(README)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+@needs_results
+def test_other_figures_in_the_readme_are_noticed(tmp_path: Path) -> None:
+    """One figure that is not that of the results is noticed."""
+    text = README.read_text()
+    begin = text.index("<!-- benchmarks of")
+    figure = re.compile(r"\d+\.\d+ ns").search(text, begin)
+    assert figure is not None
+    other = tmp_path / "README.md"
+    other.write_text(text[: figure.start()] + "1.2 ns" + text[figure.end() :])
+    done = report(other)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "other figures" in done.stdout
+
+
+@needs_results
+def test_plots_are_made_from_the_results() -> None:
+    """Each plot that the README shows is there, and carries the digest of the committed results."""
+    origin = benchmark_module("report").digest(RESULTS / f"{MACHINE[0]}.json")
+    plots = re.findall(r"!\[[^]]*\]\((benchmarks/results/[^)]+)\)", README.read_text())
+    assert len(plots) == 4
+    for plot in plots:
+        assert origin in (ROOT / plot).read_text()
+
+
+# -- the gate
+
+
+@needs_results
+def test_instructions_are_counted_inside_the_extension_alone() -> None:
+    """Of a dump only what the extension itself took counts: no calls, no other object."""
+    dump = """\
+positions: line
+ob=(1) /usr/bin/python3
+fn=(1) eval
+0 1000
+cob=(2) /x/_native.so
+cfn=(2) load
+calls=10 0
+0 220
+
+ob=(2)
+fn=(2)
+0 150
++3 50
+*
+cob=(1)
+cfn=(3) from_long
+calls=10 0
+* 70
+* 20
+"""
+    count = benchmark_module("instructions")._self_cost
+    assert count(dump, "/x/_native.so") == 220
+    assert count(dump, "/usr/bin/python3") == 1000
+
+
+@needs_results
+@pytest.mark.parametrize(
+    ("bar", "faster", "passes", "fails"),
+    [
+        pytest.param(4, True, 0.49, 0.51, id="at least 4 times as fast"),
+        pytest.param(1.1, False, 2.1, 2.3, id="at most 1.1 of the time"),
+    ],
+)
+def test_gate_refuses_what_is_more_than_twice_as_slow(
+    bar: float, faster: bool, passes: float, fails: float
+) -> None:
+    """What takes up to twice the time that its bar allows passes the gate, and no more."""
+    bars, gate, results = map(benchmark_module, ("bars", "gate", "results"))
+    limit = gate.allowed(bars.Row("load", bars.LOCKED, bar, faster=faster))
+
+    def holds(ours: float) -> bool:
+        row = results.bar("load", "x", [ours], [1.0], limit, faster=faster, python="3")
+        return bool(row.holds)
+
+    assert holds(passes)
+    assert not holds(fails)
