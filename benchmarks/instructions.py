@@ -7,8 +7,8 @@ Counted are the instructions inside the extension alone: those of the interprete
 others' business and differ with their builds. Each operation runs with two loop counts; the
 difference divided by the difference of the counts is what one takes, without what goes before and
 after. So the numbers depend on the extension's own code: on compiler, flags and Python headers. The
-budget has an entry for each compiler and Python version; without one for what is here, the gate
-says so and has nothing to compare. More instructions are a failure; fewer too, so that the budget
+budget has an entry for each of these; without one for what is here, the gate says so and has
+nothing to compare. More instructions are a failure; fewer too, so that the budget
 stays true.
 """
 
@@ -17,11 +17,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -107,10 +109,19 @@ def count(python: str = sys.executable) -> dict[str, float]:
     return counted
 
 
+def _flags() -> str:
+    """Return the compiler's flags that make other code; setup.py adds the same ones everywhere."""
+    given = [*str(sysconfig.get_config_var("CFLAGS")).split()]
+    given += os.environ.get("ATOMIC_INTENUM_CFLAGS", "").split()
+    silent = ("-W", "-g", "-DNDEBUG", "-ffile-prefix-map", "-fdebug-prefix-map", "-I")
+    return " ".join(dict.fromkeys(flag for flag in given if not flag.startswith(silent)))
+
+
 def key() -> str:
-    """Return what the counts depend on: architecture, compiler, Python."""
+    """Return what the counts depend on: architecture, compiler, flags, and Python's headers."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return f"{platform.machine()}, {machine.facts()['compiler']}, Python {python}"
+    here = f"{platform.machine()}, {machine.facts()['compiler']}, {_flags()}"
+    return f"{here}, Python {python}"
 
 
 def check() -> bool:
