@@ -14,7 +14,6 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import arrays
@@ -33,7 +32,8 @@ BOUND = ("load", "compare_and_set", "set")
 ABOUT = (
     "import json, platform; from importlib.util import find_spec;"
     " print(json.dumps([platform.python_implementation(), platform.python_version(),"
-    " [name for name in ('native', 'cffi') if find_spec('atomic_intenum._' + name)]]))"
+    " [name for name, needs in (('native', 'sys'), ('cffi', '_cffi_backend'))"
+    " if find_spec('atomic_intenum._' + name) and find_spec(needs)]]))"
 )
 
 
@@ -88,8 +88,6 @@ def main() -> int:
         run.add(load(arguments.operations))
     here = [sys.executable]
     pythons = [(here, *_about(here))]
-    if find_spec("cffi") is None:
-        pythons[0][2].remove("cffi")
     pythons += [(command, *_about(command)) for command in map(shlex.split, arguments.also)]
     run.machine["pythons"] = [label for _, label, _ in pythons]
     for command, label, built in pythons:

@@ -17,7 +17,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Worker:
         """Let it clean up, which the end of its input tells it to."""
         with self._process:
             assert self._process.stdin is not None
-            self._process.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended already
+                self._process.stdin.close()
             try:
                 self._process.wait(20)
             except subprocess.TimeoutExpired:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["UNROLL", "Loop", "Statement", "no_collection", "on_quietest_cpu", "take_turns"]
 
-UNROLL = 16
+_CPYTHON = sys.implementation.name == "cpython"
+#: A compiler at run time gives up on a loop that is too long, and compiles a short one as well.
+UNROLL = 16 if _CPYTHON else 1
+#: Seconds that such a compiler gets to see that a loop is hot.
+_WARM_UP = 0.0 if _CPYTHON else 0.2
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class Loop:
             if not eval(statement.holds, {}, self._names):
                 message = f"this does not hold: {statement.holds}"
                 raise AssertionError(message)
+        self.rounds = 1
+        until = perf_counter() + _WARM_UP
+        while perf_counter() < until:
+            self.rounds = 4096
+            self._seconds()
         self.rounds = 1
         # From below, and the first calls warm the inline caches up.
         while self._seconds() < seconds / 2 and self.rounds < 1 << 20:
