@@ -5,10 +5,11 @@
 Prints each row with its bar and exits with 1 if one falls short, or can't be shown because a rival
 is not installed. Takes about a minute.
 
-What is done against the noise of a shared machine: the two sides of a row are timed by turns, in
-repeats so short that most of them are not interrupted; what counts is the ratio of the medians; and
-the repeats come from several interpreters, one after the other, each on the CPU that is the fastest
-just then, since where an interpreter's memory happens to lie can move a figure by some per cent.
+What is done against the noise of a shared machine: the two sides of a row are timed by turns, by
+the CPU time of their thread, in repeats so short that most of them are not interrupted; what counts
+is the ratio of the medians; and the repeats come from several interpreters, one after the other,
+each on the CPU that is the fastest just then, since where an interpreter's memory happens to lie
+can move a figure by some per cent.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 What is done so that two runs agree:
 
-- A loop takes about half a millisecond: most are not interrupted, and the median passes over the
-  rest.
+- A loop takes about half a millisecond, by the CPU time of its thread: most are not interrupted,
+  what others run meanwhile is not in it, and the median passes over what they leave in the caches.
 - The contenders take turns, each time in the opposite order, so that whatever drifts hits all of
   them.
 - All of that is done in several sets of fresh interpreters, one set after the other, since where an

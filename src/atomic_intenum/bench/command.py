@@ -64,7 +64,8 @@ def run(seconds: float, interrupt: Interrupt) -> int:
     rows.append(_row("wake a sleeper, and back", None, wakeups.theirs, wakeups.ours))
     show(_HEADER, rows)
     print()
-    print("Medians. Beside multiprocessing.Value; the wake-ups beside multiprocessing.Event.")
+    print("Medians, beside multiprocessing.Value; the wake-ups beside multiprocessing.Event.")
+    print("All but the wake-ups by CPU time, so that what else runs here counts little.")
     print("floor: a builtin that does next to nothing, called or read the same way.")
     print("quartiles: of the ratio, turn by turn; far apart means that other work disturbed it.")
     return 0
