@@ -621,7 +621,7 @@ static PyObject *array_get_segment(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *array_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
 {
     Array *self = (Array *)op;
-    bool bound = FIELD_LOAD(self->life) >= ARRAY_OPEN && self->table != NULL;
+    bool bound = FIELD_LOAD(self->life) >= ARRAY_OPEN;
     return Py_NewRef(bound ? self->table->vocabulary : Py_None);
 }
 
@@ -640,16 +640,6 @@ static int array_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static int array_clear(PyObject *op)
-{
-    Array *self = (Array *)op;
-    FIELD_STORE(self->life, ARRAY_CLOSED); /* whatever still runs with it finds it closed */
-    Py_CLEAR(self->segment);
-    Py_CLEAR(self->mapping);
-    Py_CLEAR(self->table);
-    return 0;
-}
-
 static void array_dealloc(PyObject *op)
 {
     Array *self = (Array *)op;
@@ -657,7 +647,9 @@ static void array_dealloc(PyObject *op)
     if (self->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    array_clear(op);
+    Py_XDECREF(self->segment);
+    Py_XDECREF((PyObject *)self->mapping);
+    Py_XDECREF((PyObject *)self->table);
     free_object(op);
 }
 
@@ -732,11 +724,14 @@ static PyMemberDef array_members[] = {
 
 PyDoc_STRVAR(array_doc, "Array()\n--\n\nMany state words; IntEnumArray's base class.");
 
+/* No tp_clear, as Table has none: an Array never changes once it is bound.  The collector clears a
+ * cycle while another thread may be in a call with an object of it (a __release_buffer__ that runs
+ * meanwhile can start one), and that call would lose the memory that it walks over.  Something else
+ * of the cycle breaks it: an array refers to no other objects of a user's but by its __dict__. */
 static PyType_Slot array_slots[] = {
     {Py_tp_doc, (void *)array_doc},
     {Py_tp_dealloc, (void *)array_dealloc},
     {Py_tp_traverse, (void *)array_traverse},
-    {Py_tp_clear, (void *)array_clear},
     {Py_tp_iter, (void *)PySeqIter_New},
     {Py_sq_length, (void *)array_length},
     {Py_sq_item, (void *)array_item},
