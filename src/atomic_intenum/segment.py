@@ -70,6 +70,10 @@ class Header(NamedTuple):
     kind: int
 
 
+#: Segments whose last use here has ended.
+_dead: deque[_Owned] = deque()
+
+
 class _Owned:
     """A segment that this process created and will remove."""
 
@@ -80,9 +84,12 @@ class _Owned:
         self.pickled = False
         self.segment: weakref.ref[Segment] | None = None
 
-    def died(self, _reference: object) -> None:
-        """Queue the removal; runs inside garbage collection, so nothing else."""
-        _dead.append(self)
+    def died(self, _reference: object, queue: deque[_Owned] = _dead) -> None:
+        """Queue the removal; runs inside garbage collection, so nothing else.
+
+        The queue by a default: at interpreter exit this may run after the module's globals went.
+        """
+        queue.append(self)
 
 
 # -- the state of this process; a fork's child starts anew
@@ -90,7 +97,6 @@ class _Owned:
 #: Around everything that talks to the resource tracker, whose own lock a child would find taken.
 _lock = ProcessLock(no_fork=True)
 _owned: dict[str, _Owned] = {}
-_dead: deque[_Owned] = deque()
 _lingering: deque[tuple[float, _Owned]] = deque()
 _finalizer: Any = None
 _identity: tuple[int, int, int] | None = None
