@@ -3,9 +3,9 @@
  *   bit  0     ARMED     somebody watches: the next writer advances, disarms and wakes
  *   bits 1-31  sequence  counts the advances, modulo 2^31
  *
- *   watching:  event = fetch-or ARMED;  read the words;  sleep while the event word is still
- * `event` writing:   CAS of the word;  load the event word;  if ARMED: one CAS to the next
- * sequence, disarmed, and wake all
+ *   watching:  event = fetch-or ARMED;  read the words;  sleep while the event word is `event`
+ *   writing:   CAS of the word;  load the event word;  if ARMED: one CAS to the next sequence,
+ *              disarmed, and wake all
  *
  * The watcher sleeps on the very value that its fetch-or left.  Loaded again after the scan, it
  * could be one that a writer advanced to after the watcher had passed that writer's word.

@@ -7,6 +7,7 @@
  *   native/value.h      Value: what IntEnumValue inherits; of change.h, operations.h, waiting.h and
  *                       compare.h
  *   native/array.h      Array: what IntEnumArray inherits: many words of one segment
+ *   native/view.h       View: the values of an Array as a buffer
  *   native/lock.h       Lock: what a multiprocessing RLock calls its _semlock: the robust lock of
  *                       one value
  *
@@ -205,6 +206,8 @@ static int module_exec(PyObject *module)
         || (state->mapping_type = add_type(module, &mapping_spec)) == NULL
         || (state->value_type = add_type(module, &value_spec)) == NULL
         || (state->array_type = add_type(module, &array_spec)) == NULL
+        || (state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &view_spec, NULL))
+               == NULL
         || (state->lock_type = add_type(module, &lock_spec)) == NULL) {
         return -1;
     }
@@ -217,6 +220,7 @@ static int module_exec(PyObject *module)
         apply(state->mapping_type);   \
         apply(state->value_type);     \
         apply(state->array_type);     \
+        apply(state->view_type);      \
         apply(state->lock_type);      \
         apply(state->str_set);        \
         apply(state->str_from_value); \

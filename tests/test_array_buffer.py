@@ -6,6 +6,7 @@ import contextlib
 import copy
 import ctypes
 import io
+import pickle
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -300,3 +301,12 @@ def test_numpy_counts_and_selects() -> None:
         assert numpy.array_equal(numpy.asarray(copy.copy(array)), view)
         wide = numpy.asarray(array, dtype=numpy.int64)
         assert wide.tolist() == view.tolist()
+
+
+@pytest.mark.only_on("native")
+def test_the_owner_of_a_view_gives_the_same_view() -> None:
+    """Who asks a view's owner for its buffer again, as PickleBuffer does, gets the same int32s."""
+    board = Board(5, IDLE)
+    again = memoryview(pickle.PickleBuffer(board))
+    assert (again.format, again.shape, again.readonly) == ("i", (5,), True)
+    assert memoryview(memoryview(board).obj).tolist() == again.tolist() == [2] * 5

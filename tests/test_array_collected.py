@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import IntEnumArray
-from support import IDLE, WorkerStatusEnum, collect, run_script
+from support import IDLE, WorkerStatusEnum, collect, own_segments, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,17 @@ def test_collected() -> None:
     del board
     collect()
     assert gone() is None
+
+
+def test_dropped_ones_give_their_memory_back() -> None:
+    """Arrays that are made and dropped, one after the other, do not pile up in shared memory."""
+    collect()
+    Board(3, IDLE)  # what others left goes with it
+    before = len(own_segments())
+    for _ in range(20):
+        Board(3, IDLE)
+        collect()
+    assert len(own_segments()) <= before + 1
 
 
 @pytest.mark.only_on("native")

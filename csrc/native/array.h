@@ -8,6 +8,7 @@
 
 #include "goal.h"
 #include "slow.h"
+#include "view.h"
 
 typedef enum { ARRAY_NEW, ARRAY_BINDING, ARRAY_OPEN, ARRAY_CLOSED } array_life;
 
@@ -297,7 +298,7 @@ static int array_look_up(const Array *self, size_t *counts)
     return 0;
 }
 
-/* A word holds no member's number: ValueError with it, or RuntimeError if it is gone again. */
+/* A word holds no member's number: ValueError with it, or without if it is gone again. */
 static PyObject *array_refuse_foreign(Array *self)
 {
     for (size_t i = 0; i < self->words.count; i++) {
@@ -499,47 +500,19 @@ static PyObject *array_wait_any(PyObject *op, PyObject *const *args, Py_ssize_t 
     return PyLong_FromSize_t(index);
 }
 
-/* ---- the values as a buffer */
+/* ---- the values as a buffer: read-only int32s, as far apart as the words */
 
-/* The values as read-only int32s, `stride` bytes apart.  The view's owner is the mapping: it keeps
- * the memory, and leaves the array free to be closed and collected. */
-static int array_getbuffer(PyObject *op, Py_buffer *view, int flags)
+static int array_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 {
     Array *self = (Array *)op;
-    view->obj = NULL;
-    if (!array_is_open(self)) {
+    buffer->obj = NULL;
+    PyObject *view = array_is_open(self) ? view_new(self->mapping, &self->words) : NULL;
+    if (view == NULL) {
         return -1;
     }
-    if (flags & PyBUF_WRITABLE) {
-        PyErr_SetString(PyExc_BufferError, "the words of an array can only be read as a buffer");
-        return -1;
-    }
-    const int contiguous =
-        (PyBUF_C_CONTIGUOUS | PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES;
-    if ((flags & PyBUF_STRIDES) != PyBUF_STRIDES || (flags & contiguous)) {
-        PyErr_SetString(PyExc_BufferError, "the values of an array are not contiguous");
-        return -1;
-    }
-    Py_ssize_t *shape = PyMem_Malloc(2 * sizeof(*shape)); /* and strides; freed by the mapping */
-    if (shape == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    shape[0] = (Py_ssize_t)self->words.count;
-    shape[1] = (Py_ssize_t)self->words.stride;
-    *view = (Py_buffer){
-        .buf = self->words.words + AIE_VALUE_OFFSET,
-        .obj = Py_NewRef((PyObject *)self->mapping),
-        .len = shape[0] * (Py_ssize_t)sizeof(int32_t),
-        .itemsize = sizeof(int32_t),
-        .readonly = 1,
-        .ndim = 1,
-        .format = (flags & PyBUF_FORMAT) ? "i" : NULL,
-        .shape = &shape[0],
-        .strides = &shape[1],
-        .internal = shape,
-    };
-    return 0;
+    int result = view_getbuffer(view, buffer, flags); /* which keeps the view */
+    Py_DECREF(view);
+    return result;
 }
 
 /* ---- its life */

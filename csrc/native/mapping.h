@@ -79,12 +79,6 @@ static inline aie_event *mapping_event(const Mapping *mapping)
     return &((aie_header *)(void *)mapping->base)->event;
 }
 
-/* What an Array exported with its shape; nothing for the mapping's own bytes. */
-static void mapping_releasebuffer(PyObject *Py_UNUSED(op), Py_buffer *view)
-{
-    PyMem_Free(view->internal);
-}
-
 static PyObject *mapping_prepare(PyObject *op, PyObject *args)
 {
     Py_ssize_t offset, count;
@@ -164,7 +158,6 @@ static PyType_Slot mapping_slots[] = {
     {Py_tp_methods, (void *)mapping_methods},
     {Py_tp_members, (void *)mapping_members},
     {Py_bf_getbuffer, (void *)mapping_getbuffer},
-    {Py_bf_releasebuffer, (void *)mapping_releasebuffer},
     {0, NULL},
 };
 

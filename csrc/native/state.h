@@ -21,6 +21,7 @@ typedef struct {
     PyTypeObject *mapping_type;
     PyTypeObject *value_type;
     PyTypeObject *array_type;
+    PyTypeObject *view_type;
     PyTypeObject *lock_type;
     PyObject *str_set;
     PyObject *str_from_value;

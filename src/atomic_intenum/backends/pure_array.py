@@ -184,19 +184,18 @@ class Array:
         number = self._atomic_open().table.numbers.get(id(member))
         return self._atomic_number(member) if number is None else number
 
-    def _atomic_index(self, index: Any) -> tuple[Binding, int]:
-        """Return an index that counts from 0, and the binding."""
+    def _atomic_index(self, index: Any) -> int:
+        """Return an index as it counts from 0."""
         try:
             position = operator.index(index)
         except TypeError:
             message = f"an index is an int or a slice, not {type(index).__name__}"
             raise TypeError(message) from None
-        binding = self._atomic_open()
-        count = binding.place.length
+        count = self._atomic_open().place.length
         if not -count <= position < count:
             message = f"index {position} is outside of an array of {count}"
             raise IndexError(message)
-        return binding, position % count
+        return position % count
 
     # -- one word
 
@@ -207,15 +206,16 @@ class Array:
         if isinstance(index, slice):
             chosen = range(*index.indices(len(self)))
             return [_member(self._atomic_open(), i) for i in chosen]
-        return _member(*self._atomic_index(index))
+        position = self._atomic_index(index)
+        return _member(self._atomic_open(), position)
 
     def __setitem__(self, index: Any, member: Any) -> None:
         if isinstance(index, slice):
             message = "a slice cannot be assigned: each word is written by itself"
             raise TypeError(message)
-        self._atomic_index(index)
+        position = self._atomic_index(index)
         number = self._atomic_value(member)
-        binding, position = self._atomic_index(index)
+        binding = self._atomic_open()
         with _guarding(binding):
             self._atomic_open().words.exchange(position, number)
 
@@ -229,18 +229,18 @@ class Array:
 
     def exchange(self, index: Any, member: Any) -> Any:
         """Set a word to a member (or name) and return its previous member."""
-        self._atomic_index(index)
+        position = self._atomic_index(index)
         number = self._atomic_value(member)
-        binding, position = self._atomic_index(index)
+        binding = self._atomic_open()
         with _guarding(binding):
             before = self._atomic_open().words.exchange(position, number)
         return _member_of(binding.table, before)
 
     def compare_and_set(self, index: Any, old: Any, new: Any) -> bool:
         """If a word is old, make it new and return True; else return False."""
-        self._atomic_index(index)
+        position = self._atomic_index(index)
         expected, desired = self._atomic_value(old), self._atomic_value(new)
-        binding, position = self._atomic_index(index)
+        binding = self._atomic_open()
         if binding.words.number(position) != expected:
             return False  # it takes no lock to see that
         with _guarding(binding):
