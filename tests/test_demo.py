@@ -8,44 +8,40 @@ import multiprocessing
 import os
 import re
 import signal
-import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import __main__, layout
+from atomic_intenum import __main__
 from atomic_intenum.demo import command, files
 from atomic_intenum.demo.crew import Outcome
 from atomic_intenum.demo.files import Reading
 from atomic_intenum.demo.interrupt import Interrupt
 from atomic_intenum.demo.screen import Lines
-from conftest import BACKEND, SHM
+from conftest import BACKEND
+from demos import (
+    METHOD,
+    PATIENCE,
+    PROGRESS,
+    START,
+    START_METHODS,
+    finish,
+    lines_until,
+    looks,
+    needs_posix,
+    on_terminal,
+    running,
+    said,
+    segments_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from atomic_intenum.demo.board import Board
 
     Replace = Callable[[Callable[[str], Reading]], None]
-
-needs_posix = pytest.mark.skipif(os.name != "posix", reason="process groups and terminals")
-
-#: Seconds after which a run counts as hung.
-PATIENCE = 30
-
-START = """
-import multiprocessing, sys
-multiprocessing.set_start_method(sys.argv[1])
-from atomic_intenum.__main__ import main
-sys.exit(main(sys.argv[2:]))
-"""
-
-START_METHODS = multiprocessing.get_all_start_methods()
-METHOD = START_METHODS[0]  # the platform's own
-
-#: A monitor's line: when, then number, status, files and transitions of each worker.
-PROGRESS = re.compile(r" *\d+\.\d s((?: \| \d+ [A-Z]+, [\d,]+ files?, [\d,]+ transitions?)+)\n")
 
 
 def nothing() -> None:
@@ -64,63 +60,6 @@ def tree(tmp_path: Path) -> Path:
     if hasattr(os, "mkfifo"):
         os.mkfifo(root / "fifo")
     return root
-
-
-def start(*arguments: str, method: str | None = None) -> subprocess.Popen[str]:
-    """Start the demo as the leader of a process group, with any warning an error."""
-    how = ["-m", "atomic_intenum"] if method is None else ["-c", START, method]
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", *how, "demo", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-@contextlib.contextmanager
-def running(*arguments: str, method: str | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Run the demo, and end the whole group if the test fails meanwhile."""
-    with start(*arguments, method=method) as process:
-        try:
-            yield process
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def finish(*arguments: str, method: str | None = None) -> tuple[int, str, str]:
-    """Run the demo to its end and return exit code, output and errors.
-
-    The output ends when the last process that holds it has ended: none is left behind.
-    """
-    with running(*arguments, method=method) as process:
-        output, errors = process.communicate(timeout=PATIENCE)
-    assert segments_of(process.pid) == []
-    return process.returncode, output, errors
-
-
-def segments_of(pid: int) -> list[str]:
-    """Return the shared memory of ours that a process created and left."""
-    left = []
-    for path in SHM.glob("intenum-*"):
-        # Other tests may run beside this one; theirs may be half made or gone.
-        with contextlib.suppress(FileNotFoundError, struct.error):
-            header = path.read_bytes()[: layout.HEADER_SIZE]
-            if layout.HEADER.unpack_from(header, layout.HEADER_OFFSET)[-1] == pid:
-                left.append(path.name)
-    return left
-
-
-def lines_until(process: subprocess.Popen[str], pattern: str) -> str:
-    """Read the output up to the first line that matches."""
-    assert process.stdout is not None
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if re.match(pattern, line):
-            return seen
-    pytest.fail(f"no line is like {pattern!r} in: {seen}")
 
 
 # -- a run
@@ -142,27 +81,22 @@ def test_run(tree: Path, method: str) -> None:
 
 
 def test_lines(tree: Path) -> None:
-    """Elsewhere than on a terminal a line a look gives status, files and transitions by worker."""
+    """Elsewhere than on a terminal a line a look gives the counts, and what all have done."""
     _, output, _ = finish("--tree", str(tree), "--workers", "3", "--seconds", "0.4")
-    looks = [
-        re.findall(r"\| (\d+) ([A-Z]+), ([\d,]+) files?, ([\d,]+) transitions?", line)
-        for line in output.splitlines(keepends=True)
-        if PROGRESS.fullmatch(line)
-    ]
-    assert len(looks) >= 2
-    assert all([worker for worker, *_ in look] == ["1", "2", "3"] for look in looks)
-    assert {status for _, status, *_ in looks[-1]} == {"UNAVAILABLE"}
-
+    lines = looks(output)
+    assert len(lines) >= 2
+    *_, (unavailable, idle, calculating, hashed, transitions) = lines
+    assert (unavailable, idle, calculating) == (3, 0, 0)
     # Each claim is one transition into CALCULATING and one back; each worker comes and goes.
-    def total(column: int) -> int:
-        return sum(int(worker[column].replace(",", "")) for worker in looks[-1])
+    assert transitions == 2 * said(output, r"^claims: ([\d,]+);") + 2 * 3
+    assert hashed == said(output, r"^([\d,]+) digests of 90 files in") >= 90
 
-    claims = re.search(r"^claims: ([\d,]+) won", output, re.MULTILINE)
-    assert claims is not None
-    assert total(3) == 2 * int(claims[1].replace(",", "")) + 2 * 3
-    hashed = re.search(r"^([\d,]+) digests of 90 files in", output, re.MULTILINE)
-    assert hashed is not None
-    assert total(2) == int(hashed[1].replace(",", "")) >= 90
+
+def test_many_real_workers(tree: Path) -> None:
+    """More workers than there is work for sleep, and all of them come and go."""
+    code, output, errors = finish("--tree", str(tree), "--workers", "40", "--seconds", "0.4")
+    assert (code, errors) == (0, "")
+    assert looks(output)[-1][:3] == (40, 0, 0)
 
 
 def test_default_tree() -> None:
@@ -172,31 +106,6 @@ def test_default_tree() -> None:
     assert "email/message.py" in names
     assert not any("site-packages" in name or "__pycache__" in name for name in names)
     assert any("site-packages" in note for note in listing.notes)
-
-
-def on_terminal(program: str, *arguments: str) -> tuple[int, str]:
-    """Run a program with a terminal as its output; return exit code and what the terminal got."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    with (
-        os.fdopen(ours, "rb", buffering=0) as terminal,
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", program, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
-        ) as process,
-    ):
-        os.close(theirs)
-        got = b""
-        # Linux reports EIO where the last writer is gone.
-        with contextlib.suppress(OSError):
-            while piece := terminal.read(1 << 16):
-                got += piece
-        return process.wait(PATIENCE), got.decode()
 
 
 @needs_posix
@@ -225,18 +134,24 @@ def test_terminal_without_rich(tree: Path) -> None:
 # -- how it ends
 
 
+@pytest.fixture(params=["real", "simulated"])
+def workers(request: pytest.FixtureRequest, tree: Path) -> list[str]:
+    """Return the arguments for workers that are processes, or for simulated ones."""
+    return ["--tree", str(tree)] if request.param == "real" else ["--workers", "300"]
+
+
 @needs_posix
 @pytest.mark.parametrize("method", START_METHODS)
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("by compare_and_set", id="starting"),
+        pytest.param(r"by claim\(", id="starting"),
         pytest.param(PROGRESS.pattern, id="working"),
     ],
 )
-def test_interrupt(tree: Path, method: str, moment: str) -> None:
+def test_interrupt(workers: list[str], method: str, moment: str) -> None:
     """Ctrl-C ends all processes with a short message, whatever they do, and exits with 130."""
-    with running("--tree", str(tree), "--seconds", "30", method=method) as process:
+    with running(*workers, "--seconds", "30", method=method) as process:
         lines_until(process, moment)
         os.killpg(process.pid, signal.SIGINT)
         output, errors = process.communicate(timeout=PATIENCE)
@@ -260,9 +175,9 @@ def test_late_interrupt(tree: Path, moment: str) -> None:
 
 
 @needs_posix
-def test_parent_killed(tree: Path) -> None:
+def test_parent_killed(workers: list[str]) -> None:
     """If the parent is killed, its processes end by themselves."""
-    with running("--tree", str(tree), "--seconds", "30") as process:
+    with running(*workers, "--seconds", "30") as process:
         lines_until(process, PROGRESS.pattern)
         process.kill()
         # The output ends with the last process that holds it.
@@ -271,9 +186,9 @@ def test_parent_killed(tree: Path) -> None:
 
 
 @needs_posix
-def test_reader_gone(tree: Path) -> None:
+def test_reader_gone(workers: list[str]) -> None:
     """If nobody reads the output any more, it ends without a traceback."""
-    with running("--tree", str(tree), "--seconds", "0.4") as process:
+    with running(*workers, "--seconds", "0.4") as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
@@ -287,7 +202,7 @@ def test_reader_gone(tree: Path) -> None:
         (["--workers", "0"], "'0' is not a whole number from 1"),
         (["--workers", "-1"], "'-1' is not a whole number from 1"),
         (["--workers", "two"], "'two' is not a whole number from 1"),
-        (["--workers", "1000000"], "is not a whole number from 1"),
+        (["--workers", "10001"], "'10001' is not a whole number from 1 to 10,000"),
         (["--seconds", "0"], "'0' is not a number of seconds"),
         (["--seconds", "nan"], "'nan' is not a number of seconds"),
         (["--seconds", "soon"], "'soon' is not a number of seconds"),
@@ -335,9 +250,10 @@ def outcome(monkeypatch: pytest.MonkeyPatch) -> Replace:
     """Return what replaces the work by a given way of reading a file."""
 
     def replace(read: Callable[[str], Reading]) -> None:
-        def work(jobs: list[files.Job], workers: int, *_: Any) -> Outcome:
+        def work(board: Board, jobs: list[files.Job], *_: Any) -> Outcome:
             readings = {index: read(path) for job in jobs for index, path in job}
-            return Outcome(readings, len(readings), len(jobs), 0, 0, 2 * (len(jobs) + workers), 0.1)
+            transitions = 2 * (len(jobs) + len(board))
+            return Outcome(readings, len(readings), len(jobs), 0, 0, 1, transitions, 0.1)
 
         monkeypatch.setattr(command, "work", work)
 
@@ -363,9 +279,9 @@ def test_lost_transition(
 ) -> None:
     """Transitions that the claims don't account for are reported, and the exit code is 1."""
 
-    def work(jobs: list[files.Job], *_: Any) -> Outcome:
+    def work(_: Board, jobs: list[files.Job], *__: Any) -> Outcome:
         readings = {index: files.hash_file(path) for job in jobs for index, path in job}
-        return Outcome(readings, len(readings), len(jobs), 0, 0, 1, 0.1)
+        return Outcome(readings, len(readings), len(jobs), 0, 0, 1, 1, 0.1)
 
     monkeypatch.setattr(command, "work", work)
     assert run(tree) == 1
@@ -402,23 +318,28 @@ def test_nothing_compared(tree: Path, outcome: Replace, capsys: pytest.CaptureFi
     assert "no file could be read and compared" in capsys.readouterr().err
 
 
+class Killer(Lines):
+    """Kills a child at the first drawing that it is there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def show(self, *_: object) -> None:
+        """Kill it."""
+        for child in multiprocessing.active_children():
+            if child.name == self.name:
+                child.kill()
+
+
 @needs_posix
-def test_dead_worker(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["worker 2", "dispatcher 1"])
+def test_dead_process(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """A worker that is killed ends the demo with its name, and the exit code is 1."""
-
-    class Killer(Lines):
-        """Kills a worker at the first drawing."""
-
-        def show(self, *_: object) -> None:
-            for child in multiprocessing.active_children():
-                if child.name == "worker 2":
-                    child.kill()
-
-    monkeypatch.setattr(command, "make_screen", lambda _: Killer())
+    """A process that is killed ends the demo with its name, and the exit code is 1."""
+    monkeypatch.setattr(command, "make_screen", lambda _: Killer(name))
     assert run(tree, 30) == 1
-    assert "worker 2 ended unexpectedly, exit code -9" in capsys.readouterr().err
+    assert f"{name} ended unexpectedly, exit code -9" in capsys.readouterr().err
 
 
 # -- files

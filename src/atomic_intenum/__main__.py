@@ -9,9 +9,7 @@ import os
 import sys
 
 from .demo.interrupt import Interrupt, ignore
-
-#: A worker takes four descriptors in the parent, and 1,024 are what many systems allow.
-_MOST_WORKERS = 128
+from .demo.limits import MOST_PROCESSES, MOST_WORKERS
 
 
 def _worker_count(text: str) -> int:
@@ -19,8 +17,8 @@ def _worker_count(text: str) -> int:
         number = int(text)
     except ValueError:
         number = 0
-    if not 1 <= number <= _MOST_WORKERS:
-        message = f"{text!r} is not a whole number from 1 to {_MOST_WORKERS}"
+    if not 1 <= number <= MOST_WORKERS:
+        message = f"{text!r} is not a whole number from 1 to {MOST_WORKERS:,}"
         raise argparse.ArgumentTypeError(message)
     return number
 
@@ -59,10 +57,11 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         help="watch workers being claimed while they hash files, and see what was measured",
         description=(
-            "Worker processes hash the files of a tree. Each has a status of its own, which is "
-            "claimed from IDLE to CALCULATING by compare_and_set. The digests are compared with "
-            "those of a plain run in one process; then reading and claiming are measured beside "
-            "multiprocessing.Value."
+            "Worker processes hash the files of a tree. Their statuses are one IntEnumArray, and "
+            "each worker is claimed from IDLE to CALCULATING by claim(). The digests are compared "
+            "with those of a plain run in one process; then reading and claiming are measured "
+            f"beside multiprocessing.Value. More than {MOST_PROCESSES} workers are simulated by a "
+            "few processes, which hash nothing."
         ),
     )
     demo.add_argument(
@@ -72,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
         "--workers",
         metavar="N",
         type=_worker_count,
-        help="worker processes (default: one a CPU, from 2 to 8)",
+        help=(
+            f"workers: up to {MOST_PROCESSES} processes, and simulated ones from there up to "
+            f"{MOST_WORKERS:,} (default: one process a CPU, from 2 to 8)"
+        ),
     )
     demo.add_argument(
         "--seconds",

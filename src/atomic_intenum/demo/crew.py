@@ -1,77 +1,50 @@
-"""The processes of the demo.
+"""Real workers: processes that hash files.
 
-Each worker has a status of its own and a pipe on which it gets jobs.  Several dispatchers,
-processes too, hand out jobs to the same workers, and none of them asks another: whoever moves a
-worker's status from IDLE to CALCULATING by compare_and_set has claimed the worker, and is the
-only one to write into its pipe.  There is no other lock around that pipe.  The worker itself goes
-back to IDLE when its job is done.
+The workers' statuses are one board.  Each worker has its own word of it as a value, and a pipe on
+which it gets jobs.  Several dispatchers, processes too, hand out jobs to the same workers, and none
+of them asks another: claim() finds a worker that is IDLE and makes it CALCULATING, and whoever got
+its number is the only one to write into that worker's pipe.  There is no other lock around that
+pipe.  The worker itself goes back to IDLE when its job is done.
 
-    UNAVAILABLE --worker--> IDLE --a dispatcher, by compare_and_set--> CALCULATING --worker--> IDLE
-                            IDLE --the parent, by compare_and_set, at the end--> UNAVAILABLE
+    UNAVAILABLE --worker--> IDLE --a dispatcher, by claim()--> CALCULATING --worker--> IDLE
+                            IDLE --the parent, by claim(), at the end--> UNAVAILABLE
 
-The parent is the monitor: it polls the statuses, draws them, and collects the digests.  It alone
-listens to Ctrl-C.  A process whose parent is gone ends by itself.
+Nobody polls: a worker sleeps until its own status says that it is claimed or dismissed, and a
+dispatcher that finds no worker to claim until any of them is IDLE.  The parent is the monitor, and
+collects the digests.
 """
 
 from __future__ import annotations
 
-import math
+import contextlib
 import multiprocessing
 import time
-from enum import IntEnum
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..value import IntEnumValue
+from .board import Board, Status, WorkerStatus
 from .files import Reading, hash_file
-from .interrupt import held_back, ignore
+from .interrupt import ignore
+from .monitor import Monitor
+from .processes import CrewError, Parent, Processes, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
 
     from .files import Job
     from .screen import Screen
 
-__all__ = ["DISPATCHERS", "CrewError", "Look", "Outcome", "Status", "WorkerStatus", "work"]
+__all__ = ["DISPATCHERS", "Outcome", "work"]
 
 #: Enough to compete for the workers.
 DISPATCHERS = 2
 
-#: Seconds that a dispatcher sleeps when it finds no idle worker.
-_NAP = 0.001
+#: Seconds after which a sleeper looks whether its parent is gone.
+_LOOK_ROUND = 1.0
 
-
-class Status(IntEnum):
-    """What a worker is doing."""
-
-    UNAVAILABLE = 1
-    IDLE = 2
-    CALCULATING = 3
-
-
-class WorkerStatus(IntEnumValue[Status]):
-    """A worker's status, shared by all processes."""
-
-
-class CrewError(Exception):
-    """A process failed."""
-
-
-class Look(NamedTuple):
-    """What the monitor draws of one worker.
-
-    Attributes:
-        status: of the worker.
-        files: that it has done.
-        transitions: of its status, which is its version.
-
-    """
-
-    status: Status
-    files: int
-    transitions: int
+#: The same for the parent, which has Ctrl-C and dead workers to look for.
+_LOOK_ROUND_PARENT = 0.1
 
 
 class Outcome(NamedTuple):
@@ -81,8 +54,9 @@ class Outcome(NamedTuple):
         readings: by the file's index.
         files: hashed in all; those of a second round count again.
         claims: that dispatchers won.
-        lost: claims of a worker that was seen IDLE, and that another dispatcher claimed first.
-        polls: how often a dispatcher or the monitor read a status.
+        sleeps: of dispatchers that found nobody to claim, until a worker was IDLE.
+        lost: sleeps after which there was nobody to claim again: the other dispatcher was faster.
+        looks: of the monitor at the board.
         transitions: of all statuses together.
         seconds: from the first process's start to the last result.
 
@@ -91,8 +65,9 @@ class Outcome(NamedTuple):
     readings: dict[int, Reading]
     files: int
     claims: int
+    sleeps: int
     lost: int
-    polls: int
+    looks: int
     transitions: int
     seconds: float
 
@@ -100,20 +75,39 @@ class Outcome(NamedTuple):
 # -- what the processes run
 
 
-def worker(status: WorkerStatus, jobs: Connection, results: Connection) -> None:
-    """Do jobs until there is None, or the parent is gone.
+def worker(
+    status: WorkerStatus, jobs: Connection, results: Connection, incoming: Connection
+) -> None:
+    """Do jobs until the status becomes UNAVAILABLE, or the parent is gone.
+
+    Args:
+        status: of this worker.
+        jobs: to receive them from.
+        results: to send them to.
+        incoming: the parent's end of ``results``, which a fork's child has anyway.
 
     Raises:
-        CrewError: a job came while the status was not CALCULATING: nobody had claimed this worker.
+        CrewError: the status changed during a job: somebody else claimed this worker too.
 
     """
     ignore()  # the parent stops this process
-    orphaned = _parent_sentinel()
+    # With the parent gone, a full pipe that this process could read itself would hold it for ever.
+    incoming.close()
+    parent = Parent()
     status.set(Status.IDLE)
-    while orphaned not in wait([jobs, orphaned]):
-        job: Job | None = jobs.recv()
-        if job is None:
+    while True:
+        try:
+            now = status.wait_for(Status.CALCULATING, Status.UNAVAILABLE, timeout=_LOOK_ROUND)
+        except TimeoutError:
+            if parent.gone():
+                return
+            continue
+        if now is Status.UNAVAILABLE:
             return
+        # Claimed: the job is on its way, unless the one who claimed was ended meanwhile.
+        if parent.sentinel in wait([jobs, parent.sentinel]):
+            return
+        job: Job = jobs.recv()
         try:
             results.send([(index, hash_file(path)) for index, path in job])
         except OSError:
@@ -124,7 +118,7 @@ def worker(status: WorkerStatus, jobs: Connection, results: Connection) -> None:
 
 
 def dispatcher(
-    statuses: list[WorkerStatus],
+    board: Board,
     pipes: list[Connection],
     jobs: list[Job],
     seconds: float,
@@ -132,46 +126,38 @@ def dispatcher(
 ) -> None:
     """Claim idle workers and hand them jobs: one round, and as many more as there is time for.
 
-    Sends (claims, lost claims, polls) when the time is up.
+    Sends (claims, sleeps, lost) when the time is up.
     """
     ignore()  # the parent stops this process
-    orphaned = _parent_sentinel()
-    claims = lost = polls = 0
-    workers = len(statuses)
-    first = 0
+    parent = Parent()
+    claims = sleeps = lost = 0
+    woken = False
     deadline = time.monotonic() + seconds
     # Each job once at least, however slow the machine: or its digest could not be compared.
     while claims < len(jobs) or time.monotonic() < deadline:
-        # Not always the same one first, or the first worker would do most of the work.
-        first = (first + 1) % workers
-        for number in (*range(first, workers), *range(first)):
-            polls += 1
-            status = statuses[number]
-            if status.load() is not Status.IDLE:
-                continue
-            if not status.compare_and_set(Status.IDLE, Status.CALCULATING):
-                lost += 1
-                continue
-            # Claimed: from here until the worker sets IDLE nobody else writes into this pipe.
-            try:
-                pipes[number].send(jobs[claims % len(jobs)])
-            except OSError:
-                wait([orphaned])  # that worker died: the parent sees it too, and ends this process
+        number = board.claim(Status.IDLE, Status.CALCULATING)
+        if number is None:
+            lost += woken
+            woken = False
+            # Before each sleep: while workers come and go, none of them lasts until its timeout.
+            if parent.gone():
                 return
-            claims += 1
-            break
-        else:
-            if wait([orphaned], _NAP):
-                return
-    report.send((claims, lost, polls))
-
-
-def _parent_sentinel() -> int:
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        message = "to be run in a child process"
-        raise RuntimeError(message)
-    return parent.sentinel
+            with contextlib.suppress(TimeoutError):
+                board.wait_any(Status.IDLE, timeout=_LOOK_ROUND)
+                woken = True
+                sleeps += 1
+            continue
+        woken = False
+        # Claimed: from here until the worker sets IDLE nobody else writes into this pipe.
+        try:
+            pipes[number].send(jobs[claims % len(jobs)])
+        except OSError:
+            wait(
+                [parent.sentinel]
+            )  # that worker died: the parent sees it too, and ends this process
+            return
+        claims += 1
+    report.send((claims, sleeps, lost))
 
 
 # -- the parent
@@ -180,33 +166,30 @@ def _parent_sentinel() -> int:
 class _Crew:
     """The processes, and the parent's ends of their pipes."""
 
-    def __init__(self, workers: int, screen: Screen, check: Callable[[], None]) -> None:
-        # The first value also starts multiprocessing's resource tracker, which unblocks SIGINT: it
-        # must not start while that is held back.
-        self.statuses = [WorkerStatus(Status.UNAVAILABLE) for _ in range(workers)]
-        self.screen = screen
-        self.check = check
-        self.processes: list[BaseProcess] = []
+    def __init__(self, board: Board, screen: Screen, check: Callable[[], None]) -> None:
+        self.board = board
+        self.processes = Processes(check)
         self.jobs: list[Connection] = []
         self.results: dict[Connection, int] = {}
         self.reports: list[Connection] = []
-        self.files_done = [0] * workers
+        self.files_done = [0] * len(board)
         self.jobs_done = 0
         self.readings: dict[int, Reading] = {}
-        self.claims = self.lost = self.polls = 0
-        self.next_draw = 0.0
-        self.started = time.monotonic()
+        self.claims = self.sleeps = self.lost = 0
+        self.monitor = Monitor(board, screen, self.files_done)
 
     # -- start and stop
 
     def start(self, jobs: list[Job], seconds: float) -> None:
         """Start the workers, then the dispatchers."""
-        for number, status in enumerate(self.statuses):
+        for number in range(len(self.board)):
             receiver, sender = multiprocessing.Pipe(duplex=False)
             self.jobs.append(sender)
             incoming, results = multiprocessing.Pipe(duplex=False)
             self.results[incoming] = number
-            self._start(f"worker {number + 1}", worker, status, receiver, results)
+            status = self.board.at(number, WorkerStatus)
+            pipes = (receiver, results, incoming)
+            self.processes.start(f"worker {number + 1}", worker, status, *pipes)
             receiver.close()
             results.close()
         for number in range(DISPATCHERS):
@@ -214,62 +197,31 @@ class _Crew:
             self.reports.append(incoming)
             # Each has its share of the jobs, or, where they are too few, all of them.
             share = jobs[number::DISPATCHERS] or jobs
-            arguments = (self.statuses, self.jobs, share, seconds, report)
-            self._start(f"dispatcher {number + 1}", dispatcher, *arguments)
+            arguments = (self.board, self.jobs, share, seconds, report)
+            self.processes.start(f"dispatcher {number + 1}", dispatcher, *arguments)
             report.close()
-
-    def _start(self, name: str, target: Callable[..., None], *arguments: object) -> None:
-        self.check()
-        process = multiprocessing.Process(target=target, args=arguments, name=name, daemon=True)
-        with held_back():
-            process.start()
-        self.processes.append(process)
 
     def stop(self) -> None:
         """End whatever still runs."""
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.join(2)
-            if process.exitcode is None:
-                process.kill()
-                process.join()
+        self.processes.stop()
         for connection in (*self.jobs, *self.results, *self.reports):
             connection.close()
 
-    # -- the monitor
-
-    def look(self) -> list[Look]:
-        """Poll all statuses."""
-        self.polls += len(self.statuses)
-        return [
-            Look(status.load(), files, status.version)
-            for status, files in zip(self.statuses, self.files_done, strict=True)
-        ]
-
-    def draw(self) -> None:
-        """Draw what a poll of all statuses shows."""
-        now = time.monotonic()
-        self.next_draw = now + self.screen.interval
-        self.screen.show(now - self.started, self.look())
+    # -- what comes
 
     def step(self) -> None:
-        """Take what has come within the tenth of a second, and draw if it is time to."""
-        self.check()
-        timeout = min(max(self.next_draw - time.monotonic(), 0.0), 0.1)
-        sentinels: dict[object, BaseProcess] = {
-            process.sentinel: process for process in self.processes
-        }
-        handles = [process.sentinel for process in self.processes]
-        for source in wait([*self.results, *self.reports, *handles], timeout):
+        """Take what has come within the tenth of a second, and look at the board if it is time."""
+        sources = [*self.results, *self.reports]
+        for source in self.processes.ready(sources, self.monitor.until_next()):
             if source in self.results:
                 self._take_results(source)
-            elif source in self.reports:
-                self._take_report(source)
             else:
-                self._take_end(sentinels[source])
-        if time.monotonic() >= self.next_draw:
-            self.draw()
+                self.reports.remove(source)
+                claims, sleeps, lost = receive(source, "a dispatcher")
+                self.claims += claims
+                self.sleeps += sleeps
+                self.lost += lost
+        self.monitor.look()
 
     def _take_results(self, connection: Connection) -> None:
         number = self.results[connection]
@@ -284,50 +236,37 @@ class _Crew:
         for index, reading in results:
             self.readings[index] = _merged(self.readings.get(index, reading), reading)
 
-    def _take_report(self, connection: Connection) -> None:
-        self.reports.remove(connection)
-        try:
-            claims, lost, polls = connection.recv()
-        except (EOFError, OSError):
-            message = "a dispatcher ended without its report"
-            raise CrewError(message) from None
-        finally:
-            connection.close()
-        self.claims += claims
-        self.lost += lost
-        self.polls += polls
-
-    def _take_end(self, process: BaseProcess) -> None:
-        process.join()
-        if process.exitcode:
-            message = f"{process.name} ended unexpectedly, exit code {process.exitcode}"
-            raise CrewError(message)
-        self.processes.remove(process)
-
     def run(self) -> Outcome:
-        """Monitor until the time is up and all is done; then retire the workers."""
+        """Monitor until the time is up and all is done; then dismiss the workers."""
         while self.reports or self.jobs_done < self.claims:
             self.step()
-        seconds = time.monotonic() - self.started
-        for status, pipe in zip(self.statuses, self.jobs, strict=True):
-            # A claim like any other: the pipe is the parent's from here on.
-            while not status.compare_and_set(Status.IDLE, Status.UNAVAILABLE):
-                self.check()
-                time.sleep(_NAP)
-            pipe.send(None)
-        self.next_draw = math.inf  # once more, when all is as it will stay
+        seconds = self.monitor.elapsed()
+        self._dismiss()
         while self.processes:
             self.step()
-        self.draw()
+        self.monitor.look_now()  # once more, when all is as it will stay
         return Outcome(
             self.readings,
             sum(self.files_done),
             self.claims,
+            self.sleeps,
             self.lost,
-            self.polls,
-            sum(status.version for status in self.statuses),
+            self.monitor.looks,
+            self.monitor.transitions(),
             seconds,
         )
+
+    def _dismiss(self) -> None:
+        """Make every worker UNAVAILABLE as soon as it is IDLE: a claim like any other."""
+        dismissed = 0
+        while dismissed < len(self.board):
+            if self.board.claim(Status.IDLE, Status.UNAVAILABLE) is not None:
+                dismissed += 1
+                continue
+            try:
+                self.board.wait_any(Status.IDLE, timeout=_LOOK_ROUND_PARENT)
+            except TimeoutError:
+                self.step()
 
 
 def _merged(before: Reading, now: Reading) -> Reading:
@@ -342,8 +281,8 @@ def _merged(before: Reading, now: Reading) -> Reading:
 
 
 def work(
+    board: Board,
     jobs: list[Job],
-    workers: int,
     seconds: float,
     screen: Screen,
     check: Callable[[], None],
@@ -351,8 +290,8 @@ def work(
     """Have the jobs done by worker processes, drawing their statuses meanwhile.
 
     Args:
+        board: with a word for each worker, all UNAVAILABLE, as they are again at the end.
         jobs: again and again for as long as there is time; what is begun is finished.
-        workers: number of worker processes.
         seconds: for which jobs are handed out.
         screen: to draw on.
         check: called every tenth of a second or sooner; raises to end it.
@@ -361,7 +300,7 @@ def work(
         CrewError: a process ended unexpectedly.
 
     """
-    crew = _Crew(workers, screen, check)
+    crew = _Crew(board, screen, check)
     try:
         crew.start(jobs, seconds)
         with screen:

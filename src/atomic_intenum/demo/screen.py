@@ -1,4 +1,4 @@
-"""What the monitor draws: a live table on a terminal, lines elsewhere."""
+"""What the monitor draws on: a terminal, or lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from .crew import Look
+    from .monitor import Look
 
-__all__ = ["Lines", "Screen", "make_screen", "say"]
+__all__ = ["Lines", "Screen", "in_words", "make_screen", "say"]
 
 
 def say(text: str = "") -> None:
@@ -22,18 +22,24 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def in_words(look: Look) -> str:
+    """Return what all workers together have done: 1,234 files, 90 transitions."""
+    words = [count(sum(look.files), "file")] if look.files else []
+    return ", ".join([*words, count(sum(look.transitions), "transition")])
+
+
 class Screen(Protocol):
     """What the monitor draws on.
 
     Attributes:
-        interval: seconds from one drawing to the next.
+        interval: seconds from one drawing to the next, at least.
 
     """
 
     interval: float
 
-    def show(self, elapsed: float, looks: list[Look]) -> None:
-        """Draw one look at each worker."""
+    def show(self, elapsed: float, look: Look) -> None:
+        """Draw what a look at the board showed."""
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -52,14 +58,10 @@ class Lines:
 
     interval = 1.0
 
-    def show(self, elapsed: float, looks: list[Look]) -> None:
-        """Print status, files done and transitions of each worker."""
-        workers = " | ".join(
-            f"{number} {look.status.name}, {count(look.files, 'file')}, "
-            f"{count(look.transitions, 'transition')}"
-            for number, look in enumerate(looks, 1)
-        )
-        say(f"{elapsed:5.1f} s | {workers}")
+    def show(self, elapsed: float, look: Look) -> None:
+        """Print how many workers have each status, and what all have done."""
+        counts = ", ".join(f"{number:,} {status.name}" for status, number in look.counts.items())
+        say(f"{elapsed:5.1f} s | {counts} | {in_words(look)}")
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +71,7 @@ class Lines:
 
 
 def make_screen(seconds: float) -> Screen:
-    """Return a live table if standard output is a terminal and rich is installed, else lines.
+    """Return a live drawing if standard output is a terminal and rich is installed, else lines.
 
     Args:
         seconds: that the work takes.
@@ -79,7 +81,7 @@ def make_screen(seconds: float) -> Screen:
     if not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
         return Lines()
     try:
-        from .table import LiveTable  # noqa: PLC0415 - rich is an extra
+        from .live import LiveBoard  # noqa: PLC0415 - rich is an extra
     except ImportError:
         return Lines()
-    return LiveTable(seconds)
+    return LiveBoard(seconds)
