@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atomic_intenum import layout
+from atomic_intenum.segment import Header
 from conftest import SHM
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def segments_of(pid: int) -> list[str]:
     for path in SHM.glob("intenum-*"):
         # Other tests may run beside this one; theirs may be half made or gone.
         with contextlib.suppress(FileNotFoundError, struct.error):
-            header = path.read_bytes()[: layout.HEADER_SIZE]
-            if layout.HEADER.unpack_from(header, layout.HEADER_OFFSET)[-1] == pid:
+            text = path.read_bytes()[: layout.HEADER_SIZE]
+            header = Header(*layout.HEADER.unpack_from(text, layout.HEADER_OFFSET))
+            if header.creator_pid == pid:
                 left.append(path.name)
     return left
 
