@@ -14,8 +14,8 @@ typedef struct {
     PyObject *guard;  /* enters and leaves the lock= given; NULL: writes are lock-free */
     Mapping *mapping;
     PyObject *segment;
-    PyObject *lock;    /* what get_lock() returns, once made */
-    PyObject *retired; /* without the GIL: what an earlier __init__ had bound */
+    PyObject *lock;                /* what get_lock() returns, once made */
+    struct value_retired *retired; /* without the GIL: what earlier __init__ had bound */
     PyObject *weakrefs;
     Py_ssize_t index;
     int calls_from_value; /* the class overrides it, so a name is asked of it */
@@ -32,26 +32,53 @@ static inline aie_word *value_word(Value *self)
     return word;
 }
 
-static PyObject *value_member(Value *self, int32_t number)
+/* The word and the table that belongs to it, or NULL with ValueError.  Without the GIL another
+ * thread may be binding the value anew (value_rebind), where under the GIL that is one step. */
+static inline aie_word *value_word_of(Value *self, Table **table)
 {
-    return table_member(FIELD_LOAD(self->table), number);
+    aie_word *word = value_word(self);
+    *table = FIELD_LOAD(self->table);
+#ifdef Py_GIL_DISABLED
+    /* value_rebind takes the word away before it changes anything else, and never puts the same one
+     * back: who finds it again has read what belongs to it. */
+    while (word != NULL && FIELD_LOAD(self->word) != word) {
+        word = value_word(self);
+        *table = FIELD_LOAD(self->table);
+    }
+#endif
+    return word;
 }
 
-/* As table_number, of an open value.  May run Python code. */
-static inline int value_number(Value *self, PyObject *object, int32_t *number)
+static bool value_is_closed(PyObject *op, const aie_word *word)
 {
-    if (value_word(self) == NULL) {
-        return -1;
+    return FIELD_LOAD(((Value *)op)->word) != word; /* or bound anew */
+}
+
+/* 0 if the value is on this word still; else -1 with the exception that says why not.  What was
+ * read of the value before, the table too, belongs to that word then. */
+static int value_stays(Value *self, const aie_word *word)
+{
+    const aie_word *now = FIELD_LOAD(self->word);
+    if (now == word) {
+        return 0;
     }
-    Table *table = FIELD_LOAD(self->table);
+    if (now == NULL) {
+        raise_closed("value");
+    }
+    else {
+        PyErr_SetString(PyExc_RuntimeError, "the value was initialised anew while it was used");
+    }
+    return -1;
+}
+
+/* As table_number, for a word of the value and its table.  May run Python code. */
+static inline int value_number(Value *self, const aie_word *word, Table *table, PyObject *object,
+                               int32_t *number)
+{
     if (table_number(table, (PyObject *)self, object, number) < 0) {
         return -1;
     }
-    if (FIELD_LOAD(self->table) != table) {
-        PyErr_SetString(PyExc_RuntimeError, "the value was initialised anew while it was written");
-        return -1;
-    }
-    return 0;
+    return value_stays(self, word); /* or the number is by another table */
 }
 
 /* Call an attribute of the guard: a lock's own bound method, so that for locks made in C no Python
@@ -82,63 +109,58 @@ static int guard_enter(PyObject *guard, module_state *state)
 }
 
 /* The value was given lock=: every write holds it.  A compare that fails needs no lock. */
-static int value_change_guarded(Value *self, PyObject *guard, aie_change *change)
+static int value_change_guarded(const target *to, module_state *state, PyObject *guard,
+                                aie_change *change)
 {
-    aie_word *word = value_word(self);
-    if (word == NULL) {
-        return -1;
-    }
-    if (change->compare && aie_word_value(aie_word_load(word)) != change->expected) {
+    if (change->compare && aie_word_value(aie_word_load(to->word)) != change->expected) {
         return 0;
     }
-    module_state *state = FIELD_LOAD(self->table)->state;
+    PyObject *mapping = Py_NewRef((PyObject *)to->mapping);
     Py_INCREF(guard);
     int entered = guard_enter(guard, state);
     if (entered < 0) {
         Py_DECREF(guard);
+        Py_DECREF(mapping);
         return -1;
     }
     aie_result result = AIE_MISMATCH;
-    word = FIELD_LOAD(self->word); /* close() may have come while the lock was waited for */
-    if (word != NULL) {
-        result = aie_word_change_held(word, self->event, change);
+    bool closed = to->is_closed(to->op, to->word); /* while the lock was waited for */
+    if (!closed) {
+        result = aie_word_change_held(to->word, to->event, change);
     }
     PyObject *left = entered ? guard_call(guard, state->str_release) : Py_NewRef(Py_None);
     Py_DECREF(guard);
+    Py_DECREF(mapping);
     if (left == NULL) {
         return -1;
     }
     Py_DECREF(left);
-    if (word == NULL) {
-        raise_closed("value");
+    if (closed) {
+        raise_closed(to->what);
         return -1;
     }
     return result == AIE_OK;
 }
 
-static bool value_is_closed(PyObject *op, const aie_word *word)
+/* Change the word, whose table it is.  1 written, 0 mismatch, -1 with an exception. */
+static inline int value_change(Value *self, aie_word *word, const Table *table, aie_change *change)
 {
-    return FIELD_LOAD(((Value *)op)->word) != word; /* or bound anew */
-}
-
-/* 1 written, 0 mismatch, -1 with an exception. */
-static inline int value_change(Value *self, aie_change *change)
-{
-    aie_word *word = value_word(self);
-    if (word == NULL) {
-        return -1;
-    }
     PyObject *guard = FIELD_LOAD(self->guard);
+    target to = {word,
+                 FIELD_LOAD(self->control),
+                 FIELD_LOAD(self->event),
+                 FIELD_LOAD(self->mapping),
+                 (PyObject *)self,
+                 "value",
+                 value_is_closed};
+    if (value_stays(self, word) < 0) { /* or they may be those of another word */
+        return -1;
+    }
     if (guard != NULL) {
-        return value_change_guarded(self, guard, change);
+        return value_change_guarded(&to, table->state, guard, change);
     }
-    aie_result result = aie_word_change(word, self->event, change);
-    if (result == AIE_LOCKED) {
-        target to = {word,    self->control,  self->event, self->mapping, (PyObject *)self,
-                     "value", value_is_closed};
-        return change_slow(&to, change);
-    }
-    return result == AIE_OK;
+    aie_result result = aie_word_change(word, to.event, change);
+    return result == AIE_LOCKED ? change_slow(&to, change) : result == AIE_OK;
 }
 
 #endif

@@ -47,7 +47,7 @@ static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static void mapping_dealloc(PyObject *op)
 {
     Mapping *mapping = (Mapping *)op;
-    if (mapping->weakrefs != NULL) {
+    if (FIELD_LOAD(mapping->weakrefs) != NULL) {
         PyObject_ClearWeakRefs(op);
     }
     if (mapping->region != NULL && !FIELD_LOAD(mapping->state->exiting)) {

@@ -8,13 +8,16 @@
 static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Value *self = (Value *)op;
-    aie_word *word = value_word(self);
-    return word == NULL ? NULL : value_member(self, aie_word_value(aie_word_load(word)));
+    Table *table;
+    aie_word *word = value_word_of(self, &table);
+    return word == NULL ? NULL : table_member(table, aie_word_value(aie_word_load(word)));
 }
 
-/* The one argument of set() and exchange(), in `number`.  Common case first: by position. */
-static inline int value_argument(Value *self, const char *function, PyObject *const *args,
-                                 Py_ssize_t nargs, PyObject *kwnames, int32_t *number)
+/* The one argument of set() and exchange(), in `number`, for the word returned and its table.  NULL
+ * with an exception.  Common case first: by position. */
+static inline aie_word *value_argument(Value *self, const char *function, PyObject *const *args,
+                                       Py_ssize_t nargs, PyObject *kwnames, Table **table,
+                                       int32_t *number)
 {
     static const char *const names[] = {"value"};
     PyObject *argument;
@@ -22,21 +25,31 @@ static inline int value_argument(Value *self, const char *function, PyObject *co
         argument = args[0];
     }
     else if (parse_arguments(function, args, nargs, kwnames, names, 1, 1, &argument) < 0) {
-        return -1;
-    }
-    return value_number(self, argument, number);
-}
-
-/* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
- * NULL without an exception: then the slow function sorts out what it is.  Those are kept out of
- * line, so that the common case lives in registers. */
-static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
-                                        PyObject *kwnames)
-{
-    if (nargs != wanted || kwnames != NULL || FIELD_LOAD(self->guard) != NULL) {
         return NULL;
     }
-    return FIELD_LOAD(self->word);
+    aie_word *word = value_word_of(self, table);
+    return word == NULL || value_number(self, word, *table, argument, number) < 0 ? NULL : word;
+}
+
+/* The common case of a write: arguments by position, the value open, no lock= given.  The word with
+ * its table and event, or NULL without an exception: then the slow function sorts out what it is.
+ * Those are kept out of line, so that the common case lives in registers. */
+static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
+                                        PyObject *kwnames, Table **table, aie_event **event)
+{
+    if (nargs != wanted || kwnames != NULL) {
+        return NULL;
+    }
+    aie_word *word = FIELD_LOAD(self->word);
+    PyObject *guard = FIELD_LOAD(self->guard);
+    *table = FIELD_LOAD(self->table);
+    *event = FIELD_LOAD(self->event);
+#ifdef Py_GIL_DISABLED
+    if (FIELD_LOAD(self->word) != word) { /* see value_word_of */
+        return NULL;
+    }
+#endif
+    return guard == NULL ? word : NULL;
 }
 
 #define SLOW __attribute__((noinline, cold)) static
@@ -45,9 +58,10 @@ SLOW PyObject *value_set_slow(PyObject *op, PyObject *const *args, Py_ssize_t na
                               PyObject *kwnames)
 {
     Value *self = (Value *)op;
+    Table *table;
     aie_change change = {.compare = false};
-    if (value_argument(self, "set", args, nargs, kwnames, &change.desired) < 0
-        || value_change(self, &change) < 0) {
+    aie_word *word = value_argument(self, "set", args, nargs, kwnames, &table, &change.desired);
+    if (word == NULL || value_change(self, word, table, &change) < 0) {
         return NULL;
     }
     return none();
@@ -56,12 +70,14 @@ SLOW PyObject *value_set_slow(PyObject *op, PyObject *const *args, Py_ssize_t na
 static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Value *self = (Value *)op;
-    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
+    Table *table;
+    aie_event *event;
+    aie_word *word = value_fast_word(self, nargs, 1, kwnames, &table, &event);
     if (word != NULL) {
-        const table_entry *entry = table_by_identity(FIELD_LOAD(self->table), args[0]);
+        const table_entry *entry = table_by_identity(table, args[0]);
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
-            if (aie_word_change(word, self->event, &change) == AIE_OK) {
+            if (aie_word_change(word, event, &change) == AIE_OK) {
                 return none();
             }
         }
@@ -73,25 +89,34 @@ SLOW PyObject *value_exchange_slow(PyObject *op, PyObject *const *args, Py_ssize
                                    PyObject *kwnames)
 {
     Value *self = (Value *)op;
+    Table *table;
     aie_change change = {.compare = false};
-    if (value_argument(self, "exchange", args, nargs, kwnames, &change.desired) < 0
-        || value_change(self, &change) < 0) {
+    aie_word *word =
+        value_argument(self, "exchange", args, nargs, kwnames, &table, &change.desired);
+    if (word == NULL) {
         return NULL;
     }
-    return value_member(self, aie_word_value(change.seen));
+    Py_INCREF((PyObject *)table); /* giving back a lock may run Python code */
+    PyObject *result = value_change(self, word, table, &change) < 0
+                           ? NULL
+                           : table_member(table, aie_word_value(change.seen));
+    Py_DECREF((PyObject *)table);
+    return result;
 }
 
 static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
     Value *self = (Value *)op;
-    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
+    Table *table;
+    aie_event *event;
+    aie_word *word = value_fast_word(self, nargs, 1, kwnames, &table, &event);
     if (word != NULL) {
-        const table_entry *entry = table_by_identity(FIELD_LOAD(self->table), args[0]);
+        const table_entry *entry = table_by_identity(table, args[0]);
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
-            if (aie_word_change(word, self->event, &change) == AIE_OK) {
-                return value_member(self, aie_word_value(change.seen));
+            if (aie_word_change(word, event, &change) == AIE_OK) {
+                return table_member(table, aie_word_value(change.seen));
             }
         }
     }
@@ -110,12 +135,14 @@ SLOW PyObject *value_compare_and_set_slow(PyObject *op, PyObject *const *args, P
         }
         args = parsed;
     }
+    Table *table;
     aie_change change = {.compare = true};
-    if (value_number(self, args[0], &change.expected) < 0
-        || value_number(self, args[1], &change.desired) < 0) {
+    aie_word *word = value_word_of(self, &table);
+    if (word == NULL || value_number(self, word, table, args[0], &change.expected) < 0
+        || value_number(self, word, table, args[1], &change.desired) < 0) {
         return NULL;
     }
-    int written = value_change(self, &change);
+    int written = value_change(self, word, table, &change);
     return written < 0 ? NULL : boolean(written);
 }
 
@@ -123,14 +150,15 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
                                        PyObject *kwnames)
 {
     Value *self = (Value *)op;
-    aie_word *word = value_fast_word(self, nargs, 2, kwnames);
+    Table *table;
+    aie_event *event;
+    aie_word *word = value_fast_word(self, nargs, 2, kwnames, &table, &event);
     if (word != NULL) {
-        const Table *table = FIELD_LOAD(self->table);
         const table_entry *old = table_by_identity(table, args[0]);
         const table_entry *new = table_by_identity(table, args[1]);
         if (old != NULL && new != NULL) {
             aie_change change = {.expected = old->number, .desired = new->number, .compare = true};
-            aie_result result = aie_word_change(word, self->event, &change);
+            aie_result result = aie_word_change(word, event, &change);
             if (result != AIE_LOCKED) {
                 return boolean(result == AIE_OK);
             }
@@ -163,13 +191,13 @@ static int value_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closur
 static PyObject *value_get_name(PyObject *op, void *Py_UNUSED(closure))
 {
     Value *self = (Value *)op;
-    aie_word *word = value_word(self);
+    Table *table;
+    aie_word *word = value_word_of(self, &table);
     if (word == NULL) {
         return NULL;
     }
     int32_t number = aie_word_value(aie_word_load(word));
-    Table *table = FIELD_LOAD(self->table);
-    if (self->calls_from_value) {
+    if (FIELD_LOAD(self->calls_from_value)) {
         PyObject *boxed = PyLong_FromLong(number);
         if (boxed == NULL) {
             return NULL;

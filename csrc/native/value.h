@@ -14,15 +14,21 @@ typedef struct {
     PyObject *segment;
     PyObject *guard;
     PyObject *lock;
+    Py_ssize_t index;
+    int calls_from_value;
 } value_bound;
 
 /* Bind to `next`, whose references go over to the value; `before` gets the old ones.  Nothing here
- * runs Python code, so under the GIL it is one step. */
+ * runs Python code, so under the GIL it is one step.  Without it value_word_of relies on the order:
+ * the word goes first and comes last. */
 static void value_rebind(Value *self, const value_bound *next, aie_control *control, aie_word *word,
                          value_bound *before)
 {
-    *before = (value_bound){(PyObject *)self->table, (PyObject *)self->mapping, self->segment,
-                            self->guard, self->lock};
+    *before = (value_bound){.table = (PyObject *)self->table,
+                            .mapping = (PyObject *)self->mapping,
+                            .segment = self->segment,
+                            .guard = self->guard,
+                            .lock = self->lock};
     FIELD_STORE(self->word, NULL);
     FIELD_STORE(self->table, (Table *)next->table);
     FIELD_STORE(self->mapping, (Mapping *)next->mapping);
@@ -31,39 +37,64 @@ static void value_rebind(Value *self, const value_bound *next, aie_control *cont
     FIELD_STORE(self->lock, next->lock);
     FIELD_STORE(self->control, control);
     FIELD_STORE(self->event, mapping_event((Mapping *)next->mapping));
+    FIELD_STORE(self->index, next->index);
+    FIELD_STORE(self->calls_from_value, next->calls_from_value);
     /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
     FIELD_STORE(self->word, word);
 }
 
+static void value_bound_free(value_bound *bound)
+{
+    Py_XDECREF(bound->table);
+    Py_XDECREF(bound->guard);
+    Py_XDECREF(bound->lock);
+    Py_XDECREF(bound->segment);
+    Py_XDECREF(bound->mapping);
+}
+
+typedef struct value_retired {
+    struct value_retired *next;
+    value_bound bound;
+} value_retired;
+
 /* Give up what was bound before.  Under the GIL nobody is left who uses it: a call that gave up the
  * GIL holds what it needs.  Without the GIL any call may be in flight, so it stays with the object.
  */
-static int value_forget(Value *self, const value_bound *before)
+static int value_forget(Value *self, value_bound *before)
 {
 #ifdef Py_GIL_DISABLED
-    if (before->table != NULL) {
-        PyObject *retired = self->retired == NULL ? PyList_New(0) : Py_NewRef(self->retired);
-        PyObject *objects[] = {before->table, before->mapping, before->segment, before->guard,
-                               before->lock};
-        for (size_t i = 0; retired != NULL && i < sizeof(objects) / sizeof(objects[0]); i++) {
-            if (objects[i] != NULL && PyList_Append(retired, objects[i]) < 0) {
-                Py_CLEAR(retired);
-            }
-        }
-        if (retired == NULL) {
-            return -1; /* leaked rather than freed under somebody */
-        }
-        Py_XSETREF(self->retired, retired);
+    if (before->table == NULL) {
+        return 0;
+    }
+    value_retired *retired = PyMem_Malloc(sizeof(*retired));
+    if (retired == NULL) {
+        PyErr_NoMemory();
+        return -1; /* leaked rather than freed under somebody */
+    }
+    *retired = (value_retired){.next = FIELD_LOAD(self->retired), .bound = *before};
+    /* release: pairs with whoever takes the object apart.  acquire: of the one that it is put
+     * before. */
+    while (!__atomic_compare_exchange_n(&self->retired, &retired->next, retired, true,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
     }
 #else
     (void)self;
+    value_bound_free(before);
 #endif
-    Py_XDECREF(before->table);
-    Py_XDECREF(before->guard);
-    Py_XDECREF(before->lock);
-    Py_XDECREF(before->segment);
-    Py_XDECREF(before->mapping);
     return 0;
+}
+
+/* When the object goes, which nobody else uses then. */
+static void value_forget_retired(Value *self)
+{
+    value_retired *retired = self->retired;
+    self->retired = NULL;
+    while (retired != NULL) {
+        value_retired *next = retired->next;
+        value_bound_free(&retired->bound);
+        PyMem_Free(retired);
+        retired = next;
+    }
 }
 
 #ifdef Py_GIL_DISABLED
@@ -126,17 +157,17 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (args[8] != Py_None) {
         aie_word_first(word, (int32_t)first);
     }
-    value_bound next = {Py_NewRef(args[0]), Py_NewRef(args[1]), Py_NewRef(args[2]),
-                        args[6] == Py_None ? NULL : Py_NewRef(args[6]), NULL};
+    value_bound next = {.table = Py_NewRef(args[0]),
+                        .mapping = Py_NewRef(args[1]),
+                        .segment = Py_NewRef(args[2]),
+                        .guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]),
+                        .index = index,
+                        .calls_from_value = calls_from_value};
     value_bound before;
-    int failed;
     ONE_AT_A_TIME(op);
-    self->index = index;
-    self->calls_from_value = calls_from_value;
     value_rebind(self, &next, control, word, &before);
-    failed = value_forget(self, &before);
     ONE_AT_A_TIME_ENDS();
-    return failed ? NULL : none();
+    return value_forget(self, &before) < 0 ? NULL : none();
 }
 
 static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -145,22 +176,47 @@ static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     return none();
 }
 
-/* The lock object of get_lock(): the first one given stays, so that every thread gets the same. */
-static PyObject *value_keep_lock(PyObject *op, PyObject *lock)
+/* The lock object of get_lock(): the first one given stays, so that every thread gets the same.
+ * None if the value is bound to another place than that which the lock was made for. */
+static PyObject *value_keep_lock(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    Value *self = (Value *)op;
+    Py_ssize_t index;
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "_atomic_keep_lock(lock, segment, index)");
+        return NULL;
+    }
+    if (bind_offset(args[2], &index) < 0 || value_word(self) == NULL) {
+        return NULL;
+    }
+    PyObject *kept = NULL;
+    ONE_AT_A_TIME(op);
+    if (self->segment == args[1] && self->index == index) {
+        if (self->lock == NULL) {
+            FIELD_STORE(self->lock, Py_NewRef(args[0]));
+        }
+        kept = Py_NewRef(self->lock);
+    }
+    ONE_AT_A_TIME_ENDS();
+    return kept == NULL ? none() : kept;
+}
+
+/* What another object for the same shared value is made of, all of one binding. */
+static PyObject *value_get_place(PyObject *op, void *Py_UNUSED(closure))
 {
     Value *self = (Value *)op;
     if (value_word(self) == NULL) {
         return NULL;
     }
-    PyObject *expected = NULL;
-    Py_INCREF(lock);
-    /* acq_rel: pairs with the acquire of value_get_lock and of the next exchange here. */
-    if (!__atomic_compare_exchange_n(&self->lock, &expected, lock, 0, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE)) {
-        Py_DECREF(lock);
-        return Py_NewRef(expected);
-    }
-    return Py_NewRef(lock);
+    PyObject *vocabulary, *segment, *guard;
+    Py_ssize_t index;
+    ONE_AT_A_TIME(op);
+    vocabulary = Py_NewRef(self->table->vocabulary);
+    segment = Py_NewRef(self->segment);
+    index = self->index;
+    guard = Py_NewRef(self->guard == NULL ? Py_None : self->guard);
+    ONE_AT_A_TIME_ENDS();
+    return Py_BuildValue("(NNnN)", vocabulary, segment, index, guard);
 }
 
 static PyObject *value_get_lock(PyObject *op, void *Py_UNUSED(closure))
@@ -177,12 +233,13 @@ static PyObject *value_get_guard(PyObject *op, void *Py_UNUSED(closure))
 
 static PyObject *value_get_segment(PyObject *op, void *Py_UNUSED(closure))
 {
-    return value_word((Value *)op) == NULL ? NULL : Py_NewRef(((Value *)op)->segment);
+    return value_word((Value *)op) == NULL ? NULL : Py_NewRef(FIELD_LOAD(((Value *)op)->segment));
 }
 
 static PyObject *value_get_index(PyObject *op, void *Py_UNUSED(closure))
 {
-    return value_word((Value *)op) == NULL ? NULL : PyLong_FromSsize_t(((Value *)op)->index);
+    return value_word((Value *)op) == NULL ? NULL
+                                           : PyLong_FromSsize_t(FIELD_LOAD(((Value *)op)->index));
 }
 
 static PyObject *value_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
@@ -200,7 +257,13 @@ static int value_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->segment);
     Py_VISIT(self->guard);
     Py_VISIT(self->lock);
-    Py_VISIT(self->retired);
+    for (value_retired *retired = self->retired; retired != NULL; retired = retired->next) {
+        Py_VISIT(retired->bound.table);
+        Py_VISIT(retired->bound.mapping);
+        Py_VISIT(retired->bound.segment);
+        Py_VISIT(retired->bound.guard);
+        Py_VISIT(retired->bound.lock);
+    }
     return 0;
 }
 
@@ -210,7 +273,7 @@ static int value_clear(PyObject *op)
     FIELD_STORE(self->word, NULL); /* whatever still runs with this object finds it closed */
     Py_CLEAR(self->lock);
     Py_CLEAR(self->guard);
-    Py_CLEAR(self->retired);
+    value_forget_retired(self);
     Py_CLEAR(self->segment);
     Py_CLEAR(self->mapping);
     Py_CLEAR(self->table);
@@ -221,7 +284,7 @@ static void value_dealloc(PyObject *op)
 {
     Value *self = (Value *)op;
     PyObject_GC_UnTrack(op);
-    if (self->weakrefs != NULL) {
+    if (FIELD_LOAD(self->weakrefs) != NULL) {
         PyObject_ClearWeakRefs(op);
     }
     value_clear(op);
@@ -264,8 +327,9 @@ static PyMethodDef value_methods[] = {
      "_atomic_bind($self, /, *args)\n--\n\nPut the value on a word of a segment."},
     {"_atomic_close", value_close, METH_NOARGS,
      "_atomic_close($self, /)\n--\n\nMark the value closed."},
-    {"_atomic_keep_lock", value_keep_lock, METH_O,
-     "_atomic_keep_lock($self, lock, /)\n--\n\nKeep lock if none is kept; return the one kept."},
+    {"_atomic_keep_lock", FAST(value_keep_lock), METH_FASTCALL,
+     "_atomic_keep_lock($self, lock, segment, index, /)\n--\n\n"
+     "Keep lock if none is kept; return the one kept.  None if the value is elsewhere by now."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -280,6 +344,8 @@ static PyGetSetDef value_hot_getset[] = {
 static PyGetSetDef value_getset[] = {
     {"_atomic_lock", value_get_lock, NULL, "The lock that get_lock() made, or None.", NULL},
     {"_atomic_guard", value_get_guard, NULL, "What every write enters, or None.", NULL},
+    {"_atomic_place", value_get_place, NULL,
+     "Vocabulary, segment, index and guard at one moment; ValueError once closed.", NULL},
     {"_atomic_segment", value_get_segment, NULL, "The segment; ValueError once closed.", NULL},
     {"_atomic_index", value_get_index, NULL, "Index of the word; ValueError once closed.", NULL},
     {"_atomic_vocabulary", value_get_vocabulary, NULL, "The vocabulary, or None.", NULL},

@@ -13,8 +13,12 @@
 static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
 {
     PyObject *guard = FIELD_LOAD(self->guard);
+    aie_control *control = FIELD_LOAD(self->control);
+    if (value_stays(self, word) < 0) { /* or they may be those of another word */
+        return -1;
+    }
     if (guard == NULL) {
-        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, word);
+        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(control, word);
     }
     Py_INCREF(guard);
     PyObject *answer = PyObject_CallMethod(guard, "held_here", NULL);
@@ -24,14 +28,11 @@ static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
     return held;
 }
 
-/* One wait: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1 with an
- * exception.  *seen is the word that decided. */
-static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint64_t *seen)
+/* One wait on the word: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1
+ * with an exception.  *seen is the word that decided. */
+static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_t deadline,
+                       uint64_t *seen)
 {
-    aie_word *word = value_word(self);
-    if (word == NULL) {
-        return -1;
-    }
     *seen = aie_word_load(word);
     if (aie_goal_met(goal, *seen)) {
         return 1;
@@ -44,14 +45,14 @@ static int value_await(Value *self, const aie_goal *goal, int64_t deadline, uint
         }
         return -1;
     }
-    if (FIELD_LOAD(self->word) != word) { /* asking the guard ran Python code */
-        raise_closed("value");
+    PyObject *mapping = (PyObject *)FIELD_LOAD(self->mapping);
+    if (value_stays(self, word) < 0) { /* asking the guard ran Python code */
         return -1;
     }
     if (aie_now() >= deadline) {
         return 0;
     }
-    PyObject *mapping = Py_NewRef((PyObject *)self->mapping);
+    Py_INCREF(mapping);
     aie_result result;
     int64_t spin = aie_spin();
     Py_BEGIN_ALLOW_THREADS
@@ -96,16 +97,19 @@ static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t narg
         return NULL;
     }
     PyObject *result = NULL;
+    Table *table;
+    aie_word *word = value_word_of(self, &table);
     Py_ssize_t i = 0;
-    while (i < nargs && value_number(self, args[i], &wait.values[i]) == 0) {
+    while (word != NULL && i < nargs
+           && value_number(self, word, table, args[i], &wait.values[i]) == 0) {
         i++;
     }
-    if (i == nargs) {
+    if (word != NULL && i == nargs) {
         aie_goal goal = {wait.values, (size_t)nargs, leave};
         uint64_t seen = 0;
-        int met = value_await(self, &goal, wait.deadline, &seen);
+        int met = value_await(self, word, &goal, wait.deadline, &seen);
         if (met > 0) {
-            result = value_member(self, aie_word_value(seen));
+            result = table_member(table, aie_word_value(seen));
         }
         else if (met == 0) {
             wait_in_vain(&wait);

@@ -450,8 +450,8 @@ def attach(name: str, nonce: int | None = None) -> Segment:
     if nonce is not None and segment.header.nonce != nonce:
         message = f"shared memory {name!r} is another one than was pickled"
         raise ValueError(message)
-    # Another thread may have been here meanwhile.
-    return _by_name.setdefault((name, segment.header.nonce), segment)
+    with _lock:  # another thread may have been here meanwhile
+        return _by_name.setdefault((name, segment.header.nonce), segment)
 
 
 def _open(name: str, *, pickled: bool) -> Segment:
@@ -525,23 +525,16 @@ def _drain(forget: str | None = None) -> None:
         except IndexError:
             break
         if owned.pickled and owned.created.name != forget:
-            _lingering.append((now + _LINGER, owned))
+            with _lock:
+                _lingering.append((now + _LINGER, owned))
         else:
             _remove(owned)
-    if forget is not None:
-        for entry in list(_lingering):
-            if entry[1].created.name == forget:
-                _lingering.remove(entry)
-                _remove(entry[1])
-    while _lingering:
-        try:
-            until, owned = _lingering.popleft()
-        except IndexError:
-            break
-        if until > now:
-            _lingering.appendleft((until, owned))
-            break
-        _remove(owned)
+    with _lock:  # two threads may drain at once
+        for entry in [entry for entry in _lingering if entry[1].created.name == forget]:
+            _lingering.remove(entry)
+            _remove(entry[1])
+        while _lingering and _lingering[0][0] <= now:
+            _remove(_lingering.popleft()[1])
 
 
 class _Batch:

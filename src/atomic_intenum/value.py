@@ -244,13 +244,14 @@ class IntEnumValue(Typed, _Base[T]):
             ValueError: the value is closed.
 
         """
-        segment, index = self._atomic_segment, self._atomic_index
-        lock = self._atomic_lock
-        if lock is None:
-            guard = self._atomic_guard
-            made = backend.make_lock(segment, index) if guard is None else guard.lock
-            lock = self._atomic_keep_lock(made)  # type: ignore[arg-type]
-        return lock
+        while True:
+            _, segment, index, guard = self._atomic_place
+            lock = self._atomic_lock
+            if lock is None:
+                made = backend.make_lock(segment, index) if guard is None else guard.lock
+                lock = self._atomic_keep_lock(made, segment, index)  # type: ignore[arg-type]
+            if lock is not None:  # None: another thread's __init__ came between
+                return lock
 
     @property
     def lock(self) -> Lock | RLock:
@@ -318,9 +319,7 @@ class IntEnumValue(Typed, _Base[T]):
             ValueError: the value is closed.
 
         """
-        segment, index = self._atomic_segment, self._atomic_index
-        vocabulary = self._atomic_vocabulary_here()
-        guard = self._atomic_guard
+        vocabulary, segment, index, guard = self._atomic_place
         if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
             message = (
                 f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
@@ -373,9 +372,8 @@ class IntEnumValue(Typed, _Base[T]):
         return vocabulary.refuse_comparison(type(other))
 
     def _atomic_twin(self) -> Self:
-        segment, index = self._atomic_segment, self._atomic_index
-        vocabulary = self._atomic_vocabulary_here()
-        twin: Self = value_at(type(self), vocabulary, segment, index, self._atomic_guard)
+        vocabulary, segment, index, guard = self._atomic_place
+        twin: Self = value_at(type(self), vocabulary, segment, index, guard)
         return twin
 
 

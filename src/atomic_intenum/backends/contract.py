@@ -167,6 +167,10 @@ class Value(Generic[T]):
         @property
         def _atomic_guard(self) -> Guard | None: ...
         @property
+        def _atomic_place(self) -> tuple[Vocabulary, Segment, int, Guard | None]:
+            """Everything that says where the value is, at one moment: __init__ may run again."""
+
+        @property
         def _atomic_segment(self) -> Segment: ...
         @property
         def _atomic_index(self) -> int: ...
@@ -187,7 +191,13 @@ class Value(Generic[T]):
             /,
         ) -> None: ...
         def _atomic_close(self) -> None: ...
-        def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock: ...
+        def _atomic_keep_lock(
+            self, lock: Lock | RLock, segment: Segment, index: int, /
+        ) -> Lock | RLock | None:
+            """Keep the lock made for that place, if none is kept, and return the one kept.
+
+            None if the value is at another place by now.
+            """
 
 
 class Array(Generic[T]):

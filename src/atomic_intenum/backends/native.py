@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _native
 from .._native import Array, Mapping, Table, Value
+from ..forking import ProcessLock
 from ..valuelock import ValueLock
 from .contract import PROTOCOL_ATOMIC, overriders
 
@@ -39,6 +40,10 @@ def own_guard() -> Guard | None:
     return None
 
 
+#: Around the classes' descriptors: two threads may derive from the same class at once.
+_preparing = ProcessLock()
+
+
 def _is_planted(cls: type[Any], descriptor: object) -> bool:
     return (
         isinstance(descriptor, (MethodDescriptorType, GetSetDescriptorType))
@@ -56,12 +61,13 @@ def prepare_class(cls: type[Any], base: type[Any]) -> None:  # noqa: ARG001
     descriptor that an earlier class was given, that one is taken away again: in plain Python the
     earlier class would define nothing and the override would answer.
     """
-    for name in _native.HOT_NAMES:
-        definers = overriders(cls, Value, name)
-        own = [klass for klass in definers if not _is_planted(klass, vars(klass)[name])]
-        if own:
-            for klass in definers[: definers.index(own[-1])]:
-                if klass not in own:
-                    type.__delattr__(klass, name)
-        else:
-            type.__setattr__(cls, name, _native.descriptor(cls, name))
+    with _preparing:
+        for name in _native.HOT_NAMES:
+            definers = overriders(cls, Value, name)
+            own = [klass for klass in definers if not _is_planted(klass, vars(klass)[name])]
+            if own:
+                for klass in definers[: definers.index(own[-1])]:
+                    if klass not in own:
+                        type.__delattr__(klass, name)
+            else:
+                type.__setattr__(cls, name, _native.descriptor(cls, name))

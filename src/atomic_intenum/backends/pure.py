@@ -135,7 +135,7 @@ class Binding:
         "calls_from_value",
         "guard",
         "index",
-        "lock",
+        "locks",
         "mapping",
         "segment",
         "table",
@@ -160,7 +160,8 @@ class Binding:
         self.word = word
         self.guard = guard
         self.calls_from_value = calls_from_value
-        self.lock: Any = None
+        #: The first counts: appending is one step, so of two threads one comes first.
+        self.locks: list[Any] = []
 
 
 def _closed() -> ValueError:
@@ -168,6 +169,20 @@ def _closed() -> ValueError:
 
 
 _CLOSED = _ClosedWord()
+
+
+def _number_of(value: Value, binding: Binding, given: object) -> int:
+    """Return what to write to what the value is bound to, for what is no member by identity.
+
+    Raises:
+        RuntimeError: __init__ ran meanwhile, so the number may be of another enum.
+
+    """
+    number = value._atomic_number(given)
+    if value._atomic_binding is not binding:
+        message = "the value was initialised anew while it was used"
+        raise RuntimeError(message)
+    return number
 
 
 def _held(binding: Binding) -> bool:
@@ -230,18 +245,26 @@ class Value:
         with contextlib.suppress(AttributeError):  # it never was open
             self._atomic_binding.word = _CLOSED
 
-    def _atomic_keep_lock(self, lock: Any, /) -> Any:
+    def _atomic_keep_lock(self, lock: Any, segment: Segment, index: int, /) -> Any:
         binding = self._atomic_open()
-        if binding.lock is None:
-            binding.lock = lock
-        return binding.lock
+        if binding.segment is not segment or binding.index != index:
+            return None
+        if not binding.locks:
+            binding.locks.append(lock)
+        return binding.locks[0]
 
     @property
     def _atomic_lock(self) -> Any:
         try:
-            return self._atomic_binding.lock
+            locks = self._atomic_binding.locks
         except AttributeError:
             return None
+        return locks[0] if locks else None
+
+    @property
+    def _atomic_place(self) -> tuple[Vocabulary, Segment, int, Guard | None]:
+        binding = self._atomic_open()
+        return binding.table.vocabulary, binding.segment, binding.index, binding.guard
 
     @property
     def _atomic_guard(self) -> Guard | None:
@@ -295,7 +318,7 @@ class Value:
             raise _unbound(self) from None
         number = binding.table.numbers.get(id(value))
         if number is None:
-            number = self._atomic_number(value)
+            number = _number_of(self, binding, value)
         if binding.guard is None:
             binding.word.exchange(number)
         else:
@@ -309,7 +332,7 @@ class Value:
             raise _unbound(self) from None
         number = binding.table.numbers.get(id(value))
         if number is None:
-            number = self._atomic_number(value)
+            number = _number_of(self, binding, value)
         if binding.guard is None:
             before = binding.word.exchange(number)
         else:
@@ -326,10 +349,10 @@ class Value:
         numbers = binding.table.numbers
         expected = numbers.get(id(old))
         if expected is None:
-            expected = self._atomic_number(old)
+            expected = _number_of(self, binding, old)
         desired = numbers.get(id(new))
         if desired is None:
-            desired = self._atomic_number(new)
+            desired = _number_of(self, binding, new)
         guard = binding.guard
         if guard is None:
             return binding.word.compare_and_set(expected, desired)
@@ -348,10 +371,12 @@ class Value:
 
     def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, leave: bool) -> Any:
         deadline = deadline_of(timeout)
-        numbers = self._atomic_open().table.numbers
-        wanted = [(numbers.get(id(member)), member) for member in members]
-        goal = Goal(frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave)
         binding = self._atomic_open()
+        numbers = binding.table.numbers
+        wanted = [(numbers.get(id(member)), member) for member in members]
+        goal = Goal(
+            frozenset(_number_of(self, binding, m) if n is None else n for n, m in wanted), leave
+        )
         number = binding.word.number()
         if not goal.met(number) and _held(binding):
             message = "waiting while holding the value's lock: nobody could change the value"
