@@ -345,7 +345,7 @@ def test_lock_belongs_to_the_value_it_came_from() -> None:
         WorkerStatus.__init__(status, IDLE)
         mine = unchecked(status.get_lock())
         # Nobody else renews it: it stays until the next turn.
-        assert mine is status.get_lock()
+        assert status.get_lock() is mine
         guard = status._atomic_guard
         if guard is None:
             assert mine._segment is status._atomic_segment
@@ -504,7 +504,7 @@ def test_garbage_collection_races_with_use() -> None:
         assert twin.other is nodes[0]
         left.append(weakref.ref(nodes[2]))
 
-    race(make, make, make, lambda _turn: gc.collect(), rounds=ROUNDS // 20, ends=(0, 1, 2))
+    race(make, make, make, lambda _turn: gc.collect(), rounds=20, ends=(0, 1, 2))
     collect()
     assert not [reference for reference in left if reference() is not None]
 
