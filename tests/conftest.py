@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ DEFAULT = "native" if sys.implementation.name == "cpython" else "cffi"
 BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", DEFAULT)
 
 SHM = Path("/dev/shm")
+
+
+#: For tests that look whether a class is collected.
+classes_are_collected = pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and sys.version_info < (3, 14),
+    reason="free-threaded 3.13 keeps every class for good once a thread was started",
+)
 
 
 @pytest.fixture(scope="session", params=[BACKEND], autouse=True)

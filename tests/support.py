@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import time
 from pathlib import Path
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parent
-SOURCES = TESTS.parent / "src"
+#: Where the package is: src of a checkout, or where a wheel was installed.
+SOURCES = Path(atomic_intenum.__file__).parent.parent
 
 #: Every way to start a process here.
 METHODS = multiprocessing.get_all_start_methods()
@@ -75,6 +77,10 @@ class Plain(IntEnumValue[Any]):
 UNAVAILABLE = WorkerStatusEnum.UNAVAILABLE
 IDLE = WorkerStatusEnum.IDLE
 CALCULATING = WorkerStatusEnum.CALCULATING
+
+
+#: This Python has no GIL, or can do without.
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def word_of(value: IntEnumValue[Any]) -> int:

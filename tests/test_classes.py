@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 
 from atomic_intenum import IntEnumValue
-from conftest import SHM
+from conftest import SHM, classes_are_collected
 from support import (
     CALCULATING,
     IDLE,
@@ -1333,6 +1333,7 @@ def collected_when_told() -> Iterator[None]:
     gc.enable()
 
 
+@classes_are_collected
 @pytest.mark.usefixtures("collected_when_told")
 def test_garbage() -> None:
     """Enums, classes and values that were made dynamically are collected when nobody knows them."""
@@ -1346,6 +1347,7 @@ def test_garbage() -> None:
     assert [reference() for reference in references] == [None] * len(references)
 
 
+@classes_are_collected
 def test_garbage_without_class() -> None:
     """An enum whose value is unbound of class is collected with its last value."""
     fresh: Any = make_enum("Fresh", "A B C")
@@ -1360,6 +1362,7 @@ def test_garbage_without_class() -> None:
     assert reference() is None
 
 
+@classes_are_collected
 @pytest.mark.usefixtures("collected_when_told")
 @pytest.mark.skipif(not SHM.is_dir(), reason="there is no folder that lists shared memory")
 def test_garbage_leaves_no_segments() -> None:

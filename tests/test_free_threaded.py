@@ -11,7 +11,6 @@ import os
 import pickle
 import subprocess
 import sys
-import sysconfig
 import threading
 import weakref
 from collections import Counter
@@ -23,6 +22,7 @@ from atomic_intenum import BACKEND, IntEnumValue
 from support import (
     CALCULATING,
     DEADLINE,
+    FREE_THREADED,
     IDLE,
     UNAVAILABLE,
     Plain,
@@ -37,7 +37,6 @@ from support import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 #: The user may switch it on even there.
 GIL_ASKED_FOR = os.environ.get("PYTHON_GIL") == "1" or sys._xoptions.get("gil") == "1"
 

@@ -13,6 +13,7 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from atomic_intenum.vocabulary import Vocabulary, is_int_enum, vocabulary_of
+from conftest import classes_are_collected
 from support import IDLE, JobEnum, WorkerStatus, WorkerStatusEnum, make_enum
 
 
@@ -95,6 +96,7 @@ def test_one_per_enum() -> None:
     assert len({id(vocabulary) for vocabulary in found}) == 1
 
 
+@classes_are_collected
 def test_dies_with_its_enum() -> None:
     """A vocabulary lives no longer than its enum and what uses it."""
     fresh = make(A=1)

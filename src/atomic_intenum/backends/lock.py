@@ -50,8 +50,11 @@ class _OwnGuard(Guard):
 
     __slots__ = ()
 
+    #: Kept here: at exit a guard may outlive the module's globals.
+    _bury = _graveyard.append
+
     def __del__(self) -> None:
-        _graveyard.append(self.lock)
+        self._bury(self.lock)
 
 
 class Mapping(mmap.mmap):
