@@ -72,6 +72,11 @@ static PyObject *module_descriptor(PyObject *module, PyObject *args)
 
 static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
+    /* Only the main interpreter ends with daemon threads inside; the process goes on after others,
+     * and would keep their mappings. */
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+        return none();
+    }
     FIELD_STORE(((module_state *)PyModule_GetState(module))->exiting, 1);
     return none();
 }
@@ -251,14 +256,24 @@ static void module_free(void *module)
     module_clear(module);
 }
 
+/* What an interpreter of its own GIL asks for: all state is the module's, but for region.h's list
+ * of mappings, which has a mutex.  Part of the stable ABI from 3.12 on, so 3.11's headers have no
+ * names for them. */
+#define SLOT_MULTIPLE_INTERPRETERS 3
+#define PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
+
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, (void *)module_exec},
 #ifdef Py_GIL_DISABLED
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
-#if !defined(Py_LIMITED_API) && PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
+    {SLOT_MULTIPLE_INTERPRETERS, PER_INTERPRETER_GIL_SUPPORTED},
+    {0, NULL},
+};
+
+/* 3.11 refuses a slot that it doesn't know. */
+static PyModuleDef_Slot module_slots_of_3_11[] = {
+    {Py_mod_exec, (void *)module_exec},
     {0, NULL},
 };
 
@@ -276,5 +291,8 @@ static struct PyModuleDef module_def = {
 
 PyMODINIT_FUNC PyInit__native(void)
 {
+    if (Py_Version < 0x030C0000) { /* of the interpreter that runs */
+        module_def.m_slots = module_slots_of_3_11;
+    }
     return PyModuleDef_Init(&module_def);
 }
