@@ -14,7 +14,7 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak drop-in lint lint-python lint-c model stress bench gate dist clean FORCE
+.PHONY: help demo test soak drop-in tox lint lint-python lint-c model stress bench gate dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -36,6 +36,9 @@ soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: abou
 	    ATOMIC_INTENUM_SOAK=1 ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest \
 	        -m "soak or scaled" -rP -o timeout=0 -o faulthandler_timeout=0 $(ARGS); \
 	done
+
+tox: $(VENV)/tox-tools  ## run the tests on every interpreter that is found (ARGS="-f py314")
+	@$(PY) -m tox run $(ARGS)
 
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI
 	@$(PY) tests/drop_in.py
@@ -130,7 +133,7 @@ $(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc
 
 # The package is there already, so that this adds no more than the tools its extra names.
 # CPython brings no cffi: the tests of that binding need its extra.
-TOOLS := demo test lint dist
+TOOLS := demo test lint dist tox
 comma := ,
 $(TOOLS:%=$(VENV)/%-tools): $(VENV)/%-tools: $(VENV)/made pyproject.toml | $(VENV)/installed
 	@echo "Installing what 'make $*' needs"
@@ -186,6 +189,8 @@ lint-c: $(VENV)/made
 # so a wheel for 3.11 and later has to be built with those of 3.11.
 IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 
+IS_LINUX := import sys; sys.exit(sys.platform != "linux")
+
 dist: $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check them
 	@rm -rf dist build/builder
 	@set -e; \
@@ -197,16 +202,26 @@ dist: $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check
 	    $$builder -m pip --disable-pip-version-check --quiet install build; \
 	fi; \
 	$$builder -m build --outdir dist .
+	@$(PY) -c '$(IS_LINUX)' || exit 0; set -ex; \
+	for wheel in dist/*-linux_*.whl; do \
+	    $(PY) -m auditwheel show "$$wheel"; \
+	    PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m auditwheel repair --wheel-dir dist "$$wheel"; \
+	    rm "$$wheel"; \
+	done
 	$(PY) -m twine check --strict dist/*
 	$(PY) -m check_wheel_contents dist/*.whl
 	$(PY) -m abi3audit --strict --verbose dist/*.whl
 	@ls -l dist
+	@! ls dist | grep -q 'manylinux\|musllinux' || { \
+	    echo "The wheel's tag says from which libc on it runs: that of this machine, which is newer than"; \
+	    echo "most users'.  The wheels for publishing are cibuildwheel's, built in its containers."; \
+	}
 	@$(PY) -c '$(IS_311)' || [ -d build/builder ] || { \
 	    echo "This wheel is for this machine only: NOT FOR PUBLISHING. It was built with the headers of"; \
 	    echo "$$($(PY) --version), and python3.11, whose headers a wheel for 3.11 needs, wasn't found."; \
 	}
 
 clean:  ## remove .venv and everything that was built or cached
-	rm -rf $(VENV) build dist .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .tox build dist wheelhouse .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -rf src/*.egg-info src/atomic_intenum/*.so
 	find . -name .git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -7,7 +7,9 @@ Everything else about the package stands in pyproject.toml. The environment is a
 
 - ATOMIC_INTENUM_CFLAGS, ATOMIC_INTENUM_LDFLAGS: flags put after all others, for instance for a
   sanitizer build;
-- ATOMIC_INTENUM_REQUIRE_EXT=1: a build without one of them is an error.
+- ATOMIC_INTENUM_REQUIRE_EXT=1: a build without one of them is an error;
+- ATOMIC_INTENUM_PURE=1: build neither, as on Windows: a wheel for every Python, of the lock-based
+  path alone.
 """
 
 import importlib.machinery
@@ -26,8 +28,9 @@ NATIVE = "atomic_intenum._native"
 CFFI = "atomic_intenum._cffi"
 REQUIRED = os.environ.get("ATOMIC_INTENUM_REQUIRE_EXT", "") not in ("", "0")
 CPYTHON = sys.implementation.name == "cpython"
+PURE = os.environ.get("ATOMIC_INTENUM_PURE", "") not in ("", "0")
 # Windows has no pthread mutex.
-SUPPORTED = sys.platform != "win32"
+SUPPORTED = sys.platform != "win32" and not PURE
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 # Free-threaded builds have no stable ABI to build for: they get a wheel for their own version.
 ABI3 = SUPPORTED and CPYTHON and not FREE_THREADED
@@ -99,7 +102,10 @@ def flags(variable):
 
 
 if REQUIRED and not SUPPORTED:
-    say(f"The compiled core is not built for {sys.implementation.name} on {sys.platform}.")
+    if PURE:
+        say("ATOMIC_INTENUM_PURE asks for no compiled core.")
+    else:
+        say(f"The compiled core is not built for {sys.implementation.name} on {sys.platform}.")
     sys.exit("ATOMIC_INTENUM_REQUIRE_EXT is set, so the build ends here.")
 
 native = Extension(
