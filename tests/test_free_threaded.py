@@ -86,8 +86,7 @@ def race(*bodies: Callable[[int], object], rounds: int, ends: Sequence[int] = ()
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(DEADLINE * 2)
-        assert not thread.is_alive(), "a thread hangs"
+        thread.join()  # the test's own timeout ends it
     if failures:
         raise failures[0]
 

@@ -1,4 +1,4 @@
-"""What is built and published: the README's table of wheels is what cibuildwheel is told to build."""
+"""What is published: the README's table of wheels is what cibuildwheel is told to build."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file() or not (ROOT / "pyproject.toml").is_file(),
     reason="these tests run beside the sources",
 )
+
+PRINT = (sys.executable, "-m", "cibuildwheel", "--print-build-identifiers")
 
 #: The table's columns, as cibuildwheel writes them.
 SYSTEMS = ("manylinux", "musllinux", "macosx")
@@ -61,12 +63,11 @@ def test_readme_names_what_is_selected() -> None:
 
 @pytest.mark.skipif(find_spec("cibuildwheel") is None, reason="cibuildwheel is not installed")
 def test_cibuildwheel_builds_what_is_promised() -> None:
-    """cibuildwheel lists the README's builds and no others, and nothing for Windows."""
+    """Cibuildwheel lists the README's builds and no others, and nothing for Windows."""
     listed: set[str] = set()
     for system in ("linux", "macos", "windows"):
         done = subprocess.run(
-            [sys.executable, "-m", "cibuildwheel", "--print-build-identifiers"]
-            + ["--platform", system, str(ROOT)],
+            [*PRINT, "--platform", system, str(ROOT)],
             capture_output=True,
             text=True,
             timeout=50,
