@@ -66,6 +66,7 @@ typedef struct {
 } aie_watch;
 
 aie_region *aie_region_map(int fd, size_t size);
+bool aie_region_is_mapped(uint64_t device, uint64_t inode);
 void aie_region_hold(aie_region *region);
 void aie_region_drop(aie_region *region);
 void *aie_cffi_base(aie_region *region);

@@ -81,6 +81,15 @@ static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ign
     return none();
 }
 
+static PyObject *module_is_mapped(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    unsigned long long device, inode;
+    if (!PyArg_ParseTuple(args, "KK:is_mapped", &device, &inode)) {
+        return NULL;
+    }
+    return boolean(aie_region_is_mapped(device, inode));
+}
+
 static PyObject *module_set_spin(PyObject *Py_UNUSED(module), PyObject *microseconds)
 {
     double wanted = PyFloat_AsDouble(microseconds);
@@ -101,6 +110,9 @@ static PyMethodDef module_methods[] = {
      "set_spin($module, microseconds, /)\n--\n\n"
      "For tests and measurements: how long a wait looks before it sleeps."},
     {"descriptor", module_descriptor, METH_VARARGS, descriptor_doc},
+    {"is_mapped", module_is_mapped, METH_VARARGS,
+     "is_mapped($module, device, inode, /)\n--\n\n"
+     "Whether an interpreter of this process has that shared memory mapped."},
     {"stop_unmapping", module_stop_unmapping, METH_NOARGS,
      "stop_unmapping($module, /)\n--\n\n"
      "For interpreter exit: keep every mapping from here on."},

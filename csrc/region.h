@@ -93,6 +93,19 @@ static inline aie_region *aie_region_map(int fd, size_t size)
     return region;
 }
 
+/* Whether this process has such a memory mapped, by whichever of its interpreters. */
+static inline bool aie_region_is_mapped(uint64_t device, uint64_t inode)
+{
+    aie_regions_lock();
+    aie_region *region = aie_regions.first;
+    while (region != NULL
+           && ((uint64_t)region->device != device || (uint64_t)region->inode != inode)) {
+        region = region->next;
+    }
+    aie_regions_unlock();
+    return region != NULL;
+}
+
 static inline void aie_region_hold(aie_region *region)
 {
     aie_regions_lock();

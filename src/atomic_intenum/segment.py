@@ -411,9 +411,13 @@ def _remove_abandoned(name: str, waited: float) -> bool:
 def _is_kept(name: str, header: Header) -> bool:
     """Tell whether the program that created a segment still runs."""
     if (header.creator_pid, header.creator_start) == _own_identity()[:2]:
-        # Made by this program, or by one that ran in this process before an exec.
+        # Made by this program, maybe by another interpreter of it; or by one that ran in this process
+        # before an exec, and then nobody has it mapped.
         with _lock:
-            return name in _owned
+            if name in _owned:
+                return True
+        inode = shm.inode_of(name)
+        return inode is not None and backend.is_mapped(*inode)
     return shm.is_running(header.creator_pid, header.creator_start)
 
 

@@ -58,6 +58,10 @@ if sys.platform == "win32":
         finally:
             existing.close()
 
+    def inode_of(name: str) -> Inode | None:  # noqa: ARG001
+        """Return None: unknown."""
+        return None
+
     def is_running(pid: int, started: int) -> bool:  # noqa: ARG001
         """Return True: nothing outlives its creator here."""
         return True
@@ -88,6 +92,17 @@ else:
     def _inode(fd: int) -> Inode:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino
+
+    def inode_of(name: str) -> Inode | None:
+        """Return the inode of a shared memory; None if there is none of that name."""
+        try:
+            fd = _open(name)
+        except FileNotFoundError:
+            return None
+        try:
+            return _inode(fd)
+        finally:
+            os.close(fd)
 
     @contextlib.contextmanager
     def _opened_alone(name: str) -> Iterator[int]:

@@ -435,6 +435,11 @@ def make_lock(segment: Segment, index: int) -> ValueLock:
     return ValueLock(segment, index, semlock)
 
 
+def is_mapped(device: int, inode: int) -> bool:
+    """Tell whether any interpreter of this process has that shared memory mapped."""
+    return bool(lib.aie_region_is_mapped(device, inode))
+
+
 def own_guard() -> Guard | None:
     """Return None: without lock=, a write takes no lock."""
     return None

@@ -364,6 +364,9 @@ class Backend(Protocol):
     def own_guard(self) -> Guard | None:
         """Return what each write of a new value enters where no lock was given; None: nothing."""
 
+    def is_mapped(self, device: int, inode: int) -> bool:
+        """Tell whether any interpreter of this process has that shared memory mapped."""
+
     def prepare_class(self, cls: type[Any], base: type[Any]) -> None:
         """Make a subclass of ``base`` (IntEnumValue) fast, if the backend knows how."""
 
