@@ -11,7 +11,8 @@ import textwrap
 from typing import Any
 
 #: Interpreters of their own GIL, isolated from processes and daemon threads; and those as of old.
-KINDS = ("isolated", "legacy") if sys.version_info >= (3, 12) else ("legacy",)
+#: 3.12.1 itself aborts when an isolated one ends in which hashlib was imported, by whomever.
+KINDS = ("isolated", "legacy") if sys.version_info >= (3, 13) else ("legacy",)
 
 
 def module() -> Any:
