@@ -1,4 +1,4 @@
-"""Runs code in other interpreters of this process; what the scripts of test_subinterpreters.py import.
+"""Runs code in other interpreters of this process, for the scripts of test_subinterpreters.py.
 
 By the module that the version has: ``_interpreters`` from 3.13 on, ``_xxsubinterpreters`` before.
 """

@@ -411,8 +411,8 @@ def _remove_abandoned(name: str, waited: float) -> bool:
 def _is_kept(name: str, header: Header) -> bool:
     """Tell whether the program that created a segment still runs."""
     if (header.creator_pid, header.creator_start) == _own_identity()[:2]:
-        # Made by this program, maybe by another interpreter of it; or by one that ran in this process
-        # before an exec, and then nobody has it mapped.
+        # Made by this program, maybe by another interpreter of it; or by one that ran in this
+        # process before an exec, and then nobody has it mapped.
         with _lock:
             if name in _owned:
                 return True
