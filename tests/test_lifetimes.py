@@ -16,7 +16,16 @@ import pytest
 import lifetimes
 from atomic_intenum import IntEnumValue
 from crew import Task
-from support import DEADLINE, TESTS, environment, make_enum, own_segments, run_script, soaked
+from support import (
+    DEADLINE,
+    TESTS,
+    collect,
+    environment,
+    make_enum,
+    own_segments,
+    run_script,
+    soaked,
+)
 
 SHM = Path("/dev/shm")
 
@@ -221,12 +230,16 @@ def churn(count):
             value.get_lock().acquire()
             value.get_lock().release()
 
+def collect():
+    for _ in range(3):  # PyPy's finalizers let go of more
+        gc.collect()
+
 churn(2000)
-gc.collect()
+collect()
 before, descriptors = resident(), len(os.listdir("/proc/self/fd"))
 known.clear()
 churn(int(sys.argv[2]))
-gc.collect()
+collect()
 Status("A", lock)
 grown = resident() - before
 assert grown < 2_000_000, grown
@@ -234,7 +247,8 @@ assert len(mine()) <= 2, mine()
 with open("/proc/self/maps") as file:
     mapped = sum("/dev/shm/intenum-" in line for line in file)
 assert mapped <= 2, mapped
-assert len(os.listdir("/proc/self/fd")) == descriptors
+# The lock path's mappings keep theirs open, and there may be one more of them than before.
+assert len(os.listdir("/proc/self/fd")) <= descriptors + (lock is not None)
 print("flat")
 """
 
@@ -251,6 +265,7 @@ def test_names_that_come_and_go() -> None:
     """Values with names that come and go leave neither names nor mappings nor descriptors."""
     fresh: Any = make_enum("Fresh", "A B")
     first = IntEnumValue(fresh.A)  # the resource tracker runs from here on
+    collect()  # what earlier tests left
     before, descriptors = own_segments(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for number in range(300):
         name = f"churn{os.getpid()}-{number % 3}"

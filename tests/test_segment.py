@@ -20,7 +20,7 @@ import pytest
 from atomic_intenum import IntEnumValue, layout, segment, shm
 from atomic_intenum.backends import backend
 from atomic_intenum.vocabulary import vocabulary_of
-from support import IDLE, WorkerStatus, WorkerStatusEnum, make_enum, own_segments, word_of
+from support import IDLE, WorkerStatus, WorkerStatusEnum, collect, make_enum, own_segments, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -327,6 +327,7 @@ def test_refused_segment_stays(made: tuple[Path, segment.Segment]) -> None:
     """A segment that is refused is neither removed nor kept open."""
     path, created = made
     spoil(path, capacity=2**40)
+    collect()  # what earlier tests left
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         with pytest.raises(ValueError, match="attached"):
