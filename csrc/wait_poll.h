@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -21,26 +22,57 @@
 #define AIE_SHORTEST_NAP INT64_C(1000)
 #define AIE_LONGEST_NAP INT64_C(8000000)
 
+/* A signal that comes between two naps interrupts neither.  So a call ends after 50 ms for no
+ * reason, for the caller to look at signals; and what it calls again for goes on with naps as long
+ * as the last ones were. */
+#define AIE_POLL_SLICE INT64_C(50000000)
+
+typedef struct {
+    const _Atomic uint32_t *address;
+    uint32_t expected;
+    int64_t began;
+    int64_t ended;
+} aie_polling;
+
+/* When the wait of this thread that goes on with this call began. */
+static inline int64_t aie_polling_since(aie_polling *last, const _Atomic uint32_t *address,
+                                        uint32_t expected, int64_t now)
+{
+    bool goes_on = last->address == address && last->expected == expected
+                   && now - last->ended < AIE_LONGEST_NAP;
+    return goes_on ? last->began : now;
+}
+
 static inline aie_result aie_wait(const _Atomic uint32_t *address, uint32_t expected,
                                   int64_t deadline)
 {
-    int64_t began = aie_now();
+    static _Thread_local aie_polling last;
+    int64_t now = aie_now();
+    int64_t began = aie_polling_since(&last, address, expected, now);
+    int64_t slice = now + AIE_POLL_SLICE;
+    aie_result result = AIE_OK;
     /* relaxed: only whether it changed is asked; the caller reads the word itself again. */
     while (atomic_load_explicit(address, memory_order_relaxed) == expected) {
-        int64_t now = aie_now();
         int64_t left = deadline - now;
         if (left <= 0) {
-            return AIE_BUSY;
+            result = AIE_BUSY;
+            break;
+        }
+        if (now >= slice) {
+            break;
         }
         int64_t nap = (now - began) / 4;
         nap = nap < AIE_SHORTEST_NAP ? AIE_SHORTEST_NAP : nap;
         nap = nap > AIE_LONGEST_NAP ? AIE_LONGEST_NAP : nap;
         struct timespec pause = aie_timespec(nap < left ? nap : left);
         if (nanosleep(&pause, NULL) != 0 && errno == EINTR) {
-            return AIE_INTERRUPTED;
+            result = AIE_INTERRUPTED;
+            break;
         }
+        now = aie_now();
     }
-    return AIE_OK;
+    last = (aie_polling){address, expected, began, now};
+    return result;
 }
 
 static inline void aie_wake_all(const _Atomic uint32_t *address)
