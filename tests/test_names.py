@@ -94,6 +94,7 @@ def test_lock_is_shared_by_name(name: str) -> None:
 
     def try_it(pipe: Connection) -> None:
         lock = WorkerStatus.attach(name).get_lock()
+        pipe.recv()
         pipe.send(lock.acquire(block=False))
         pipe.recv()
         pipe.send(lock.acquire(timeout=DEADLINE))
@@ -101,6 +102,7 @@ def test_lock_is_shared_by_name(name: str) -> None:
 
     with child(try_it) as peer:
         with created.get_lock():
+            peer.tell()
             assert peer.says() is False
         peer.tell()
         assert peer.says() is True
