@@ -37,6 +37,9 @@ static inline aie_word *value_word(Value *self)
 static inline aie_word *value_word_of(Value *self, Table **table)
 {
     aie_word *word = value_word(self);
+    if (word == NULL) {
+        return NULL;
+    }
     *table = FIELD_LOAD(self->table);
 #ifdef Py_GIL_DISABLED
     /* value_rebind takes the word away before it changes anything else, and never puts the same one

@@ -31,25 +31,29 @@ static inline aie_word *value_argument(Value *self, const char *function, PyObje
     return word == NULL || value_number(self, word, *table, argument, number) < 0 ? NULL : word;
 }
 
-/* The common case of a write: arguments by position, the value open, no lock= given.  The word with
- * its table and event, or NULL without an exception: then the slow function sorts out what it is.
- * Those are kept out of line, so that the common case lives in registers. */
+/* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
+ * NULL without an exception: then the slow function sorts out what it is.  Those are kept out of
+ * line, so that the common case lives in registers. */
 static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
-                                        PyObject *kwnames, Table **table, aie_event **event)
+                                        PyObject *kwnames)
 {
-    if (nargs != wanted || kwnames != NULL) {
+    if (nargs != wanted || kwnames != NULL || FIELD_LOAD(self->guard) != NULL) {
         return NULL;
     }
-    aie_word *word = FIELD_LOAD(self->word);
-    PyObject *guard = FIELD_LOAD(self->guard);
-    *table = FIELD_LOAD(self->table);
-    *event = FIELD_LOAD(self->event);
+    return FIELD_LOAD(self->word);
+}
+
+/* Whether all that was read of the value since belongs to that word: always so under the GIL; see
+ * value_word_of. */
+static inline bool value_is_still_on(const Value *self, const aie_word *word)
+{
 #ifdef Py_GIL_DISABLED
-    if (FIELD_LOAD(self->word) != word) { /* see value_word_of */
-        return NULL;
-    }
+    return FIELD_LOAD(self->word) == word && FIELD_LOAD(self->guard) == NULL;
+#else
+    (void)self;
+    (void)word;
+    return true;
 #endif
-    return guard == NULL ? word : NULL;
 }
 
 #define SLOW __attribute__((noinline, cold)) static
@@ -70,12 +74,12 @@ SLOW PyObject *value_set_slow(PyObject *op, PyObject *const *args, Py_ssize_t na
 static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Value *self = (Value *)op;
-    Table *table;
-    aie_event *event;
-    aie_word *word = value_fast_word(self, nargs, 1, kwnames, &table, &event);
+    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
     if (word != NULL) {
+        Table *table = FIELD_LOAD(self->table);
         const table_entry *entry = table_by_identity(table, args[0]);
-        if (entry != NULL) {
+        aie_event *event = FIELD_LOAD(self->event);
+        if (entry != NULL && value_is_still_on(self, word)) {
             aie_change change = {.desired = entry->number, .compare = false};
             if (aie_word_change(word, event, &change) == AIE_OK) {
                 return none();
@@ -108,12 +112,12 @@ static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t 
                                 PyObject *kwnames)
 {
     Value *self = (Value *)op;
-    Table *table;
-    aie_event *event;
-    aie_word *word = value_fast_word(self, nargs, 1, kwnames, &table, &event);
+    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
     if (word != NULL) {
+        Table *table = FIELD_LOAD(self->table);
         const table_entry *entry = table_by_identity(table, args[0]);
-        if (entry != NULL) {
+        aie_event *event = FIELD_LOAD(self->event);
+        if (entry != NULL && value_is_still_on(self, word)) {
             aie_change change = {.desired = entry->number, .compare = false};
             if (aie_word_change(word, event, &change) == AIE_OK) {
                 return table_member(table, aie_word_value(change.seen));
@@ -150,15 +154,16 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
                                        PyObject *kwnames)
 {
     Value *self = (Value *)op;
-    Table *table;
-    aie_event *event;
-    aie_word *word = value_fast_word(self, nargs, 2, kwnames, &table, &event);
+    aie_word *word = value_fast_word(self, nargs, 2, kwnames);
     if (word != NULL) {
+        const Table *table = FIELD_LOAD(self->table);
         const table_entry *old = table_by_identity(table, args[0]);
         const table_entry *new = table_by_identity(table, args[1]);
         if (old != NULL && new != NULL) {
             aie_change change = {.expected = old->number, .desired = new->number, .compare = true};
-            aie_result result = aie_word_change(word, event, &change);
+            aie_event *event = FIELD_LOAD(self->event);
+            aie_result result =
+                value_is_still_on(self, word) ? aie_word_change(word, event, &change) : AIE_LOCKED;
             if (result != AIE_LOCKED) {
                 return boolean(result == AIE_OK);
             }
