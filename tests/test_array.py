@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 import boards
 from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
 from boards import SHAPES, Board, Noted, PlainBoard, Slotted, Wide, write_number
+from conftest import classes_are_collected
 from crew import Bits, Task
 from support import (
     CALCULATING,
@@ -983,6 +984,7 @@ def test_cycles() -> None:
     assert name not in own_segments()
 
 
+@classes_are_collected
 def test_collected_with_its_class() -> None:
     """An array of a class and an enum that go with it is collected, seen by its own finalizer."""
     seen = []
