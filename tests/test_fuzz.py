@@ -239,7 +239,8 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.scaled
 def test_values_agree_with_a_model() -> None:
     """Whatever is done to values, in whatever order, they are what a plain model says."""
-    run_state_machine_as_test(
+    run: Any = run_state_machine_as_test  # some versions have no types for it
+    run(
         Machine,
         settings=settings(
             max_examples=soaked(20, 1000),
