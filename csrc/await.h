@@ -11,6 +11,8 @@
 #ifndef AIE_AWAIT_H
 #define AIE_AWAIT_H
 
+#include "sysfeatures.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,6 +7,8 @@
 #ifndef AIE_CALLS_H
 #define AIE_CALLS_H
 
+#include "sysfeatures.h"
+
 #include "core.h"
 #include "region.h"
 

@@ -6,6 +6,8 @@
 #ifndef AIE_CHANGE_H
 #define AIE_CHANGE_H
 
+#include "sysfeatures.h"
+
 #include "lock.h"
 #include "word.h"
 

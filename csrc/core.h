@@ -15,6 +15,8 @@
 #ifndef AIE_CORE_H
 #define AIE_CORE_H
 
+#include "sysfeatures.h"
+
 #include "array.h"
 #include "await.h"
 #include "change.h"

@@ -17,6 +17,8 @@
 #ifndef AIE_LOCK_H
 #define AIE_LOCK_H
 
+#include "sysfeatures.h"
+
 #include <stdbool.h>
 
 #include "layout.h"
