@@ -332,11 +332,18 @@ class Killer(Lines):
 
 
 @needs_posix
+@pytest.mark.parametrize("method", START_METHODS)
 @pytest.mark.parametrize("name", ["worker 2", "dispatcher 1"])
 def test_dead_process(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+    tree: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    method: str,
 ) -> None:
     """A process that is killed ends the demo with its name, and the exit code is 1."""
+    context = multiprocessing.get_context(method)
+    monkeypatch.setattr(multiprocessing, "Process", context.Process)  # type: ignore[attr-defined]
     monkeypatch.setattr(command, "make_screen", lambda _: Killer(name))
     assert run(tree, 30) == 1
     assert f"{name} ended unexpectedly, exit code -9" in capsys.readouterr().err

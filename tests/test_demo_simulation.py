@@ -149,10 +149,13 @@ def test_left_idle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 
 
 @needs_posix
+@pytest.mark.parametrize("method", START_METHODS)
 def test_dead_simulator(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     """A simulator that is killed ends the demo with its name, and the exit code is 1."""
+    context = multiprocessing.get_context(method)
+    monkeypatch.setattr(multiprocessing, "Process", context.Process)  # type: ignore[attr-defined]
 
     class Killer(Lines):
         """Kills a simulator at the first drawing."""
@@ -242,7 +245,12 @@ def draw() -> Callable[..., list[str]]:
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         screen: LiveBoard = LiveBoard(5.0)
         screen._live.console = Console(
-            file=file, width=width, height=height, force_terminal=True, color_system=None
+            file=file,
+            width=width,
+            height=height,
+            force_terminal=True,
+            color_system=None,
+            _environ={"TERM": "xterm"},  # whatever terminal the tests run on
         )
         with screen:
             screen.show(1.5, look)

@@ -26,11 +26,12 @@ from .board import Board, Status, WorkerStatus
 from .files import Reading, hash_file
 from .interrupt import ignore
 from .monitor import Monitor
-from .processes import CrewError, Parent, Processes, receive
+from .processes import CrewError, Parent, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from .files import Job
     from .screen import Screen
@@ -171,7 +172,7 @@ class _Crew:
         self.processes = Processes(check)
         self.jobs: list[Connection] = []
         self.results: dict[Connection, int] = {}
-        self.reports: list[Connection] = []
+        self.reports: dict[Connection, BaseProcess] = {}
         self.files_done = [0] * len(board)
         self.jobs_done = 0
         self.readings: dict[int, Reading] = {}
@@ -194,11 +195,11 @@ class _Crew:
             results.close()
         for number in range(DISPATCHERS):
             incoming, report = multiprocessing.Pipe(duplex=False)
-            self.reports.append(incoming)
             # Each has its share of the jobs, or, where they are too few, all of them.
             share = jobs[number::DISPATCHERS] or jobs
             arguments = (self.board, self.jobs, share, seconds, report)
-            self.processes.start(f"dispatcher {number + 1}", dispatcher, *arguments)
+            name = f"dispatcher {number + 1}"
+            self.reports[incoming] = self.processes.start(name, dispatcher, *arguments)
             report.close()
 
     def stop(self) -> None:
@@ -216,8 +217,8 @@ class _Crew:
             if source in self.results:
                 self._take_results(source)
             else:
-                self.reports.remove(source)
-                claims, sleeps, lost = receive(source, "a dispatcher")
+                sender = self.reports.pop(source)
+                claims, sleeps, lost = self.processes.receive(source, sender)
                 self.claims += claims
                 self.sleeps += sleeps
                 self.lost += lost

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-__all__ = ["CrewError", "Parent", "Processes", "receive"]
+__all__ = ["CrewError", "Parent", "Processes"]
+
+#: Seconds that a process gets to end after it was asked to, or closed its pipes.
+_ENDING = 2.0
 
 
 class CrewError(Exception):
@@ -40,13 +43,14 @@ class Processes:
     def __bool__(self) -> bool:
         return bool(self._running)
 
-    def start(self, name: str, target: Callable[..., None], *arguments: object) -> None:
+    def start(self, name: str, target: Callable[..., None], *arguments: object) -> BaseProcess:
         """Start a process, whose name errors will give."""
         self._check()
         process = multiprocessing.Process(target=target, args=arguments, name=name, daemon=True)
         with held_back():
             process.start()
         self._running.append(process)
+        return process
 
     def ready(self, sources: Iterable[Connection], timeout: float) -> list[Connection]:
         """Return those connections that have something, having waited for the first.
@@ -69,11 +73,28 @@ class Processes:
                 ready.append(source)  # type: ignore[arg-type]
         return ready
 
+    @staticmethod
+    def receive(connection: Connection, sender: BaseProcess) -> Any:
+        """Receive the one report that a process sends, and close the connection.
+
+        Raises:
+            CrewError: there is none: the process ended without it.
+
+        """
+        try:
+            return connection.recv()
+        except (EOFError, OSError):
+            # With forkserver, how it ended comes a moment after its end of the pipe is closed.
+            sender.join(_ENDING)
+            _check_end(sender)
+            message = f"{sender.name} ended without its report"
+            raise CrewError(message) from None
+        finally:
+            connection.close()
+
     def _take_end(self, process: BaseProcess) -> None:
         process.join()
-        if process.exitcode:
-            message = f"{process.name} ended unexpectedly, exit code {process.exitcode}"
-            raise CrewError(message)
+        _check_end(process)
         self._running.remove(process)
 
     def stop(self) -> None:
@@ -81,26 +102,16 @@ class Processes:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.join(2)
+            process.join(_ENDING)
             if process.exitcode is None:
                 process.kill()
                 process.join()
 
 
-def receive(connection: Connection, sender: str) -> Any:
-    """Receive the one report that a process sends, and close the connection.
-
-    Raises:
-        CrewError: there is none: the process ended without it.
-
-    """
-    try:
-        return connection.recv()
-    except (EOFError, OSError):
-        message = f"{sender} ended without its report"
+def _check_end(process: BaseProcess) -> None:
+    if process.exitcode:
+        message = f"{process.name} ended unexpectedly, exit code {process.exitcode}"
         raise CrewError(message) from None
-    finally:
-        connection.close()
 
 
 class Parent:

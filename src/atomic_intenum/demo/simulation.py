@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from .board import Board, Status, WorkerStatus
 from .interrupt import ignore
 from .monitor import Monitor
-from .processes import Parent, Processes, receive
+from .processes import Parent, Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from .screen import Screen
 
@@ -257,22 +258,22 @@ def simulate(
 
     """
     children = Processes(check)
-    reports: list[Connection] = []
+    reports: dict[Connection, BaseProcess] = {}
     tallies: list[Tally] = []
     size = len(board)
     try:
         monitor = Monitor(board, screen, [])
         for number in range(processes):
             incoming, report = multiprocessing.Pipe(duplex=False)
-            reports.append(incoming)
             share = range(number, size, processes)
-            children.start(f"simulator {number + 1}", simulator, board, share, seconds, report)
+            name = f"simulator {number + 1}"
+            arguments = (board, share, seconds, report)
+            reports[incoming] = children.start(name, simulator, *arguments)
             report.close()
         with screen:
             while reports or children:
                 for source in children.ready(reports, monitor.until_next()):
-                    reports.remove(source)
-                    tallies.append(receive(source, "a simulator"))
+                    tallies.append(children.receive(source, reports.pop(source)))
                 monitor.look()
             monitor.look_now()  # once more, when all is as it will stay
         return Outcome(
