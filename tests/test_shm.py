@@ -186,3 +186,29 @@ def test_out_of_descriptors(when: str, tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if not line.startswith(of_tracker)] == []
     assert done.returncode == 0
     assert int(done.stdout) >= 1
+
+
+NO_TRACKER = """
+import errno, os
+from multiprocessing import util
+from atomic_intenum import shm
+
+def refuse(*_):
+    raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+start, util.spawnv_passfds = util.spawnv_passfds, refuse
+name = f"t{os.getpid()}"
+try:
+    shm.Created(name, 4096)
+except BlockingIOError:
+    assert not os.path.exists("/dev/shm/" + name)
+    util.spawnv_passfds = start
+    shm.Created(name, 4096).unlink()
+    print("refused, then made")
+"""
+
+
+def test_no_resource_tracker(tmp_path: Path) -> None:
+    """Where the resource tracker cannot be started, nothing is created: nobody would remove it."""
+    done = run_script(NO_TRACKER, folder=tmp_path)
+    assert (done.stdout, done.stderr) == ("refused, then made\n", "")

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from enum import IntEnum
-from multiprocessing import context
 from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
 from .backends import backend
 from .errors import class_name, show, type_name
 from .guard import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
-from .segment import Segment, attach, check_name, create
-from .typed import (
-    Typed,
-    found_by,
-    path_of,
+from .segment import Segment, attach, create
+from .shared import (
+    Shared,
+    attach_by_name,
+    require_inheriting,
     require_named,
     require_vocabulary,
-    set_state,
-    vocabulary_of_member,
 )
+from .typed import Typed, found_by, path_of, vocabulary_of_member
 from .value import IntEnumValue, value_at
 from .vocabulary import Vocabulary, vocabulary_of
 
@@ -46,7 +43,7 @@ else:
         __slots__ = ()
 
 
-class IntEnumArray(Typed, _Base[T]):
+class IntEnumArray(Typed, Shared, _Base[T]):
     """Many values of an IntEnum in one segment, shared between processes.
 
     Derive a class for an enum (``class Board(IntEnumArray[WorkerStatusEnum])``), or subscript
@@ -119,12 +116,8 @@ class IntEnumArray(Typed, _Base[T]):
             RuntimeError: on the lock-based path.
 
         """
-        require_named(cls)
-        vocabulary = cls._atomic_class_vocabulary
-        if vocabulary is None:
-            message = f"{class_name(cls)} is bound to no enum: attach by IntEnumArray[YourEnum]"
-            raise TypeError(message)
-        segment = attach(check_name(segment_name))
+        bound = cls._atomic_class_vocabulary
+        segment, vocabulary = attach_by_name(cls, bound, segment_name, IntEnumArray.__name__)
         return _on(cls, vocabulary, segment, None)  # type: ignore[no-any-return]
 
     # -- one word, all of them, claiming, waiting, the buffer: the backend's
@@ -180,11 +173,6 @@ class IntEnumArray(Typed, _Base[T]):
 
     # -- lifetime
 
-    @property
-    def segment_name(self) -> str:
-        """The name of the array's shared-memory segment; ValueError once closed."""
-        return self._atomic_segment.name
-
     def unlink(self) -> None:
         """Remove the name of the segment now: nobody can attach or unpickle from here on.
 
@@ -196,27 +184,6 @@ class IntEnumArray(Typed, _Base[T]):
         """
         self._atomic_segment.unlink()
 
-    def close(self) -> None:
-        """Mark the array closed in this process: using it raises ValueError from now on.
-
-        Values of at(), views of the buffer and other processes are not affected.  Closing twice is
-        allowed.
-        """
-        self._atomic_close()
-
-    def __copy__(self) -> Self:
-        """Return another object for the same shared array, with the same attributes."""
-        twin = self._atomic_twin()
-        set_state(twin, self.__getstate__())
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return another object for the same shared array; the attributes are copied deeply."""
-        twin = self._atomic_twin()
-        memo[id(self)] = twin
-        set_state(twin, copy.deepcopy(self.__getstate__(), memo))
-        return twin
-
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickle a reference: what is unpickled is the same shared array.
 
@@ -226,21 +193,12 @@ class IntEnumArray(Typed, _Base[T]):
 
         """
         segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
-        if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
-            message = (
-                f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
-                f"pass it to a Process as it starts (semaphores cannot be sent later)"
-            )
-            raise RuntimeError(message)
+        require_inheriting(type(self))
         guard = self._atomic_guard
         lock = None if guard is None else guard.lock
         arguments = (*path_of(type(self)), vocabulary.enum, segment.reference(), lock)
         state = self.__getstate__()
         return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a reference: see __reduce_ex__."""
-        return self.__reduce_ex__(2)
 
     # -- what the backend's Array and this class ask of each other
 

@@ -7,15 +7,12 @@ from enum import IntEnum
 from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, TypeVar, get_args, get_origin
 
-from .backends import backend
 from .errors import class_name, show, type_name
 from .forking import ProcessLock
 from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from .segment import Segment
 
 
 class _EnumType:
@@ -152,16 +149,6 @@ _subscripted: weakref.WeakValueDictionary[tuple[int, int], type[Any]] = (
 _subscripting = ProcessLock()
 
 
-def require_named(cls: type[Any]) -> None:
-    """Raise RuntimeError where values reach other processes by inheritance only."""
-    if backend.INHERITED_ONLY:
-        message = (
-            f"{class_name(cls)} cannot be shared by name on the lock-based path: its lock reaches "
-            f"other processes by inheritance only"
-        )
-        raise RuntimeError(message)
-
-
 def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
     """Return the vocabulary of the first member that an unbound class is given."""
     base = cls.EnumType
@@ -174,30 +161,6 @@ def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
         raise TypeError(message)
     known: Vocabulary = vocabulary_of(enum)
     return known
-
-
-def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
-    """Raise TypeError if a segment holds another enum, or this one with other members."""
-    if segment.vocabulary != vocabulary.text:
-        held = segment.vocabulary.decode("ascii", errors="replace")
-        message = (
-            f"shared memory {segment.name!r} holds values of another enum than "
-            f"{class_name(vocabulary.enum)} is here: {held}"
-        )
-        raise TypeError(message)
-
-
-def set_state(value: object, state: Any) -> None:
-    """Set attributes as unpickling does."""
-    if hasattr(value, "__setstate__"):
-        if state is not None:
-            value.__setstate__(state)
-        return
-    attributes, slots = state if isinstance(state, tuple) else (state, None)
-    if attributes:
-        vars(value).update(attributes)
-    for name, content in (slots or {}).items():
-        setattr(value, name, content)
 
 
 def path_of(cls: type[Any]) -> tuple[type[Any], list[type[IntEnum]]]:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import threading
 from enum import IntEnum
-from multiprocessing import context
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .backends import backend
-from .errors import class_name
 from .guard import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
-from .segment import Segment, attach, check_name, create
-from .timeouts import deadline_of
-from .typed import (
-    Typed,
-    found_by,
-    path_of,
+from .segment import Segment, attach, create
+from .shared import (
+    Shared,
+    attach_by_name,
+    require_inheriting,
     require_named,
     require_vocabulary,
-    set_state,
-    vocabulary_of_member,
 )
+from .timeouts import deadline_of
+from .typed import Typed, found_by, path_of, vocabulary_of_member
 from .vocabulary import Vocabulary, vocabulary_of
 
 if TYPE_CHECKING:
@@ -48,7 +44,7 @@ else:
         __slots__ = ()
 
 
-class IntEnumValue(Typed, _Base[T]):
+class IntEnumValue(Typed, Shared, _Base[T]):
     """A value of an IntEnum, shared between processes.
 
     Derive a class for an enum (``class WorkerStatus(IntEnumValue[WorkerStatusEnum])``), or
@@ -127,12 +123,8 @@ class IntEnumValue(Typed, _Base[T]):
             RuntimeError: on the lock-based path.
 
         """
-        require_named(cls)
-        vocabulary = cls._atomic_class_vocabulary
-        if vocabulary is None:
-            message = f"{class_name(cls)} is bound to no enum: attach by IntEnumValue[YourEnum]"
-            raise TypeError(message)
-        segment = attach(check_name(segment_name))
+        bound = cls._atomic_class_vocabulary
+        segment, vocabulary = attach_by_name(cls, bound, segment_name, IntEnumValue.__name__)
         require_vocabulary(segment, vocabulary)
         if segment.header.kind != KIND_VALUE:
             message = f"shared memory {segment_name!r} does not hold one value with a name"
@@ -269,11 +261,6 @@ class IntEnumValue(Typed, _Base[T]):
 
     # -- lifetime
 
-    @property
-    def segment_name(self) -> str:
-        """The name of the shared-memory segment that the value is in; ValueError once closed."""
-        return self._atomic_segment.name
-
     def unlink(self) -> None:
         """Remove the name of the value's segment now: nobody can attach from here on.
 
@@ -290,26 +277,6 @@ class IntEnumValue(Typed, _Base[T]):
             raise ValueError(message)
         segment.unlink()
 
-    def close(self) -> None:
-        """Mark the value closed in this process: using it raises ValueError from now on.
-
-        Other values and other processes are not affected.  Closing twice is allowed.
-        """
-        self._atomic_close()
-
-    def __copy__(self) -> Self:
-        """Return another object for the same shared value, with the same attributes."""
-        twin = self._atomic_twin()
-        set_state(twin, self.__getstate__())
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return another object for the same shared value; the attributes are copied deeply."""
-        twin = self._atomic_twin()
-        memo[id(self)] = twin
-        set_state(twin, copy.deepcopy(self.__getstate__(), memo))
-        return twin
-
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickle a reference: what is unpickled is the same shared value.
 
@@ -320,22 +287,13 @@ class IntEnumValue(Typed, _Base[T]):
 
         """
         vocabulary, segment, index, guard = self._atomic_place
-        if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
-            message = (
-                f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
-                f"pass it to a Process as it starts (semaphores cannot be sent later)"
-            )
-            raise RuntimeError(message)
+        require_inheriting(type(self))
         cls, subscripts = path_of(type(self))
         place = (*segment.reference(), index)
         lock, own = (None, False) if guard is None else (guard.lock, guard.own)
         arguments = (cls, subscripts, vocabulary.enum, place, lock, own)
         state = self.__getstate__()
         return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle a reference: see __reduce_ex__."""
-        return self.__reduce_ex__(2)
 
     # -- what the backend's Value and this class ask of each other
 

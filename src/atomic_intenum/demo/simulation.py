@@ -272,8 +272,8 @@ def simulate(
             report.close()
         with screen:
             while reports or children:
-                for source in children.ready(reports, monitor.until_next()):
-                    tallies.append(children.receive(source, reports.pop(source)))
+                ready = children.ready(reports, monitor.until_next())
+                tallies += [children.receive(source, reports.pop(source)) for source in ready]
                 monitor.look()
             monitor.look_now()  # once more, when all is as it will stay
         return Outcome(
