@@ -66,7 +66,7 @@ class Row:
         faster: which of the two.
         seconds: how long one timing takes, about.
         repeats: how many timings of each side, in each interpreter.
-        interpreters: how many at most.
+        interpreters: how many of the sixteen, evenly among them.
         ours: on our side.
 
     """
@@ -158,7 +158,7 @@ def sample(number: int) -> list[tuple[list[float], list[float]] | None]:
         number: of this interpreter, from 0.
 
     """
-    wanted = [row if number < row.interpreters else None for row in ROWS]
+    wanted = [row if number % (INTERPRETERS // row.interpreters) == 0 else None for row in ROWS]
     return sample_rows(wanted)
 
 

@@ -8,7 +8,8 @@
  * bit says that somebody is.
  *
  * It reads a line for each repeat and answers with the seconds that one round (there and back) took,
- * so that whoever asks can have another's repeats in between.
+ * so that whoever asks can have another's repeats in between.  That is the median of blocks of 20
+ * rounds: who spins and is interrupted falls asleep, and so does then the other, for many rounds.
  */
 #define _GNU_SOURCE
 
@@ -27,6 +28,8 @@
 #include <unistd.h>
 
 #define SLEEPER 0x80000000u
+#define BLOCK 20
+#define MOST_BLOCKS 10000
 
 static int64_t now(void)
 {
@@ -82,8 +85,15 @@ static void pin(const char *cpu)
     sched_setaffinity(0, sizeof(set), &set);
 }
 
+static int by_size(const void *one, const void *other)
+{
+    int64_t a = *(const int64_t *)one, b = *(const int64_t *)other;
+    return (a > b) - (a < b);
+}
+
 int main(int argc, char **argv)
 {
+    static int64_t taken[MOST_BLOCKS];
     if (argc != 4 && argc != 6) {
         fprintf(stderr, "usage: %s SPIN_US ROUNDS REPEATS [CPU CPU]\n", argv[0]);
         return 2;
@@ -91,6 +101,12 @@ int main(int argc, char **argv)
     int64_t spin = (int64_t)(atof(argv[1]) * 1000);
     long rounds = atol(argv[2]);
     long repeats = atol(argv[3]);
+    long block = rounds < BLOCK ? rounds : BLOCK;
+    if (rounds < 1 || rounds % block || rounds / block > MOST_BLOCKS) {
+        fprintf(stderr, "ROUNDS: fewer than %d, or a multiple of it up to %d\n", BLOCK,
+                BLOCK * MOST_BLOCKS);
+        return 2;
+    }
     _Atomic uint32_t *word =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (word == MAP_FAILED) {
@@ -121,12 +137,18 @@ int main(int argc, char **argv)
         pin(argv[4]);
     }
     for (long repeat = 0; repeat < repeats && getchar() != EOF; repeat++) {
-        int64_t start = now();
-        for (long i = 0; i < rounds; i++) {
-            hand_over(word, 1);
-            wait_for(word, 0, spin);
+        size_t blocks = 0;
+        for (long i = 0; i < rounds; i += block) {
+            int64_t start = now();
+            for (long k = 0; k < block; k++) {
+                hand_over(word, 1);
+                wait_for(word, 0, spin);
+            }
+            taken[blocks++] = now() - start;
         }
-        printf("%.9g\n", (double)(now() - start) / 1e9 / (double)rounds);
+        qsort(taken, blocks, sizeof(taken[0]), by_size);
+        double median = (double)(taken[(blocks - 1) / 2] + taken[blocks / 2]) / 2;
+        printf("%.9g\n", median / 1e9 / (double)block);
         fflush(stdout);
     }
     return 0;

@@ -3,6 +3,9 @@
 One process hands the turn to the other and waits until it comes back. Each side does it its own
 way: ours with one value, multiprocessing with two Events, plain C (pingpong.c) with a shared futex.
 They are timed by turns, in short repeats; whoever isn't being timed sleeps in a read from a pipe.
+A repeat's time is the median of blocks of 20 rounds, on every side: who spins and is interrupted,
+by the timer or by another machine on this CPU, falls asleep, then so does the other, and from there
+they wake each other for tens of rounds until one is quick enough again. That belongs to "asleep".
 
 Two free CPUs are needed: where somebody else is on one of them, a wake-up takes what the scheduler
 makes it take. The C side says what this machine charged for the same wake-up in the same minute.
@@ -17,7 +20,9 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +35,13 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 SOURCE = Path(__file__).with_name("pingpong.c")
-REPEATS = 30
+#: How many pairs of processes one after the other, and how many repeats of each.
+PAIRS, REPEATS = 4, 20
 #: How long a wait looks before it sleeps, in microseconds.
 SPIN = 5
-#: Rounds of one repeat: a few hundredths of a second.
-ASLEEP_ROUNDS, SPINNING_ROUNDS, EVENT_ROUNDS = 400, 10_000, 200
+#: Rounds of one repeat: a few hundredths of a second; and those that are timed together.
+ASLEEP_ROUNDS, SPINNING_ROUNDS, EVENT_ROUNDS = 400, 20_000, 200
+BLOCK = 20  # also in pingpong.c
 
 #: Seconds of one round, repeat by repeat.
 Samples = dict[str, list[float]]
@@ -53,10 +60,7 @@ def two_cpus() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
-def _ours(spin: float, status: WorkerStatus, rounds: int, first: bool) -> None:
-    from atomic_intenum import _native
-
-    _native.set_spin(spin)
+def _ours(status: WorkerStatus, rounds: int, first: bool) -> None:
     for _ in range(rounds):
         if first:
             status.set(BUSY)
@@ -82,7 +86,14 @@ def _play(side: str, rounds: int, first: bool, status: WorkerStatus, ping: Any, 
     if side == "event":
         _events(ping, pong, rounds, first)
     else:
-        _ours(SPIN if side == "spinning" else 0, status, rounds, first)
+        _ours(status, rounds, first)
+
+
+def _prepare(side: str) -> None:
+    """Have ours spin, or not."""
+    from atomic_intenum import _native
+
+    _native.set_spin(SPIN if side == "spinning" else 0)
 
 
 def _partner(orders: Connection, status: WorkerStatus, ping: Any, pong: Any, cpu: int) -> None:
@@ -92,6 +103,7 @@ def _partner(orders: Connection, status: WorkerStatus, ping: Any, pong: Any, cpu
     while (order := orders.recv()) is not None:
         orders.send("ready")
         side, rounds = order
+        _prepare(side)
         _play(side, rounds, False, status, ping, pong)
 
 
@@ -109,9 +121,12 @@ def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], float]]
     def time(side: str, rounds: int) -> float:
         orders.send((side, rounds))
         orders.recv()
-        start = perf_counter()
-        _play(side, rounds, True, status, ping, pong)
-        return (perf_counter() - start) / rounds
+        _prepare(side)
+        times = [perf_counter()]
+        for _ in range(rounds // BLOCK):
+            _play(side, BLOCK, True, status, ping, pong)
+            times.append(perf_counter())
+        return median(after - before for before, after in pairwise(times)) / BLOCK
 
     try:
         yield time
@@ -170,8 +185,15 @@ def measure() -> Samples:
         MissingError: this machine has no two CPUs, or no C compiler.
 
     """
-    cpus = two_cpus()
     samples: Samples = {}
+    for _ in range(PAIRS):
+        _measure_pair(samples)
+    return samples
+
+
+def _measure_pair(samples: Samples) -> None:
+    """Add the samples of one pair of processes: where their memory lies makes some per cent."""
+    cpus = two_cpus()
     with ExitStack() as stack:
         program = compiled(stack.enter_context(tempfile.TemporaryDirectory()))
         time = stack.enter_context(_python_pair(cpus))
@@ -191,4 +213,3 @@ def measure() -> Samples:
         for _ in range(REPEATS):
             for name, side in sides.items():
                 samples.setdefault(name, []).append(side())
-    return samples

@@ -59,23 +59,31 @@ static inline int64_t aie_spin(void)
     return ns;
 }
 
+/* Look a few times, for well under a microsecond: as long as it is not worth while to read the clock,
+ * or to let go of the GIL.  OK when the goal is met, else BUSY. */
+static inline aie_result aie_await_looking(aie_word *word, const aie_goal *goal, uint64_t *seen)
+{
+    for (int i = 0; i < 32; i++) {
+        *seen = aie_word_load(word);
+        if (aie_goal_met(goal, *seen)) {
+            return AIE_OK;
+        }
+        aie_relax();
+    }
+    return AIE_BUSY;
+}
+
 /* Look without sleeping until `until` (ns).  OK when the goal is met, else BUSY.  For wake-ups that
  * come within microseconds: falling asleep and being woken costs about ten. */
 static inline aie_result aie_await_spinning(aie_word *word, const aie_goal *goal, int64_t until,
                                             uint64_t *seen)
 {
-    for (;;) {
-        for (int i = 0; i < 32; i++) { /* looking at the clock costs as much as a few looks */
-            *seen = aie_word_load(word);
-            if (aie_goal_met(goal, *seen)) {
-                return AIE_OK;
-            }
-            aie_relax();
+    do {
+        if (aie_await_looking(word, goal, seen) == AIE_OK) {
+            return AIE_OK;
         }
-        if (aie_now() >= until) {
-            return AIE_BUSY;
-        }
-    }
+    } while (aie_now() < until);
+    return AIE_BUSY;
 }
 
 /* Sleep once.  OK with the goal met and `seen` the word that meets it; BUSY when the monotonic

@@ -49,16 +49,22 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
     if (value_stays(self, word) < 0) { /* asking the guard ran Python code */
         return -1;
     }
-    if (aie_now() >= deadline) {
+    int64_t now = aie_now();
+    if (now >= deadline) {
         return 0;
+    }
+    int64_t spin = aie_spin();
+    /* An answer of another process that is spinning itself comes sooner than the GIL is let go of and
+     * taken again: the first looks are with it. */
+    if (spin > 0 && aie_await_looking(word, goal, seen) == AIE_OK) {
+        return value_stays(self, word) < 0 ? -1 : 1; /* without the GIL: closed meanwhile? */
     }
     Py_INCREF(mapping);
     aie_result result;
-    int64_t spin = aie_spin();
     Py_BEGIN_ALLOW_THREADS
     result = AIE_AGAIN;
     if (spin > 0) {
-        int64_t until = aie_now() + spin;
+        int64_t until = now + spin;
         result = aie_await_spinning(word, goal, until < deadline ? until : deadline, seen);
     }
     if (result != AIE_OK) {
