@@ -54,8 +54,8 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
         return 0;
     }
     int64_t spin = aie_spin();
-    /* An answer of another process that is spinning itself comes sooner than the GIL is let go of and
-     * taken again: the first looks are with it. */
+    /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
+     * and taken again: the first looks are with it. */
     if (spin > 0 && aie_await_looking(word, goal, seen) == AIE_OK) {
         return value_stays(self, word) < 0 ? -1 : 1; /* without the GIL: closed meanwhile? */
     }
