@@ -36,7 +36,7 @@ def test_dropped_ones_give_their_memory_back() -> None:
     collect()
     Board(3, IDLE)  # what others left goes with it
     before = len(own_segments())
-    for _ in range(20):
+    for _ in range(8):
         Board(3, IDLE)
         collect()
     assert len(own_segments()) <= before + 1

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import operator
 import os
-import resource
 import signal
 import time
 from fractions import Fraction
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import IntEnumArray
-from boards import ATOMIC, SHAPES, Wide, event_of, is_polling, until_watched, write_number
+from boards import ATOMIC, SHAPES, Wide, event_of, until_watched, write_number
 from crew import PATIENCE, Bits, Task, child, exit_of, hold
 from support import IDLE, JobEnum, make_enum, run_script, soaked
 
@@ -723,18 +722,3 @@ def test_killed_watcher_leaves_one_wake_up() -> None:
     array[1] = Bits.IDLE
     assert event_of(array) == event
     assert array.wait_any(LEFT, timeout=0) == 2
-
-
-def test_a_second_asleep_costs_little() -> None:
-    """A second asleep costs less than 1 % of a core; on the lock path, which polls, 10 %."""
-
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        return usage.ru_utime + usage.ru_stime
-
-    array = Wide(1000, LEFT)
-    before = used()
-    with pytest.raises(TimeoutError):
-        array.wait_any(RIGHT, timeout=1)
-    assert used() - before < (0.01 if ATOMIC else 0.1)
-    assert not is_polling()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import gc
+import math
 import multiprocessing
 import os
 import pickle
@@ -1053,16 +1054,20 @@ SLEEPS: dict[str, Callable[[], Any]] = {
 }
 
 
+#: What part of a core a sleeper may cost.
+CHEAP = 0.01
+
+
 def second_asleep(what: str) -> float:
-    """Return the processor time that a second asleep takes; the least of three."""
+    """Return the processor time that a second asleep takes; the least of three, if it must be."""
 
     def used() -> float:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return usage.ru_utime + usage.ru_stime
 
     wait = SLEEPS[what]()
-    costs = []
-    for _ in range(3):  # whoever else is on the machine only adds to it
+    costs = [math.inf]
+    while min(costs) >= CHEAP and len(costs) <= 3:  # others on the machine only add to it
         before = used()
         with pytest.raises(TimeoutError):
             wait(Bits.RIGHT, timeout=1)
@@ -1073,4 +1078,4 @@ def second_asleep(what: str) -> float:
 @pytest.mark.parametrize("what", SLEEPS)
 def test_a_second_asleep_costs_little(what: str) -> None:
     """A second asleep costs less than 1 % of a core, on the lock path too, which polls."""
-    assert second_asleep(what) < 0.01
+    assert second_asleep(what) < CHEAP

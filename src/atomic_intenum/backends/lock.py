@@ -9,9 +9,11 @@ from __future__ import annotations
 import gc
 import mmap
 import multiprocessing
+import os
 import struct
 import time
 from collections import deque
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from ..forking import ProcessLock
@@ -199,6 +201,9 @@ def own_guard() -> Guard:
         gc.disable()
         try:
             _graveyard.clear()
+            if os.name == "posix":
+                # RLock starts it when the semaphore is there already, which stays if that fails.
+                resource_tracker.ensure_running()
             return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
         finally:
             if collects:
