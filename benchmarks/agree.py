@@ -41,7 +41,10 @@ def _is_ours(figure: Figure) -> bool:
 def ratios(run: Results) -> dict[tuple[str, str], float]:
     """Return all ratios of a run, by part and name."""
     found = {
-        ("bars", f"{bar.what} / {bar.rival} / {bar.python}"): bar.ratio
+        (
+            "bars" if bar.bar is not None else "rows without a bar",
+            f"{bar.what} / {bar.rival} / {bar.python}",
+        ): bar.ratio
         for bar in run.bars
         if bar.unit != "bytes"
     }

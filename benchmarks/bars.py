@@ -66,7 +66,7 @@ class Row:
         faster: which of the two.
         seconds: how long one timing takes, about.
         repeats: how many timings of each side, in each interpreter.
-        interpreters: how many of the sixteen, evenly among them.
+        interpreters: how many, evenly among all of them.
         ours: on our side.
 
     """
@@ -108,6 +108,9 @@ WAKEUPS = [
     ("asleep", "event", EVENT, 4, True),
     ("asleep", "C asleep", PLAIN_C, 1.2, False),
     ("spinning", "C spinning", PLAIN_C, 5, False),
+    # With the rounds in which an interrupted one fell asleep, and then the other.
+    ("spinning" + wakeups.MEAN, "event" + wakeups.MEAN, EVENT, None, True),
+    ("spinning" + wakeups.MEAN, "C spinning" + wakeups.MEAN, PLAIN_C, None, False),
 ]
 
 
@@ -151,14 +154,15 @@ class Report(Results):
 # -- the rows that one process measures
 
 
-def sample(number: int) -> list[tuple[list[float], list[float]] | None]:
+def sample(number: int, of: int) -> list[tuple[list[float], list[float]] | None]:
     """Measure the rows in this interpreter: our seconds and the rival's; None: not this row.
 
     Args:
         number: of this interpreter, from 0.
+        of: how many there are.
 
     """
-    wanted = [row if number % (INTERPRETERS // row.interpreters) == 0 else None for row in ROWS]
+    wanted = [row if number % max(of // row.interpreters, 1) == 0 else None for row in ROWS]
     return sample_rows(wanted)
 
 
@@ -188,7 +192,7 @@ def measure_rows(report: Report, interpreters: int) -> None:
     """Have the rows measured by several interpreters and print them."""
     pooled: list[tuple[list[float], list[float]]] = [([], []) for _ in ROWS]
     for number in range(interpreters):
-        command = [sys.executable, __file__, "--sample", str(number)]
+        command = [sys.executable, __file__, "--sample", str(number), str(interpreters)]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         for pool, samples in zip(pooled, json.loads(output), strict=True):
             for mine, new in zip(pool, samples or ([], []), strict=True):
@@ -250,10 +254,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The speed bars of atomic-intenum.")
     parser.add_argument("--interpreters", type=int, default=INTERPRETERS, help="how many to pool")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the results")
-    parser.add_argument("--sample", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--sample", type=int, nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.sample is not None:
-        json.dump(sample(arguments.sample), sys.stdout)
+        json.dump(sample(*arguments.sample), sys.stdout)
         return 0
     print("\n".join(machine.description()))
     if atomic_intenum.BACKEND != "native":

@@ -8,8 +8,9 @@
  * bit says that somebody is.
  *
  * It reads a line for each repeat and answers with the seconds that one round (there and back) took,
- * so that whoever asks can have another's repeats in between.  That is the median of blocks of 20
- * rounds: who spins and is interrupted falls asleep, and so does then the other, for many rounds.
+ * so that whoever asks can have another's repeats in between: the median of blocks of 20 rounds, and
+ * the mean of all.  Who spins and is interrupted falls asleep, and so does then the other, for many
+ * rounds: that is in the mean.
  */
 #define _GNU_SOURCE
 
@@ -138,17 +139,19 @@ int main(int argc, char **argv)
     }
     for (long repeat = 0; repeat < repeats && getchar() != EOF; repeat++) {
         size_t blocks = 0;
+        int64_t all = 0;
         for (long i = 0; i < rounds; i += block) {
             int64_t start = now();
             for (long k = 0; k < block; k++) {
                 hand_over(word, 1);
                 wait_for(word, 0, spin);
             }
-            taken[blocks++] = now() - start;
+            taken[blocks] = now() - start;
+            all += taken[blocks++];
         }
         qsort(taken, blocks, sizeof(taken[0]), by_size);
         double median = (double)(taken[(blocks - 1) / 2] + taken[blocks / 2]) / 2;
-        printf("%.9g\n", median / 1e9 / (double)block);
+        printf("%.9g %.9g\n", median / 1e9 / (double)block, (double)all / 1e9 / (double)rounds);
         fflush(stdout);
     }
     return 0;

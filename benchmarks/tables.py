@@ -16,6 +16,11 @@ READING = (
     "A ratio is one of medians that were taken by turns."
 )
 
+BLOCKS = (
+    'There and back: medians of blocks of 20 rounds; "mean": of all rounds, those in which an '
+    "interrupted process fell asleep, and then the other, among them."
+)
+
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
@@ -83,7 +88,7 @@ def bars(run: Results) -> str:
                 *(_verdict(found[python]) if python in found else "" for python in pythons),
             ]
         )
-    return _table(header, lines)
+    return f"{_table(header, lines)}\n\n{BLOCKS}"
 
 
 # -- figures

@@ -5,7 +5,8 @@ way: ours with one value, multiprocessing with two Events, plain C (pingpong.c) 
 They are timed by turns, in short repeats; whoever isn't being timed sleeps in a read from a pipe.
 A repeat's time is the median of blocks of 20 rounds, on every side: who spins and is interrupted,
 by the timer or by another machine on this CPU, falls asleep, then so does the other, and from there
-they wake each other for tens of rounds until one is quick enough again. That belongs to "asleep".
+they wake each other for tens of rounds until one is quick enough again. The means of all rounds,
+which have that in them, are reported beside it, on every side too.
 
 Two free CPUs are needed: where somebody else is on one of them, a wake-up takes what the scheduler
 makes it take. The C side says what this machine charged for the same wake-up in the same minute.
@@ -24,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from contenders import BUSY, IDLE, WorkerStatus
 
@@ -43,8 +44,16 @@ SPIN = 5
 ASLEEP_ROUNDS, SPINNING_ROUNDS, EVENT_ROUNDS = 400, 20_000, 200
 BLOCK = 20  # also in pingpong.c
 
-#: Seconds of one round, repeat by repeat.
+#: Seconds of one round, repeat by repeat; by side, and by side and MEAN.
 Samples = dict[str, list[float]]
+MEAN = ", mean"
+
+
+class Repeat(NamedTuple):
+    """Seconds of one round: the median of blocks, and the mean of all."""
+
+    median: float
+    mean: float
 
 
 class MissingError(Exception):
@@ -108,8 +117,8 @@ def _partner(orders: Connection, status: WorkerStatus, ping: Any, pong: Any, cpu
 
 
 @contextmanager
-def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], float]]:
-    """Yield what times a repeat of ours or of multiprocessing's: (side, rounds) -> seconds."""
+def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], Repeat]]:
+    """Yield what times a repeat of ours or of multiprocessing's."""
     context = multiprocessing.get_context("spawn")
     status, ping, pong = WorkerStatus(IDLE), context.Event(), context.Event()
     orders, theirs = context.Pipe()
@@ -118,15 +127,17 @@ def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], float]]
     process.start()
     theirs.close()
 
-    def time(side: str, rounds: int) -> float:
+    def time(side: str, rounds: int) -> Repeat:
         orders.send((side, rounds))
         orders.recv()
         _prepare(side)
+        assert rounds % BLOCK == 0, "or the partner would wait for the rest"
         times = [perf_counter()]
         for _ in range(rounds // BLOCK):
             _play(side, BLOCK, True, status, ping, pong)
             times.append(perf_counter())
-        return median(after - before for before, after in pairwise(times)) / BLOCK
+        blocks = median(after - before for before, after in pairwise(times))
+        return Repeat(blocks / BLOCK, (times[-1] - times[0]) / rounds)
 
     try:
         yield time
@@ -140,7 +151,7 @@ def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], float]]
 @contextmanager
 def plain_c(
     program: Path, spin: float, rounds: int, cpus: tuple[int, int], repeats: int = REPEATS
-) -> Iterator[Callable[[], float]]:
+) -> Iterator[Callable[[], Repeat]]:
     """Yield what times a repeat of plain C."""
     command = [str(program), *map(str, (spin, rounds, repeats, *cpus))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -148,10 +159,10 @@ def plain_c(
         assert reader is not None
         assert writer is not None
 
-        def time() -> float:
+        def time() -> Repeat:
             writer.write(b"\n")
             writer.flush()
-            return float(reader.readline())
+            return Repeat(*map(float, reader.readline().split()))
 
         try:
             yield time
@@ -203,7 +214,7 @@ def _measure_pair(samples: Samples) -> None:
         stack.callback(os.sched_setaffinity, 0, allowed)
         os.sched_setaffinity(0, {cpus[0]})
         stack.enter_context(no_collection())
-        sides: dict[str, Callable[[], float]] = {
+        sides: dict[str, Callable[[], Repeat]] = {
             "asleep": lambda: time("asleep", ASLEEP_ROUNDS),
             "C asleep": c_asleep,
             "event": lambda: time("event", EVENT_ROUNDS),
@@ -212,4 +223,6 @@ def _measure_pair(samples: Samples) -> None:
         }
         for _ in range(REPEATS):
             for name, side in sides.items():
-                samples.setdefault(name, []).append(side())
+                repeat = side()
+                samples.setdefault(name, []).append(repeat.median)
+                samples.setdefault(name + MEAN, []).append(repeat.mean)

@@ -59,7 +59,7 @@ static inline int64_t aie_spin(void)
     return ns;
 }
 
-/* Look a few times, for well under a microsecond: as long as it is not worth while to read the
+/* Look a few times, for about a microsecond: as long as it is not worth while to read the
  * clock, or to let go of the GIL.  OK when the goal is met, else BUSY. */
 static inline aie_result aie_await_looking(aie_word *word, const aie_goal *goal, uint64_t *seen)
 {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -208,6 +209,27 @@ except BlockingIOError:
     util.spawnv_passfds = start
     print(left, WorkerStatus(IDLE))
 """
+
+
+IN_THE_TRACKER = """
+import warnings
+from multiprocessing import resource_tracker
+from support import IDLE, WorkerStatus
+
+warnings.simplefilter("ignore")  # the tracker's own
+resource_tracker.ensure_running()
+with resource_tracker._resource_tracker._lock:
+    print(WorkerStatus(IDLE))
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(resource_tracker, "ReentrantCallError"), reason="its lock is not re-entrant"
+)
+def test_in_the_midst_of_the_resource_tracker(tmp_path: Path) -> None:
+    """A finalizer or signal handler that interrupts a call of the tracker may create values."""
+    done = run_script(IN_THE_TRACKER, folder=tmp_path)
+    assert (done.stdout, done.returncode) == (f"{int(IDLE)}\n", 0)
 
 
 def test_no_resource_tracker(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
     return held;
 }
 
+/* So many that comparing with all of them takes no longer than looking. */
+#define FEW_MEMBERS 4
+
 /* One wait on the word: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1
  * with an exception.  *seen is the word that decided. */
 static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_t deadline,
@@ -56,8 +59,12 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
     int64_t spin = aie_spin();
     /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
      * and taken again: the first looks are with it. */
-    if (spin > 0 && aie_await_looking(word, goal, seen) == AIE_OK) {
-        return value_stays(self, word) < 0 ? -1 : 1; /* without the GIL: closed meanwhile? */
+    if (spin > 0 && goal->count <= FEW_MEMBERS && aie_await_looking(word, goal, seen) == AIE_OK) {
+        if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, without the GIL */
+            raise_closed("value");
+            return -1;
+        }
+        return 1;
     }
     Py_INCREF(mapping);
     aie_result result;

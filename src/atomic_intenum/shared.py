@@ -33,8 +33,8 @@ class Shared:
     def close(self) -> None:
         """Mark this object closed in this process: using it raises ValueError from now on.
 
-        Others are not affected: those on the same memory, and those of other processes.  Closing
-        twice is allowed.
+        Not affected are other objects on the same memory, values of an array's at() and views of
+        its buffer among them, and other processes.  Closing twice is allowed.
         """
         self._atomic_close()
 

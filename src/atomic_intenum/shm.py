@@ -14,7 +14,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING
 
-from . import layout
+from . import layout, tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,8 +141,7 @@ else:
             # Where space can be reserved, that gives it its size too.  SharedMemory itself, with a
             # size that it cannot map, would make the resource tracker forget what it never knew.
             reserves = hasattr(os, "posix_fallocate")  # macOS has none
-            # SharedMemory starts it when the name is there already, which stays if that fails.
-            resource_tracker.ensure_running()
+            tracker.ensure_running()
             self._shm = SharedMemory(name=name, create=True, size=UNSIZED if reserves else size)
             # What stays is the name alone; the mapping in use is another one (open_and_map), since
             # SharedMemory unmaps at exit under whoever is still inside.

@@ -13,9 +13,9 @@ import os
 import struct
 import time
 from collections import deque
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
+from .. import tracker
 from ..forking import ProcessLock
 from ..guard import Guard, LockLike
 from ..layout import KIND_ARRAY, MAGIC
@@ -202,8 +202,7 @@ def own_guard() -> Guard:
         try:
             _graveyard.clear()
             if os.name == "posix":
-                # RLock starts it when the semaphore is there already, which stays if that fails.
-                resource_tracker.ensure_running()
+                tracker.ensure_running()
             return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
         finally:
             if collects:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -73,21 +74,23 @@ class Processes:
                 ready.append(source)  # type: ignore[arg-type]
         return ready
 
-    @staticmethod
-    def receive(connection: Connection, sender: BaseProcess) -> Any:
+    def receive(self, connection: Connection, sender: BaseProcess) -> Any:
         """Receive the one report that a process sends, and close the connection.
 
         Raises:
-            CrewError: there is none: the process ended without it.
+            CrewError: there is none.
 
         """
         try:
             return connection.recv()
         except (EOFError, OSError):
             # With forkserver, how it ended comes a moment after its end of the pipe is closed.
-            sender.join(_ENDING)
+            deadline = time.monotonic() + _ENDING
+            while sender.is_alive() and time.monotonic() < deadline:
+                self._check()
+                sender.join(0.1)
             _check_end(sender)
-            message = f"{sender.name} ended without its report"
+            message = f"{sender.name} sent no report"
             raise CrewError(message) from None
         finally:
             connection.close()
