@@ -693,6 +693,21 @@ def test_closed_by_the_lock() -> None:
         status.wait_for(Bits.RIGHT, timeout=PATIENCE)
 
 
+class WritingLock(ClosingLock):
+    """A lock that writes a value when it is asked who holds it."""
+
+    def _is_owned(self) -> bool:
+        self.value.set(Bits.RIGHT)
+        return False
+
+
+def test_met_after_the_first_look() -> None:
+    """A state that comes between the first look and the sleep is returned."""
+    lock = WritingLock()
+    lock.value = status = Status(Bits.LEFT, lock=lock)
+    assert status.wait_for(Bits.RIGHT, timeout=0.001) is Bits.RIGHT
+
+
 class Failing(ClosingLock):
     """A lock that cannot be asked."""
 

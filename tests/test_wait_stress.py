@@ -359,6 +359,32 @@ def test_writer_that_dies_before_it_wakes(
     assert float(done.stdout) < LOOK_AGAIN + SLACK
 
 
+THREADS = """
+from boards import Wide, until_watched
+from crew import Bits, Status, Task
+from test_wait import until_asleep
+
+status, array = Status(Bits.LEFT), Wide(3, Bits.LEFT)
+waiter = Task(lambda: status.wait_for(Bits.RIGHT))
+until_asleep(status)
+status.set(Bits.RIGHT)
+print(waiter.result() is Bits.RIGHT)
+waiter = Task(lambda: array.wait_any(Bits.RIGHT))
+until_watched(array)
+array[1] = Bits.RIGHT
+print(waiter.result())
+"""
+
+
+@pytest.mark.only_on("native")
+def test_other_threads_run_meanwhile(
+    built: Callable[[str], dict[str, str]], tmp_path: Path
+) -> None:
+    """A thread that waits leaves the interpreter to the others, one of which wakes it."""
+    done = run_script(THREADS, folder=tmp_path, env=built("futex"))
+    assert (done.stdout, done.stderr) == ("True\n1\n", "")
+
+
 POLL = """
 from atomic_intenum import _native
 from test_wait import SLEEPS, second_asleep
