@@ -403,3 +403,31 @@ def test_close_while_another_thread_holds_the_lock() -> None:
     assert task.result() == "released"
     with IntEnumValue(fresh.A).get_lock():
         pass
+
+
+@pytest.mark.only_on("cffi")
+def test_mapping_outlives_its_module(tmp_path: Path) -> None:
+    """At exit a mapping, or a view of one, may go after the module's globals: in silence."""
+    done = run_script(
+        """
+        import gc, tempfile
+        from atomic_intenum.backends import cffi
+
+        def mapped():
+            with open("/proc/self/maps") as file:
+                return file.read().count(name)
+
+        with tempfile.NamedTemporaryFile() as file:
+            file.truncate(4096)
+            name = file.name
+            kept = [cffi.Mapping(file.fileno(), 4096), cffi.Mapping(file.fileno(), 4096).view()]
+        assert mapped()
+        vars(cffi).clear()
+        while kept:
+            del kept[0]
+            gc.collect()
+        print(mapped())
+        """,
+        folder=tmp_path,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -47,15 +47,18 @@ _exiting: list[bool] = []
 atexit.register(_exiting.append, True)  # noqa: FBT003
 
 
-def _drop(region: Any) -> None:
-    if not _exiting:
-        lib.aie_region_drop(region)
+# All that it needs is bound here: at exit a mapping may outlive the module's globals.
+def _drop(region: Any, exiting: list[bool] = _exiting, drop: Any = lib.aie_region_drop) -> None:
+    if not exiting:
+        drop(region)
 
 
 class Mapping:
     """One mapped segment; unmapped when the last object that uses it is gone."""
 
     __slots__ = ("__weakref__", "region", "size")
+
+    _drop = staticmethod(_drop)
 
     def __init__(self, fd: int, size: int) -> None:
         region = lib.aie_region_map(fd, size)
@@ -66,13 +69,13 @@ class Mapping:
 
     def __del__(self) -> None:
         if hasattr(self, "size"):
-            _drop(self.region)
+            self._drop(self.region)
 
     def view(self) -> memoryview:
         """Return the bytes, writable."""
-        region = self.region
+        region, drop = self.region, self._drop
         lib.aie_region_hold(region)
-        base = ffi.gc(ffi.cast("char *", lib.aie_cffi_base(region)), lambda _: _drop(region))
+        base = ffi.gc(ffi.cast("char *", lib.aie_cffi_base(region)), lambda _: drop(region))
         return memoryview(ffi.buffer(base, self.size))  # keeps base, and so the region, alive
 
     def prepare(self, offset: int, count: int, /) -> None:
