@@ -106,6 +106,16 @@ def collect() -> None:
         gc.collect()
 
 
+#: Whether what nobody refers to goes at once.
+COUNTS_REFERENCES = sys.implementation.name == "cpython"
+
+
+def collect_unless_counted() -> None:
+    """Collect garbage where only that lets go of what nobody refers to."""
+    if not COUNTS_REFERENCES:
+        collect()
+
+
 def until(condition: Callable[[], object], what: str) -> None:
     """Poll until the condition holds; AssertionError after the deadline."""
     deadline = time.monotonic() + DEADLINE

@@ -104,6 +104,12 @@ else:
         finally:
             os.close(fd)
 
+    def _reserve(fd: int, size: int) -> None:
+        reserve: Callable[[int, int, int], int | None] = os.posix_fallocate
+        error = reserve(fd, 0, size)
+        if error:  # PyPy returns what CPython raises
+            raise OSError(error, os.strerror(error))
+
     @contextlib.contextmanager
     def _opened_alone(name: str) -> Iterator[int]:
         """Open a shared memory, one process at a time: whoever looks in order to remove it.
@@ -151,7 +157,7 @@ else:
                 try:
                     self.inode = _inode(fd)
                     if reserves:
-                        os.posix_fallocate(fd, 0, size)
+                        _reserve(fd, size)
                 finally:
                     os.close(fd)
             except BaseException:
