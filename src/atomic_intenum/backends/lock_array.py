@@ -36,12 +36,14 @@ def advance(event: memoryview) -> None:
 class LockedWords:
     """The words of an array whose writers hold its lock."""
 
-    __slots__ = ("_cells", "_event", "_found", "_values")
+    __slots__ = ("_cells", "_event", "_found", "_step", "_values")
 
     def __init__(self, mapping: Any, place: Place) -> None:
         end = place.word_offset + place.length * place.word_stride
         content = memoryview(mapping)[place.word_offset : end]
-        self._cells = content.cast("Q")[:: place.word_stride // 8]
+        # Without the steps: through a view that has some, PyPy writes to the wrong place.
+        self._cells = content.cast("Q")
+        self._step = place.word_stride // 8
         self._values = content.cast("i")[layout.VALUE_OFFSET // 4 :: place.word_stride // 4]
         self._event = event_of(mapping)
         self._found = 0  # where claim() begins
@@ -64,8 +66,9 @@ class LockedWords:
 
     def exchange(self, index: int, desired: int) -> int:
         """Write a word and return the value before."""
-        seen = self._cells[index]
-        self._cells[index] = pure.successor(seen, desired)
+        cell = index * self._step
+        seen = self._cells[cell]
+        self._cells[cell] = pure.successor(seen, desired)
         advance(self._event)
         return pure.value_of(seen)
 
@@ -78,7 +81,7 @@ class LockedWords:
 
     def fill(self, start: int, desired: int) -> int:
         """Write a block of words, so that others get the lock in between."""
-        end = min(start + _BLOCK, len(self._cells))
+        end = min(start + _BLOCK, len(self._values))
         for index in range(start, end):
             self.exchange(index, desired)
         return end
