@@ -281,7 +281,9 @@ def create(
     control_offset = layout.align(header_size + capacity * word_stride)
     size = control_offset + capacity * backend.ABI[2]
     if size > sys.maxsize:
-        raise OSError(errno.ENOSPC, f"no memory has the {size} bytes of {capacity} words")
+        raise OSError(
+            errno.ENOSPC, f"{capacity} words would take {size} bytes: more than any memory"
+        )
     pid, started, namespace = _own_identity()
     header = Header(
         layout_version=layout.LAYOUT_VERSION,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .backends import backend
 from .guard import Guard, LockLike
-from .layout import KIND_VALUE, SINGLE_STRIDE
+from .layout import KIND_ARRAY, KIND_VALUE, SINGLE_STRIDE
 from .segment import Segment, attach, create
 from .shared import (
     Shared,
@@ -127,7 +127,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         segment, vocabulary = attach_by_name(cls, bound, segment_name, IntEnumValue.__name__)
         require_vocabulary(segment, vocabulary)
         if segment.header.kind != KIND_VALUE:
-            message = f"shared memory {segment_name!r} does not hold one value with a name"
+            holds = "an array" if segment.header.kind == KIND_ARRAY else "values without a name"
+            message = f"shared memory {segment_name!r} holds {holds}, not one value with a name"
             raise ValueError(message)
         attached: Self = value_at(cls, vocabulary, segment, 0, None)
         return attached

@@ -78,7 +78,11 @@ class Vocabulary:
 
     def number_of(self, name: str) -> int:
         """Return the value of the member of that name, aliases included; KeyError if none."""
-        return int(self.enum[name])
+        try:
+            return int(self.enum[name])
+        except KeyError:
+            message = f"{class_name(self.enum)} has no member {name!r}"
+            raise KeyError(message) from None
 
     def name_of(self, number: int) -> str:
         """Return the name of the member of that value; ValueError if none."""
