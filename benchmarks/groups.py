@@ -34,7 +34,7 @@ SECONDS = 0.0005
 LONGER = {"create": 0.004}
 TURNS = 12
 WARM_UP = 2
-SETS = 5
+SETS = 8
 
 #: This interpreter with each backend; the first one measures the rivals too.
 BACKENDS = ("native", "cffi", "lock")

@@ -63,7 +63,7 @@ def measure_bindings(pythons: list[tuple[list[str], str, list[str]]], run: Resul
         for backend in built
     ]
     wanted = {operation: [groups.ours(name) for name in groups.BACKENDS] for operation in BOUND}
-    run.add(groups.results(groups.measure(wanted, interpreters), "bindings"))
+    run.add(groups.results(groups.measure(wanted, interpreters, sets=16), "bindings"))
 
 
 def _about(command: list[str]) -> tuple[str, list[str]]:
