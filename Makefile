@@ -51,10 +51,10 @@ model: $(VENV)/made  ## check the protocol's models, and that each planted fault
 STRESS_CFLAGS ?= -O2
 STRESS_RUNS := "stress threads 10000" "stress limits" "stress points" "stress kills 100" \
     "stress relay 500" "stress relay-forks 500" "stress herd 200" "stress wait-points" "stress late" \
-    "board threads 20000" "board claim 10" "board watch 100" "board watch-points"
+    "board threads 20000" "board claim 10" "board watch 100" "board watch-points" forked
 stress:  ## build the C core's stress tests by CC, and run each of their runs (RUNNER=...)
 	@mkdir -p build
-	@set -ex; for program in stress board; do \
+	@set -ex; for program in stress board forked; do \
 	    $(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc \
 	        tests/c/$$program.c -o build/$$program -ldl; \
 	done
@@ -68,13 +68,21 @@ RESULTS_FOLDER := $(if $(MACHINE),benchmarks/results,build/bench)
 RESULTS := $(RESULTS_FOLDER)/$(or $(MACHINE),results).json
 # More arguments for run.py: RUN_ARGS="--also /usr/bin/python3.12"
 RUN_ARGS ?=
+# How often everything is measured; what counts is the median: more of them for a busy machine
+ROUNDS ?= 1
 bench: $(VENV)/bench-tools  ## measure everything beside its rivals: tables and plots
 	@mkdir -p build/bench
-	@$(PY) -m pytest benchmarks --benchmark-only --benchmark-group-by=group \
-	    -o timeout=0 -o faulthandler_timeout=0 --results build/bench/operations.json $(ARGS)
+	@rm -f build/bench/round-*.json
+	@for round in $$(seq $(ROUNDS)); do \
+	    [ $(ROUNDS) = 1 ] || echo "== round $$round of $(ROUNDS)"; \
+	    $(PY) -m pytest benchmarks --benchmark-only --benchmark-group-by=group \
+	        -o timeout=0 -o faulthandler_timeout=0 --results build/bench/operations.json $(ARGS) \
+	    && $(PY) benchmarks/run.py --operations build/bench/operations.json \
+	        --output build/bench/round-$$round.json $(RUN_ARGS) \
+	    || exit; \
+	done
 	@short=0; \
-	$(PY) benchmarks/run.py --operations build/bench/operations.json --output $(RESULTS) $(RUN_ARGS) \
-	    || short=$$?; \
+	$(PY) benchmarks/pool.py build/bench/round-*.json --output $(RESULTS) || short=$$?; \
 	$(PY) benchmarks/report.py $(RESULTS) --to $(RESULTS_FOLDER) $(if $(MACHINE),--readme README.md) \
 	    && exit $$short
 

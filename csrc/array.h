@@ -332,12 +332,12 @@ static inline aie_result aie_watch_spinning(const aie_array *array, aie_watch *w
 static inline aie_result aie_watch_sleeping(const aie_array *array, aie_watch *watch,
                                             int64_t deadline)
 {
+    int64_t now = aie_now(); /* before the look, as in aie_await_sleeping */
     uint32_t armed = aie_event_arm(array->event);
     AIE_POINT("watch-armed");
     if (aie_watch_met(array, watch)) {
         return AIE_OK;
     }
-    int64_t now = aie_now();
     if (now >= deadline) {
         return AIE_BUSY;
     }

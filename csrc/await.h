@@ -92,6 +92,8 @@ static inline aie_result aie_await_spinning(aie_word *word, const aie_goal *goal
 static inline aie_result aie_await_sleeping(aie_word *word, const aie_goal *goal, int64_t deadline,
                                             uint64_t *seen)
 {
+    /* The clock before the word, here and below: what came before the deadline is not too late. */
+    int64_t now = aie_now();
     *seen = aie_word_load(word);
     for (;;) {
         if (aie_goal_met(goal, *seen)) {
@@ -109,13 +111,13 @@ static inline aie_result aie_await_sleeping(aie_word *word, const aie_goal *goal
         }
     }
     AIE_POINT("wait-announced");
-    int64_t now = aie_now();
     if (now >= deadline) {
         return AIE_BUSY;
     }
     int64_t until = deadline - now < AIE_LOOK_AGAIN ? deadline : now + AIE_LOOK_AGAIN;
     aie_result result = aie_wait(aie_word_upper(word), (uint32_t)(*seen >> 32), until);
     AIE_POINT("wait-woken");
+    now = aie_now();
     *seen = aie_word_load(word); /* any wake-up reads again */
     if (aie_goal_met(goal, *seen)) {
         return AIE_OK;
@@ -123,7 +125,7 @@ static inline aie_result aie_await_sleeping(aie_word *word, const aie_goal *goal
     if (result == AIE_INTERRUPTED) {
         return AIE_INTERRUPTED;
     }
-    return aie_now() >= deadline ? AIE_BUSY : AIE_AGAIN;
+    return now >= deadline ? AIE_BUSY : AIE_AGAIN;
 }
 
 #endif

@@ -20,6 +20,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "platform.h"
+
 typedef struct aie_region {
     struct aie_region *next;
     dev_t device;
@@ -33,6 +35,7 @@ static struct {
     pthread_mutex_t mutex;
     aie_region *first;
     bool watches_forks;
+    void *held; /* during a fork: what the forking thread holds */
 } aie_regions = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void aie_regions_lock(void)
@@ -43,6 +46,18 @@ static void aie_regions_lock(void)
 static void aie_regions_unlock(void)
 {
     pthread_mutex_unlock(&aie_regions.mutex);
+}
+
+static void aie_fork_begins(void)
+{
+    aie_regions_lock();
+    aie_regions.held = aie_robust_list();
+}
+
+static void aie_fork_ends_in_child(void)
+{
+    aie_robust_list_empty(aie_regions.held);
+    aie_regions_unlock();
 }
 
 /* The region of `size` bytes behind fd, with one user more; NULL with errno.  EFBIG: there are
@@ -61,7 +76,7 @@ static inline aie_region *aie_region_map(int fd, size_t size)
     if (!aie_regions.watches_forks) {
         /* A child of fork must not find the mutex held by a thread that it does not have. */
         aie_regions.watches_forks =
-            pthread_atfork(aie_regions_lock, aie_regions_unlock, aie_regions_unlock) == 0;
+            pthread_atfork(aie_fork_begins, aie_regions_unlock, aie_fork_ends_in_child) == 0;
     }
     aie_region *region = aie_regions.first;
     /* Where shared memory has no inode (macOS) there is nothing to tell two of them apart by. */

@@ -300,6 +300,15 @@ def test_no_wake_up_is_lost_at_full_size(
     assert (done.returncode, done.stderr) == (HOLDS, ""), f"stress {' '.join(arguments)}"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a killed holder is noticed on Linux alone")
+def test_fork_under_a_lock(tmp_path: Path) -> None:
+    """What a process holds while it forks is found when it is killed, whatever its child locks."""
+    program = tmp_path / "forked"
+    compile_c(TESTS / "c" / "forked.c", program, "-O2")
+    done = run(program)
+    assert (done.returncode, done.stderr) == (HOLDS, "")
+
+
 @pytest.mark.parametrize("arguments", FAULTS)
 def test_stress_finds_planted_faults(arguments: str, built: Callable[[str], Path]) -> None:
     """A fault that is planted into the callers of the core breaks an invariant."""

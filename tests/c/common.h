@@ -51,8 +51,16 @@ static const char *deadly_point;
 static int deadly_count;
 static bool yields; /* give the processor away at points: races come up far more often */
 
+/* What happens at the next passing of `hooked_point`, once. */
+static const char *hooked_point;
+static void (*hook)(void);
+
 static void at_point(const char *name)
 {
+    if (hooked_point != NULL && strcmp(name, hooked_point) == 0) {
+        hooked_point = NULL;
+        hook();
+    }
     if (deadly_point != NULL && strcmp(name, deadly_point) == 0 && --deadly_count == 0) {
         kill(getpid(), SIGKILL);
     }
@@ -64,7 +72,7 @@ static void at_point(const char *name)
 /* ------------------------------------------------------------------ children */
 
 /* Whether all of the children have ended, well; those that have not in time are killed. */
-static bool end_well(pid_t *pids, int count, int64_t deadline)
+static inline bool end_well(pid_t *pids, int count, int64_t deadline)
 {
     bool well = true;
     for (int n = 0; n < count; n++) {
@@ -84,7 +92,7 @@ static bool end_well(pid_t *pids, int count, int64_t deadline)
 }
 
 /* Whether the child died by SIGKILL, as it should. */
-static bool was_killed(pid_t pid)
+static inline bool was_killed(pid_t pid)
 {
     int status = 0;
     waitpid(pid, &status, 0);

@@ -961,6 +961,17 @@ static int run_wait_points(uint64_t number, uint64_t seed)
     return 0;
 }
 
+static shared *stalled;
+static int64_t stalled_until;
+
+static void stall(void)
+{
+    write_somehow(stalled, 1);
+    while (aie_now() < stalled_until) {
+        sched_yield();
+    }
+}
+
 /* A sleeper that is stopped over its deadline still finds the state that came before. */
 static int run_late(uint64_t number, uint64_t seed)
 {
@@ -978,6 +989,18 @@ static int run_late(uint64_t number, uint64_t seed)
     kill(sleeper, SIGCONT);
     waitpid(sleeper, &status, 0);
     CHECK(all, WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+    /* The same, stopped between its look and its sleep. */
+    write_somehow(all, 0);
+    int32_t wanted = make_value(1);
+    aie_goal goal = {&wanted, 1, false};
+    uint64_t seen = 0;
+    stalled = all;
+    stalled_until = aie_now() + AIE_NS_PER_S / 20;
+    hook = stall;
+    hooked_point = "wait-announced";
+    CHECK(all, aie_await_sleeping(&all->word, &goal, stalled_until, &seen) == AIE_OK);
+    CHECK(all, hooked_point == NULL && aie_word_value(seen) == wanted);
     return atomic_load(&all->broken) != 0;
 }
 
