@@ -928,6 +928,24 @@ def test_closed_while_iterated() -> None:
         next(members)
 
 
+class Named(IntEnumArray[WorkerStatusEnum]):
+    """An array whose items are the names of its members."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(index).name
+
+
+def test_iteration_by_the_item() -> None:
+    """Iteration and ``in`` give what a subclass's __getitem__ does."""
+    array: Any = Named(3, IDLE)
+    array[1] = CALCULATING
+    assert [*array] == [array[0], array[1], array[2]] == ["IDLE", "CALCULATING", "IDLE"]
+    assert "CALCULATING" in array
+    assert "UNAVAILABLE" not in array
+    assert IDLE not in array
+    assert array.snapshot() == [IDLE, CALCULATING, IDLE]
+
+
 def test_closed_under_other_threads() -> None:
     """close() while other threads are at it makes that a ValueError there, and nothing else."""
 

@@ -162,13 +162,27 @@ def test_takes_the_lock_that_it_can_have() -> None:
 
 
 def test_nothing_to_claim_takes_no_lock() -> None:
-    """A claim that finds no word does not wait for the locks of others (the lock path: of all)."""
+    """A claim that finds no word does not wait for the locks of others."""
     array = Board(3, UNAVAILABLE)
-    if ATOMIC:
-        with child(hold, array.at(1)) as holder:
-            holder.says()
-            assert array.claim(IDLE, CALCULATING) is None
-            holder.tell()
+    with child(hold, array.at(1)) as holder:
+        holder.says()
+        assert array.claim(IDLE, CALCULATING) is None
+        holder.tell()
+    held, done = threading.Event(), threading.Event()
+
+    def hold_here() -> None:
+        with array.at(1).get_lock():
+            held.set()
+            done.wait(PATIENCE)
+
+    holder_here = Task(hold_here)
+    assert held.wait(PATIENCE)
+    try:
+        assert array.claim(IDLE, CALCULATING) is None
+        assert not done.is_set()
+    finally:
+        done.set()
+        holder_here.result()
     assert array.claim(IDLE, CALCULATING) is None
 
 

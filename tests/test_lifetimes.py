@@ -411,7 +411,7 @@ def test_mapping_outlives_its_module(tmp_path: Path) -> None:
     done = run_script(
         """
         import gc, tempfile
-        from atomic_intenum.backends import cffi
+        from atomic_intenum.backends import cffi, cffi_mapping
 
         def mapped():
             with open("/proc/self/maps") as file:
@@ -421,8 +421,11 @@ def test_mapping_outlives_its_module(tmp_path: Path) -> None:
             file.truncate(4096)
             name = file.name
             kept = [cffi.Mapping(file.fileno(), 4096), cffi.Mapping(file.fileno(), 4096).view()]
+            kept.append([cffi.Mapping(file.fileno(), 4096)])
+            kept[-1].append(kept[-1])  # garbage for the collector
         assert mapped()
         vars(cffi).clear()
+        vars(cffi_mapping).clear()
         while kept:
             del kept[0]
             gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import math
@@ -305,6 +306,15 @@ def test_wrong_arguments_are_refused(arguments: tuple[Any, ...], keywords: dict[
     with pytest.raises(TypeError):
         lock.acquire(*arguments, **keywords)
     assert acquired_elsewhere(lock, block=False)
+
+
+def test_exit_stack() -> None:
+    """ExitStack, which asks the class for the methods of ``with``, holds the lock to its end."""
+    lock: Any = Status(Bits.LEFT).get_lock()
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(lock) is True
+        assert lock._semlock._is_mine()
+    assert not lock._semlock._is_mine()
 
 
 def test_with_returns_true() -> None:

@@ -416,6 +416,7 @@ static int array_watch(Array *self, aie_watch *watch, int64_t deadline)
     }
     aie_result result;
     bool own = false;
+    int64_t now = aie_now(); /* before the look: what came before the deadline is not too late */
     WALK_BEGINS(self);
     result = aie_watch_spinning(words, watch, 0); /* once */
     if (result != AIE_OK) {
@@ -430,7 +431,7 @@ static int array_watch(Array *self, aie_watch *watch, int64_t deadline)
                                             "waited for: nobody could change it");
         return -1;
     }
-    if (aie_now() >= deadline) {
+    if (now >= deadline) {
         return 0;
     }
     int64_t spin = aie_spin();

@@ -74,14 +74,60 @@ static int value_stays(Value *self, const aie_word *word)
     return -1;
 }
 
+/* What a call holds that runs Python code in its midst, which may bind the value anew: so that no
+ * other segment is mapped where this one was, nor another table made, and the word's address tells
+ * them apart. */
+typedef struct {
+    PyObject *mapping;
+    PyObject *table;
+} value_hold;
+
+static int value_hold_on(Value *self, const aie_word *word, Table *table, value_hold *hold)
+{
+    hold->mapping = (PyObject *)FIELD_LOAD(self->mapping);
+    hold->table = (PyObject *)table;
+    if (value_stays(self, word) < 0) { /* or it may be the mapping of another word */
+        return -1;
+    }
+    Py_INCREF(hold->mapping);
+    Py_INCREF(hold->table);
+    return 0;
+}
+
+static void value_let_go(value_hold *hold)
+{
+    Py_DECREF(hold->mapping);
+    Py_DECREF(hold->table);
+}
+
+/* For what is no member by identity: runs Python code.  By its end the value may be another one, and
+ * the number by another table: then it is an exception. */
+__attribute__((noinline, cold)) static int value_ask_number(Value *self, const aie_word *word,
+                                                            Table *table, PyObject *object,
+                                                            int32_t *number)
+{
+    value_hold hold;
+    if (value_hold_on(self, word, table, &hold) < 0) {
+        return -1;
+    }
+    int result = table_number(table, (PyObject *)self, object, number);
+    if (result == 0) {
+        result = value_stays(self, word);
+    }
+    value_let_go(&hold);
+    return result;
+}
+
 /* As table_number, for a word of the value and its table.  May run Python code. */
 static inline int value_number(Value *self, const aie_word *word, Table *table, PyObject *object,
                                int32_t *number)
 {
-    if (table_number(table, (PyObject *)self, object, number) < 0) {
-        return -1;
+    const table_entry *entry = table_by_identity(table, object);
+    if (entry == NULL) {
+        return value_ask_number(self, word, table, object, number);
     }
-    return value_stays(self, word); /* or the number is by another table */
+    *number = entry->number;
+    return value_stays(self, word);
 }
 
 /* Call an attribute of the guard: a lock's own bound method, so that for locks made in C no Python

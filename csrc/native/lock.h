@@ -51,15 +51,15 @@ static void lock_dealloc(PyObject *op)
     free_object(op);
 }
 
-/* Entered: the outermost acquisition holds the region and takes the report of a death. */
-static void lock_entered(Lock *self, bool quietly)
+/* Undo one acquisition; the outermost one held the region. */
+static aie_result lock_leave(Lock *self)
 {
-    if (aie_lock_depth(self->control) == 1) {
-        aie_region_hold(self->mapping->region);
-        if (!quietly) {
-            FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
-        }
+    bool last;
+    aie_result result = aie_lock_release(self->control, self->word, &last);
+    if (result == AIE_OK && last) {
+        aie_region_drop(self->mapping->region); /* the mapping still holds it */
     }
+    return result;
 }
 
 /* `quietly`, for a write: the report of a death stays for an explicit acquire. */
@@ -84,13 +84,20 @@ static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
         raise_result(result);
         return NULL;
     }
-    /* A signal that came in the last slice: if its handler raises, the lock is not held. */
+    /* First of all, since a signal handler may release and acquire this very lock. */
+    bool outermost = aie_lock_depth(self->control) == 1;
+    if (outermost) {
+        aie_region_hold(self->mapping->region);
+    }
+    /* A signal that came in the last slice: if its handler raises, the lock is not held, or not
+     * once more than the handler wants it to be; and the report of a death stays for the next. */
     if (PyErr_CheckSignals() < 0) {
-        bool last;
-        aie_lock_release(self->control, self->word, &last);
+        (void)lock_leave(self);
         return NULL;
     }
-    lock_entered(self, quietly);
+    if (outermost && !quietly) {
+        FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
+    }
     return boolean(1);
 }
 
@@ -112,15 +119,10 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
 
 static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    Lock *self = (Lock *)op;
-    bool last;
-    aie_result result = aie_lock_release(self->control, self->word, &last);
+    aie_result result = lock_leave((Lock *)op);
     if (result != AIE_OK) {
         raise_result(result);
         return NULL;
-    }
-    if (last) {
-        aie_region_drop(self->mapping->region); /* lock_entered held it; the mapping still does */
     }
     return none();
 }

@@ -18,17 +18,22 @@ typedef struct {
     int calls_from_value;
 } value_bound;
 
+static value_bound value_bound_now(const Value *self)
+{
+    return (value_bound){.table = (PyObject *)self->table,
+                         .mapping = (PyObject *)self->mapping,
+                         .segment = self->segment,
+                         .guard = self->guard,
+                         .lock = self->lock};
+}
+
 /* Bind to `next`, whose references go over to the value; `before` gets the old ones.  Nothing here
  * runs Python code, so under the GIL it is one step.  Without it value_word_of relies on the order:
  * the word goes first and comes last. */
 static void value_rebind(Value *self, const value_bound *next, aie_control *control, aie_word *word,
                          value_bound *before)
 {
-    *before = (value_bound){.table = (PyObject *)self->table,
-                            .mapping = (PyObject *)self->mapping,
-                            .segment = self->segment,
-                            .guard = self->guard,
-                            .lock = self->lock};
+    *before = value_bound_now(self);
     FIELD_STORE(self->word, NULL);
     FIELD_STORE(self->table, (Table *)next->table);
     FIELD_STORE(self->mapping, (Mapping *)next->mapping);
@@ -84,11 +89,8 @@ static int value_forget(Value *self, value_bound *before)
     return 0;
 }
 
-/* When the object goes, which nobody else uses then. */
-static void value_forget_retired(Value *self)
+static void value_forget_retired(value_retired *retired)
 {
-    value_retired *retired = self->retired;
-    self->retired = NULL;
     while (retired != NULL) {
         value_retired *next = retired->next;
         value_bound_free(&retired->bound);
@@ -270,13 +272,17 @@ static int value_traverse(PyObject *op, visitproc visit, void *arg)
 static int value_clear(PyObject *op)
 {
     Value *self = (Value *)op;
-    FIELD_STORE(self->word, NULL); /* whatever still runs with this object finds it closed */
-    Py_CLEAR(self->lock);
-    Py_CLEAR(self->guard);
-    value_forget_retired(self);
-    Py_CLEAR(self->segment);
-    Py_CLEAR(self->mapping);
-    Py_CLEAR(self->table);
+    /* All taken away before any of it goes: that may run Python code, which may bind the value anew,
+     * and even keep it. */
+    value_bound before = value_bound_now(self);
+    FIELD_STORE(self->word, NULL);
+    self->table = NULL;
+    self->mapping = NULL;
+    self->segment = self->guard = self->lock = NULL;
+    value_retired *retired = self->retired;
+    self->retired = NULL;
+    value_bound_free(&before);
+    value_forget_retired(retired);
     return 0;
 }
 

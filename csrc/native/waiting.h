@@ -32,7 +32,7 @@ static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
 #define FEW_MEMBERS 4
 
 /* One wait on the word: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1
- * with an exception.  *seen is the word that decided. */
+ * with an exception.  *seen is the word that decided.  The caller holds on to what it is of. */
 static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_t deadline,
                        uint64_t *seen)
 {
@@ -48,11 +48,15 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
         }
         return -1;
     }
-    PyObject *mapping = (PyObject *)FIELD_LOAD(self->mapping);
     if (value_stays(self, word) < 0) { /* asking the guard ran Python code */
         return -1;
     }
+    /* The clock before the word: what came before the deadline is not too late. */
     int64_t now = aie_now();
+    *seen = aie_word_load(word);
+    if (aie_goal_met(goal, *seen)) {
+        return 1;
+    }
     if (now >= deadline) {
         return 0;
     }
@@ -66,7 +70,6 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
         }
         return 1;
     }
-    Py_INCREF(mapping);
     aie_result result;
     Py_BEGIN_ALLOW_THREADS
     result = AIE_AGAIN;
@@ -80,11 +83,9 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
     Py_END_ALLOW_THREADS
     while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
         if (PyErr_CheckSignals() < 0) {
-            Py_DECREF(mapping);
             return -1;
         }
         if (FIELD_LOAD(self->word) != word) {
-            Py_DECREF(mapping);
             raise_closed("value");
             return -1;
         }
@@ -92,7 +93,6 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
         result = aie_await_sleeping(word, goal, deadline, seen);
         Py_END_ALLOW_THREADS
     }
-    Py_DECREF(mapping);
     if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, whatever came after */
         raise_closed("value");
         return -1;
@@ -117,7 +117,8 @@ static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t narg
            && value_number(self, word, table, args[i], &wait.values[i]) == 0) {
         i++;
     }
-    if (word != NULL && i == nargs) {
+    value_hold hold;
+    if (word != NULL && i == nargs && value_hold_on(self, word, table, &hold) == 0) {
         aie_goal goal = {wait.values, (size_t)nargs, leave};
         uint64_t seen = 0;
         int met = value_await(self, word, &goal, wait.deadline, &seen);
@@ -127,6 +128,7 @@ static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t narg
         else if (met == 0) {
             wait_in_vain(&wait);
         }
+        value_let_go(&hold);
     }
     wait_done(&wait);
     return result;

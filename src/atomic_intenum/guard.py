@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from multiprocessing import synchronize
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from .errors import show
 from .forking import after_fork_in_child
@@ -12,6 +13,10 @@ from .valuelock import ValueLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+#: Around a write whose lock this thread holds already.
+_NOTHING = contextlib.nullcontext()
 
 
 class LockLike(Protocol):
@@ -42,7 +47,8 @@ class Guard:
 
     What a backend calls are the lock's own bound methods: for locks that are made in C there is
     then no Python frame between taking the lock and giving it back, in which a signal handler could
-    raise and leave it taken.
+    raise and leave it taken.  Where a value's own lock is made in Python, a guarded() call looks
+    after it; of other locks made in Python nothing is known.
 
     Args:
         lock: a Lock or RLock of multiprocessing or threading, a manager's, or anything else with
@@ -54,13 +60,14 @@ class Guard:
         is_mine: tells whether this thread holds it and must not acquire it again; None if that
             is no question.
         context: acquires and releases it by ``with``.
+        depth: tells how often this thread holds it; None where ``with`` is enough.
 
     Raises:
         TypeError: ``lock`` has no acquire or no release.
 
     """
 
-    __slots__ = ("acquire", "context", "is_mine", "lock", "own", "release")
+    __slots__ = ("acquire", "context", "depth", "is_mine", "lock", "own", "release")
 
     def __init__(self, lock: Any, *, own: bool = False) -> None:
         methods = (getattr(lock, "acquire", None), getattr(lock, "release", None))
@@ -72,11 +79,13 @@ class Guard:
         self.acquire: Callable[[], Any] = lock.acquire
         self.release: Callable[[], Any] = lock.release
         self.is_mine: Callable[[], bool] | None = None
+        self.depth: Callable[[], int] | None = None
         self.context: Any = lock if hasattr(lock, "__enter__") else _Context(lock)
         if isinstance(lock, ValueLock):
             # A write is no explicit acquire: it must not take the report of a death.
             self.acquire = lock._semlock.acquire_quietly
             self.context = _Context(self)
+            self.depth = getattr(lock._semlock, "depth", None)
         elif isinstance(lock, synchronize.SemLock):
             semlock = lock._semlock  # type: ignore[attr-defined]
             _counting.add(lock)
@@ -91,6 +100,27 @@ class Guard:
             return bool(self.lock._semlock._is_mine())  # type: ignore[attr-defined]
         owned = getattr(self.lock, "_is_owned", None)  # threading's RLock
         return bool(owned()) if callable(owned) else False
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def guarded(guard: Guard, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    """Call a function inside a guard."""
+    if guard.depth is None:
+        with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
+            return function(*args, **kwargs)
+    before = guard.depth()
+    try:
+        with guard.context:
+            return function(*args, **kwargs)
+    except BaseException:
+        # The handler of a signal may have raised on the way in, behind the acquisition, or on the
+        # way out, before the release.
+        if guard.depth() > before:
+            guard.release()
+        raise
 
 
 class _Context:

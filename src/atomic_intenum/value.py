@@ -180,7 +180,11 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         member = self.load()
         while True:
             yield member
-            member = self.wait_while(member, timeout=timeout)
+            try:
+                member = self.wait_while(member, timeout=timeout)
+            except TimeoutError:
+                message = f"changes() waited for {timeout} seconds in vain"
+                raise TimeoutError(message) from None
 
     def to_value(self, name: str) -> int:
         """Return the value of the member of that name; may be overridden.
@@ -255,8 +259,9 @@ class IntEnumValue(Typed, Shared, _Base[T]):
     def abandoned(self) -> bool:
         """Whether the last acquisition of get_lock() took over from a holder that died.
 
-        What the dead one was doing may be half done.  Always False for a lock that was given as
-        ``lock=`` and on the lock-based path: those do not notice a death.
+        What the dead one was doing may be half done.  Always False on the lock-based path, and for
+        a lock that was given as ``lock=``, unless that is another value's: those do not notice a
+        death.
         """
         return bool(getattr(self.get_lock(), "abandoned", False))
 
@@ -274,7 +279,10 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         """
         segment = self._atomic_segment
         if segment.header.kind != KIND_VALUE:
-            message = "this value has no segment of its own: it was created without segment_name"
+            message = (
+                "this value has no segment of its own: it was created without segment_name, or is "
+                "part of an array"
+            )
             raise ValueError(message)
         segment.unlink()
 

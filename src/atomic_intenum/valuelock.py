@@ -16,8 +16,30 @@ class Semlock(Protocol):
     def abandoned(self) -> bool:
         """Whether the last acquisition here took over from a holder that died."""
 
+    def __enter__(self) -> bool: ...
+
+    def __exit__(self, *args: object) -> None: ...
+
     def acquire_quietly(self) -> object:
         """Wait for the lock and take it, for a write: the report of a death stays for others."""
+
+
+class _OfSemlock:
+    """A method of a lock that is its semlock's own, which may be C's.
+
+    ``with`` gets both before it enters.  So there is no frame of Python behind the acquisition, as
+    multiprocessing's locks have one, in which a signal handler could raise and leave it taken.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, lock: ValueLock | None, owner: object = None) -> Any:
+        return self if lock is None else getattr(lock._semlock, self._name)
+
+    def __call__(self, lock: ValueLock, *args: object) -> Any:
+        """Call it as ExitStack does: by the class."""
+        return getattr(lock._semlock, self._name)(*args)
 
 
 class ValueLock(synchronize.RLock):
@@ -27,6 +49,9 @@ class ValueLock(synchronize.RLock):
     ``multiprocessing.Value(..., lock=...)`` and ``multiprocessing.Condition(...)`` take it.  All
     objects for the same value count as one lock.  It may be pickled wherever the value may.
     """
+
+    __enter__ = _OfSemlock("__enter__")
+    __exit__ = _OfSemlock("__exit__")
 
     def __init__(self, segment: Segment, index: int, semlock: Semlock) -> None:
         # Not the base's __init__: that makes a semaphore.

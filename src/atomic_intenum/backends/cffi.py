@@ -6,9 +6,7 @@ right after it.
 
 from __future__ import annotations
 
-import atexit
 import math
-import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from ..valuelock import ValueLock
 from . import pure, pure_array
+from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
 from .pure import Table
 
@@ -42,56 +41,6 @@ _compare_and_set = lib.aie_cffi_compare_and_set
 #: Members further apart are counted in Python: the tallies would not fit the cache.
 _WIDEST_TALLY = 1024
 
-#: At exit nothing is unmapped any more: daemon threads may still be inside the core.
-_exiting: list[bool] = []
-atexit.register(_exiting.append, True)  # noqa: FBT003
-
-
-# All that it needs is bound here: at exit a mapping may outlive the module's globals.
-def _drop(region: Any, exiting: list[bool] = _exiting, drop: Any = lib.aie_region_drop) -> None:
-    if not exiting:
-        drop(region)
-
-
-class Mapping:
-    """One mapped segment; unmapped when the last object that uses it is gone."""
-
-    __slots__ = ("__weakref__", "region", "size")
-
-    _drop = staticmethod(_drop)
-
-    def __init__(self, fd: int, size: int) -> None:
-        region = lib.aie_region_map(fd, size)
-        if region == ffi.NULL:
-            raise OSError(ffi.errno, os.strerror(ffi.errno))
-        self.region = region
-        self.size = size
-
-    def __del__(self) -> None:
-        if hasattr(self, "size"):
-            self._drop(self.region)
-
-    def view(self) -> memoryview:
-        """Return the bytes, writable."""
-        region, drop = self.region, self._drop
-        lib.aie_region_hold(region)
-        base = ffi.gc(ffi.cast("char *", lib.aie_cffi_base(region)), lambda _: drop(region))
-        return memoryview(ffi.buffer(base, self.size))  # keeps base, and so the region, alive
-
-    def prepare(self, offset: int, count: int, /) -> None:
-        """Initialise control blocks."""
-        error = lib.aie_cffi_prepare(lib.aie_cffi_control(self.region, offset), count)
-        if error:
-            raise OSError(error, os.strerror(error))
-
-    def publish(self) -> None:
-        """Store the magic."""
-        lib.aie_cffi_publish(self.region)
-
-    def published(self) -> int:
-        """Return the magic that the segment holds."""
-        return int(lib.aie_cffi_published(self.region))
-
 
 def raise_result(result: int) -> NoReturn:
     if result == lib.AIE_NOT_OWNER:
@@ -111,49 +60,50 @@ def raise_result(result: int) -> NoReturn:
 class AtomicWord:
     """A state word of the atomic core."""
 
-    __slots__ = ("_control", "_event", "_mapping", "_word")
+    # In a cycle of garbage they are cleared in this order: the use last, here and below.
+    __slots__ = ("_address", "_control", "_event", "_use")
 
     def __init__(self, mapping: Mapping, word_offset: int, control_offset: int) -> None:
-        self._mapping = mapping  # which must outlive the addresses
-        self._word = lib.aie_cffi_word(mapping.region, word_offset)
+        self._use = mapping.use
+        self._address = lib.aie_cffi_word(mapping.region, word_offset)
         self._control = lib.aie_cffi_control(mapping.region, control_offset)
         self._event = lib.aie_cffi_event(mapping.region)
 
     def number(self) -> int:
         """Return the value."""
-        return _number(self._word)  # type: ignore[no-any-return]
+        return _number(self._address)  # type: ignore[no-any-return]
 
     def version(self) -> int:
         """Return the version."""
-        return lib.aie_cffi_version(self._word)  # type: ignore[no-any-return]
+        return lib.aie_cffi_version(self._address)  # type: ignore[no-any-return]
 
     def first(self, number: int) -> None:
         """Give the word its first value."""
-        lib.aie_word_first(self._word, number)
+        lib.aie_word_first(self._address, number)
 
     def held_here(self) -> bool:
         """Tell whether this thread holds the value's own lock."""
-        return bool(lib.aie_lock_is_mine(self._control, self._word))
+        return bool(lib.aie_lock_is_mine(self._control, self._address))
 
     def sleep(self, goal: pure.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         """Sleep on the word, 250 ms at most; a signal ends it, and the interpreter looks at it."""
         numbers = ffi.new("int32_t[]", list(goal.numbers))
         until = core_deadline(deadline)
-        lib.aie_cffi_await(self._word, numbers, len(numbers), goal.leave, until, first)
+        lib.aie_cffi_await(self._address, numbers, len(numbers), goal.leave, until, first)
 
     def exchange(self, desired: int) -> int:
         """Write and return the value before."""
-        outcome = _exchange(self._word, self._event, desired)
+        outcome = _exchange(self._address, self._event, desired)
         if outcome <= _RESULT:
-            outcome = exchange_locked(self._word, self._control, self._event, desired)
+            outcome = exchange_locked(self._address, self._control, self._event, desired)
         return outcome  # type: ignore[no-any-return]
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
         """Write if the value is the expected one; whether it was."""
-        result = _compare_and_set(self._word, self._event, expected, desired)
+        result = _compare_and_set(self._address, self._event, expected, desired)
         if result > _MISMATCH:
             result = compare_and_set_locked(
-                self._word, self._control, self._event, expected, desired
+                self._address, self._control, self._event, expected, desired
             )
         return result == _OK  # type: ignore[no-any-return]
 
@@ -195,10 +145,10 @@ def core_deadline(deadline: float) -> int:
 class AtomicWords:
     """The words of an array of the atomic core."""
 
-    __slots__ = ("_array", "_found", "_mapping")
+    __slots__ = ("_array", "_found", "_use")
 
     def __init__(self, mapping: Mapping, place: pure_array.Place) -> None:
-        self._mapping = mapping  # which must outlive the addresses
+        self._use = mapping.use
         base = ffi.cast("unsigned char *", lib.aie_cffi_base(mapping.region))
         self._array = ffi.new("aie_array *")
         self._array.words = base + place.word_offset
@@ -279,16 +229,16 @@ class AtomicWords:
 
     def watcher(self, goal: pure.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
         """Begin a wait."""
-        return AtomicWatcher(self._mapping, self._array, goal, every=every)
+        return AtomicWatcher(self._use, self._array, goal, every=every)
 
 
 class AtomicWatcher:
     """One wait for words of an array."""
 
-    __slots__ = ("_array", "_mapping", "_numbers", "_watch")
+    __slots__ = ("_array", "_numbers", "_use", "_watch")
 
-    def __init__(self, mapping: Mapping, array: Any, goal: pure.Goal, *, every: bool) -> None:
-        self._mapping = mapping
+    def __init__(self, use: Use, array: Any, goal: pure.Goal, *, every: bool) -> None:
+        self._use = use
         self._array = array
         self._numbers = ffi.new("int32_t[]", list(goal.numbers))  # of which _watch has the address
         self._watch = ffi.new("aie_watch *")
@@ -336,12 +286,12 @@ class Array(pure_array.Array):
 class Lock:
     """The robust, re-entrant lock of one value, as multiprocessing's SemLock."""
 
-    __slots__ = ("_control", "_mapping", "_region", "_word", "abandoned")
+    __slots__ = ("_address", "_control", "_region", "_use", "abandoned")
 
     def __init__(self, mapping: Any, word_offset: int, control_offset: int) -> None:
-        self._mapping: Mapping = mapping  # which must outlive the addresses
+        self._use = mapping.use
         self._region = mapping.region
-        self._word = lib.aie_cffi_word(mapping.region, word_offset)
+        self._address = lib.aie_cffi_word(mapping.region, word_offset)
         self._control = lib.aie_cffi_control(mapping.region, control_offset)
         self.abandoned = False
 
@@ -355,12 +305,14 @@ class Lock:
         return self._acquire(math.inf, quietly=True)
 
     def _acquire(self, deadline: float, *, quietly: bool) -> bool:
-        result = lib.aie_cffi_lock_try(self._region, self._control, self._word, quietly)
+        # After each call a signal handler may raise, here too, and nobody knows of the lock that
+        # was taken.  So it is with every lock in Python, multiprocessing's among them; for writes
+        # see guarded().
+        result = lib.aie_cffi_lock_try(self._region, self._control, self._address, quietly)
         if result == _BUSY:
             if not deadline:
                 return False
             result = self._wait(deadline, quietly=quietly)
-        # No call from here on: after one a signal handler could raise, and nobody would release.
         if result >= _OUTERMOST:
             if not quietly:
                 self.abandoned = result == _ABANDONED
@@ -381,7 +333,7 @@ class Lock:
                     break
                 until = min(deadline, now + lib.AIE_SLICE)
                 result = lib.aie_cffi_lock_until(
-                    self._region, self._control, self._word, quietly, until
+                    self._region, self._control, self._address, quietly, until
                 )
         except BaseException:
             # The handler of a signal that came in the slice in which the lock became free.  It was
@@ -393,7 +345,7 @@ class Lock:
 
     def release(self) -> None:
         """Undo one acquire; RuntimeError if this thread does not hold the lock."""
-        result = lib.aie_cffi_lock_release(self._region, self._control, self._word)
+        result = lib.aie_cffi_lock_release(self._region, self._control, self._address)
         if result not in (_OK, _OUTERMOST):
             raise_result(result)
 
@@ -403,14 +355,18 @@ class Lock:
     def __exit__(self, *args: object) -> None:
         self.release()
 
+    def depth(self) -> int:
+        """Tell how often this thread holds it."""
+        return self._count() if self._is_mine() else 0
+
     def _is_mine(self) -> bool:
-        return bool(lib.aie_lock_is_mine(self._control, self._word))
+        return bool(lib.aie_lock_is_mine(self._control, self._address))
 
     def _count(self) -> int:
         return int(lib.aie_lock_depth_in_process(self._control))
 
     def _is_zero(self) -> bool:
-        return bool(lib.aie_cffi_is_locked(self._word))
+        return bool(lib.aie_cffi_is_locked(self._address))
 
     def _get_value(self) -> int:
         return int(not self._is_zero())

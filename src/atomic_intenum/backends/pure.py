@@ -12,6 +12,7 @@ import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..guard import guarded
 from ..timeouts import deadline_of
 
 if TYPE_CHECKING:
@@ -122,10 +123,6 @@ class _ClosedWord:
 
     def compare_and_set(self, expected: int, desired: int) -> bool:  # noqa: ARG002
         raise _closed()
-
-
-#: Around a write whose lock this thread holds already.
-_NOTHING = contextlib.nullcontext()
 
 
 class Binding:
@@ -322,7 +319,7 @@ class Value:
         if binding.guard is None:
             binding.word.exchange(number)
         else:
-            _exchange_guarded(binding, number)
+            guarded(binding.guard, _exchange, binding, number)
 
     def exchange(self, value: Any) -> Any:
         """Set to a member or name and return the previous member."""
@@ -336,7 +333,7 @@ class Value:
         if binding.guard is None:
             before = binding.word.exchange(number)
         else:
-            before = _exchange_guarded(binding, number)
+            before = guarded(binding.guard, _exchange, binding, number)
         member = binding.table.members.get(before)
         return binding.table.vocabulary.refuse_number(before) if member is None else member
 
@@ -358,8 +355,7 @@ class Value:
             return binding.word.compare_and_set(expected, desired)
         if binding.word.number() != expected:
             return False  # it takes no lock to see that
-        with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
-            return binding.word.compare_and_set(expected, desired)
+        return guarded(guard, _compare_and_set, binding, expected, desired)
 
     def wait_for(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
         """Sleep until the value is one of the members, and return that member."""
@@ -383,13 +379,15 @@ class Value:
             raise RuntimeError(message)
         first = True
         while not goal.met(number):
-            if time.monotonic() >= deadline:
+            late = time.monotonic() >= deadline
+            if not late:
+                binding.word.sleep(goal, deadline, first)
+                first = False
+            number = binding.word.number()  # after the clock: what came in time counts
+            if late and not goal.met(number):
                 name = "wait_while" if leave else "wait_for"
                 message = f"{name}() waited for {timeout} seconds in vain"
                 raise TimeoutError(message)
-            binding.word.sleep(goal, deadline, first)
-            first = False
-            number = binding.word.number()
         member = binding.table.members.get(number)
         return binding.table.vocabulary.refuse_number(number) if member is None else member
 
@@ -464,12 +462,16 @@ class Value:
         return hash((binding.table.enum_type, binding.word.number()))
 
 
-def _exchange_guarded(binding: Binding, number: int) -> int:
-    guard = binding.guard
-    assert guard is not None
-    with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
-        # Looked up inside: the value may have been closed while the lock was waited for.
-        return binding.word.exchange(number)
+# The word is looked up inside of the guard: the value may have been closed while its lock was
+# waited for.
+
+
+def _exchange(binding: Binding, number: int) -> int:
+    return binding.word.exchange(number)
+
+
+def _compare_and_set(binding: Binding, expected: int, desired: int) -> bool:
+    return binding.word.compare_and_set(expected, desired)
 
 
 def _unbound(value: object) -> Exception:

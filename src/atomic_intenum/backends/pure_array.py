@@ -6,18 +6,20 @@ read and written.  csrc/native/array.h has the same in C.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import operator
 import time
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from ..forking import ProcessLock
+from ..guard import guarded
 from ..layout import VALUE_OFFSET
 from ..timeouts import deadline_of
 from .pure import Goal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..guard import Guard
     from ..segment import Segment
@@ -130,7 +132,7 @@ class Array:
         guard: Guard | None,
         /,
     ) -> None:
-        with _binding:
+        with _binding.held:
             if self._atomic_vocabulary is not None:
                 message = "this array was initialised before"
                 raise RuntimeError(message)
@@ -147,6 +149,13 @@ class Array:
         if self._atomic_closed:
             raise _closed()
         return binding
+
+    def _atomic_write(self, binding: Binding, write: Callable[[Words], Any]) -> Any:
+        """Write inside the guard, where there is one."""
+        if binding.guard is None:
+            return write(binding.words)
+        # Asked inside once more: it may have been closed while the lock was waited for.
+        return guarded(binding.guard, lambda: write(self._atomic_open().words))
 
     def _atomic_close(self) -> None:
         self._atomic_closed = True
@@ -215,25 +224,22 @@ class Array:
             raise TypeError(message)
         position = self._atomic_index(index)
         number = self._atomic_value(member)
-        binding = self._atomic_open()
-        with _guarding(binding):
-            self._atomic_open().words.exchange(position, number)
+        self._atomic_write(self._atomic_open(), methodcaller("exchange", position, number))
 
     def __delitem__(self, index: Any) -> NoReturn:
         message = "the words of an array stay: none can be deleted"
         raise TypeError(message)
 
     def __iter__(self) -> Iterator[Any]:
-        for index in range(len(self)):
-            yield _member(self._atomic_open(), index)
+        # By the item, which a subclass may override.
+        return map(operator.getitem, itertools.repeat(self), range(len(self)))
 
     def exchange(self, index: Any, member: Any) -> Any:
         """Set a word to a member (or name) and return its previous member."""
         position = self._atomic_index(index)
         number = self._atomic_value(member)
         binding = self._atomic_open()
-        with _guarding(binding):
-            before = self._atomic_open().words.exchange(position, number)
+        before = self._atomic_write(binding, methodcaller("exchange", position, number))
         return _member_of(binding.table, before)
 
     def compare_and_set(self, index: Any, old: Any, new: Any) -> bool:
@@ -243,8 +249,9 @@ class Array:
         binding = self._atomic_open()
         if binding.words.number(position) != expected:
             return False  # it takes no lock to see that
-        with _guarding(binding):
-            return self._atomic_open().words.compare_and_set(position, expected, desired)
+        write = methodcaller("compare_and_set", position, expected, desired)
+        done: bool = self._atomic_write(binding, write)
+        return done
 
     # -- all of them
 
@@ -279,15 +286,17 @@ class Array:
         binding = self._atomic_open()
         position = 0
         while position < binding.place.length:
-            with _guarding(binding):
-                position = self._atomic_open().words.fill(position, number)
+            position = self._atomic_write(binding, methodcaller("fill", position, number))
 
     def claim(self, old: Any, new: Any) -> int | None:
         """Find a word that is old, make it new, and return its index."""
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
-        with _guarding(binding):
-            return self._atomic_open().words.claim(expected, desired)
+        if binding.guard is not None and not binding.words.count(expected):
+            return None  # it takes no lock to see that
+        claim = methodcaller("claim", expected, desired)
+        index: int | None = self._atomic_write(binding, claim)
+        return index
 
     # -- waiting
 
@@ -313,11 +322,13 @@ class Array:
             raise RuntimeError(message)
         first = True
         while found is None:
-            if time.monotonic() >= deadline:
+            late = time.monotonic() >= deadline
+            # After the clock: what came in time counts.
+            found = watcher.look() if late else watcher.sleep(deadline, first)
+            if late and found is None:
                 name = "wait_all" if every else "wait_any"
                 message = f"{name}() waited for {timeout} seconds in vain"
                 raise TimeoutError(message)
-            found = watcher.sleep(deadline, first)
             first = False
             self._atomic_open()  # closed meanwhile?
         return found
@@ -350,11 +361,6 @@ class Array:
             "data": content,
             "offset": VALUE_OFFSET,
         }
-
-
-def _guarding(binding: Binding) -> Any:
-    """Return a context to write in."""
-    return contextlib.nullcontext() if binding.guard is None else binding.guard.context
 
 
 def _member(binding: Binding, index: int) -> Any:
