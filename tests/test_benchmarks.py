@@ -167,6 +167,51 @@ def test_plots_are_made_from_the_results() -> None:
         assert origin in (ROOT / plot).read_text()
 
 
+# -- several rounds
+
+
+def one_round(results: Any, seconds: float, *gaps: str, cpu: str = "one") -> Any:
+    """Return a round in which a rival took twice as long as we do, and `gaps` were not measured."""
+    round_ = results.Results({"cpu": cpu})
+    round_.figures.append(results.figure("operations", "load", "we", [seconds], singles=[1, 2]))
+    round_.bars.append(
+        results.bar("load", "x", [seconds], [2 * seconds], 1.5, faster=True, python="3")
+    )
+    round_.missing += [results.Missing("arrays", "counts", gap, "no room") for gap in gaps]
+    return round_
+
+
+@needs_results
+def test_rounds_are_pooled() -> None:
+    """Of several rounds the median counts, however far off one is; what one misses is missing."""
+    pool, results = map(benchmark_module, ("pool", "results"))
+    rounds = [one_round(results, seconds) for seconds in (1.0, 3.0)]
+    run = pool.pooled([*rounds, one_round(results, 1000.0, "numpy")])
+    (figure,), (bar,) = run.figures, run.bars
+    assert (figure.median, figure.samples, figure.p50) == (3.0, 3, 1.5)
+    assert (bar.ours, bar.theirs, bar.ratio, bar.holds) == (3.0, 6.0, 2.0, True)
+    assert [gap.who for gap in run.missing] == ["numpy"]
+    assert run.machine["rounds"] == 3
+
+
+@needs_results
+def test_rounds_of_two_machines_are_refused() -> None:
+    """Rounds of two machines are not one run, and the error names both."""
+    pool, results = map(benchmark_module, ("pool", "results"))
+    rounds = [one_round(results, 1.0, cpu=cpu) for cpu in ("fast", "slow")]
+    with pytest.raises(ValueError, match="fast, slow"):
+        pool.pooled(rounds)
+
+
+@needs_results
+def test_throughput_is_that_of_all_windows() -> None:
+    """Windows of two states give the throughput of all together, not that of one state."""
+    results = benchmark_module("results")
+    bar = results.bar("two", "x", [1, 1, 0.5], [2, 2, 2], 2, faster=True, python="3", unit="1/s")
+    assert bar.ours == pytest.approx(4 / 3)
+    assert bar.ratio == pytest.approx(8 / 3)
+
+
 # -- the gate
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -348,7 +349,7 @@ def test_sparse_memory_is_refused(name: str) -> None:
 
 
 @named
-@pytest.mark.parametrize("step", ["empty", "sized", "mapped"])
+@pytest.mark.parametrize("step", ["empty", "mapped"])
 def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who attaches while the creator is at it waits for it, at each of its steps."""
     looks = []
@@ -370,8 +371,6 @@ def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.Monkey
         monkeypatch.setattr(module, function, stalling)
 
     if step == "empty":
-        stalls(os, "ftruncate", before=True)
-    elif step == "sized":
         stalls(os, "posix_fallocate", before=True)
     else:
         stalls(shm, "open_and_map", before=False)
@@ -778,6 +777,85 @@ def test_pickle_means_that_segment(name: str) -> None:
     with pytest.raises(ValueError, match="another one than was pickled"):
         pickle.loads(pickled)
     assert pickle.loads(pickle.dumps(second)) == CALCULATING
+
+
+@named
+@pytest.mark.parametrize("how", ["pickle", "attach"])
+def test_value_that_comes_back_is_owned(
+    how: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A creator that gets its value back after dropping it owns the name until it drops that."""
+    segment._drain()
+    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
+    created = make(name)
+    pickled = pickle.dumps(created)
+    del created
+    gc.collect()
+    if how == "pickle":
+        WorkerStatus(IDLE)  # an allocation drains: now it lingers
+        returned: Any = pickle.loads(pickled)
+    else:
+        returned = WorkerStatus.attach(name)
+    monkeypatch.setattr(segment, "_LINGER", 0.0)
+    for _ in range(2):
+        WorkerStatus(IDLE)
+        assert (SHM / name).exists()
+        with pytest.raises(FileExistsError, match=name):
+            make(name)
+        segment._drain(forget=name)
+    assert WorkerStatus.attach(name) == returned == IDLE
+    del returned
+    gc.collect()
+    for _ in range(2):  # at the first it begins to linger, for no time
+        WorkerStatus(IDLE)
+    assert not (SHM / name).exists()
+    assert make(name, CALCULATING) == CALCULATING
+
+
+@named
+def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came back while it lingered stays when its time to linger is over."""
+    segment._drain()
+    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    created = make(name)
+    pickled = pickle.dumps(created)
+    del created
+    gc.collect()
+    WorkerStatus(IDLE)  # an allocation drains: now it lingers
+    returned = pickle.loads(pickled)
+    clock[0] += 2 * segment._LINGER
+    WorkerStatus(IDLE)
+    assert (SHM / name).exists()
+    assert WorkerStatus.attach(name) == returned
+    del returned
+    gc.collect()
+    WorkerStatus(IDLE)
+    assert (SHM / name).exists()  # the pickle may be on its way once more
+    clock[0] += 2 * segment._LINGER
+    WorkerStatus(IDLE)
+    assert not (SHM / name).exists()
+
+
+@named
+def test_opened_as_shared_memory(name: str, tmp_path: Path) -> None:
+    """SharedMemory of multiprocessing opens what was created, all of it, and nobody warns."""
+    source = (
+        HEAD
+        + """
+from multiprocessing.shared_memory import SharedMemory
+
+status = WorkerStatus("IDLE", segment_name=name)
+opened = SharedMemory(name=status.segment_name)
+print(opened.size == os.stat("/dev/shm/" + name).st_size, bytes(opened.buf[:8]) != bytes(8))
+opened.close()
+del status
+WorkerStatus("IDLE", segment_name=name)
+"""
+    )
+    done = run_script(source, name, folder=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
 
 
 @named

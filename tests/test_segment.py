@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import atomic_intenum
 from atomic_intenum import IntEnumValue, layout, segment, shm
 from atomic_intenum.backends import backend
 from atomic_intenum.vocabulary import vocabulary_of
@@ -513,6 +514,37 @@ def test_segment_that_somebody_else_removed() -> None:
     values.clear()
     gc.collect()
     WorkerStatus(IDLE)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_removal_that_fails(pickled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that cannot be removed is an OSError once, and keeps nobody from creating."""
+    monkeypatch.setattr(segment, "_dead", deque())  # what earlier tests dropped
+    monkeypatch.setattr(segment, "_lingering", deque())
+    monkeypatch.setattr(segment, "_LINGER", 0)
+    fresh = fresh_enum()
+    kind: Any = vars(atomic_intenum)["IntEnumArray"][fresh]
+    board = kind(1, fresh.A)
+    owned = board._atomic_segment._owned
+    assert owned is not None
+    owned.pickled = pickled
+    refused = owned.created
+    unlink = shm.Created.unlink
+
+    def refuse(created: shm.Created) -> None:
+        if created is refused:
+            raise PermissionError(errno.EPERM, "no longer allowed")
+        unlink(created)
+
+    monkeypatch.setattr(shm.Created, "unlink", refuse)
+    del board
+    collect()
+    with pytest.raises(PermissionError):
+        kind(1, fresh.A)
+    for _ in range(3):
+        assert kind(1, fresh.A)[0] is fresh.A
+    monkeypatch.undo()
+    segment._remove(owned)
 
 
 def test_linger(monkeypatch: pytest.MonkeyPatch) -> None:

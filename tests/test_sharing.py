@@ -350,6 +350,97 @@ def test_fork_while_a_thread_allocates() -> None:
     assert codes == [0] * 15
 
 
+FORK_WAITS = """
+import os, threading, warnings
+
+warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
+asked, inside, seen = threading.Event(), [], []
+# Hooks before a fork run in the reverse order of their registration.
+os.register_at_fork(before=lambda: seen.append(bool(inside)))  # once the lock is taken
+
+from atomic_intenum.forking import ProcessLock
+
+lock = ProcessLock(no_fork=True)
+os.register_at_fork(before=asked.set)  # before the lock is waited for
+held = threading.Event()
+
+def hold():
+    with lock.held:
+        inside.append(True)
+        held.set()
+        assert asked.wait(20)
+        inside.clear()
+
+def free():
+    taken = []
+    def take():
+        taken.append(lock.held.acquire(timeout=20))
+    taker = threading.Thread(target=take)
+    taker.start()
+    taker.join()
+    return taken == [True]
+
+holder = threading.Thread(target=hold)
+holder.start()
+assert held.wait(20)
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if seen == [False] and free() else 1)
+holder.join()
+print(seen, os.waitpid(pid, 0)[1], free())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_waits_for_the_lock(tmp_path: Path) -> None:
+    """os.fork waits for who holds a lock against it; parent and child find that lock free."""
+    done = run_script(FORK_WAITS, folder=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("[False] 0 True\n", "", 0)
+
+
+FORK_IS_INTERRUPTED = """
+import os, signal, threading, warnings
+from atomic_intenum import segment
+from support import IDLE, WorkerStatus
+
+warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
+held, came = threading.Event(), threading.Event()
+
+def handle(*_):
+    came.set()
+    raise ZeroDivisionError
+
+def hold():
+    with segment._lock.held:
+        held.set()
+        came.wait(5)
+
+signal.signal(signal.SIGALRM, handle)
+os.register_at_fork(before=lambda: signal.setitimer(signal.ITIMER_REAL, 0.05))
+holder = threading.Thread(target=hold)
+holder.start()
+assert held.wait(20)
+pid = os.fork()
+if pid == 0:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(10)
+    for _ in range(300):
+        WorkerStatus(IDLE)
+    segment._remove_all()
+    os._exit(0)
+signal.setitimer(signal.ITIMER_REAL, 0)
+holder.join()
+print(os.waitpid(pid, 0)[1], WorkerStatus(IDLE))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_that_a_handler_ends_waiting_for(tmp_path: Path) -> None:
+    """A child is free to create even if a signal handler ended the wait for who was creating."""
+    done = run_script(FORK_IS_INTERRUPTED, folder=tmp_path)
+    assert (done.stdout, done.returncode) == (f"0 {int(IDLE)}\n", 0)
+
+
 def test_threads_allocate() -> None:
     """Values that many threads make at once are all on words of their own."""
     made: list[list[WorkerStatus]] = [[] for _ in range(4)]

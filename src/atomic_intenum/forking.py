@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ProcessLock:
-    """A re-entrant lock between the threads of one process; made anew in a fork's child.
+    """A re-entrant lock between the threads of one process; free in a fork's child.
 
     Another thread of the parent may have held it at the fork, and does not exist in the child.
 
@@ -17,47 +17,37 @@ class ProcessLock:
         no_fork: also keep os.fork waiting while another thread is inside.  For a section that takes
             locks of other modules which a child would find taken.
 
+    Attributes:
+        held: the lock, for ``with lock.held:``.  It is C's own: in an ``__enter__`` or ``__exit__``
+            in Python a signal handler could raise, and leave it taken for ever.
+
     """
 
-    __slots__ = ("__weakref__", "_lock", "_no_fork")
+    __slots__ = ("__weakref__", "held")
 
     def __init__(self, *, no_fork: bool = False) -> None:
-        self._lock = threading.RLock()
-        self._no_fork = no_fork
+        self.held = threading.RLock()
         _all.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *args: object) -> None:
-        self._lock.release()
-
-    def _after_fork_in_child(self) -> None:
-        if self._no_fork:
-            self._lock.release()  # the thread that forked took it before, and is the one that lives
-        elif not self._lock._is_owned():  # type: ignore[attr-defined] # Condition asks it too
-            self._lock = threading.RLock()
+        if no_fork and hasattr(os, "register_at_fork"):
+            # Not by functions of ours, which a signal handler could end before they begin.
+            release = self.held.release
+            os.register_at_fork(
+                before=self.held.acquire,
+                after_in_parent=release,
+                after_in_child=release,  # by the thread that acquired it: the one that lives
+            )
 
 
 #: All are made at import time, so the set does not change between the hooks of one fork.
 _all: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
 
 
-def _before_fork() -> None:
-    for lock in list(_all):
-        if lock._no_fork:
-            lock._lock.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    for lock in list(_all):
-        if lock._no_fork:
-            lock._lock.release()
-
-
 def _after_fork_in_child() -> None:
     for lock in list(_all):
-        lock._after_fork_in_child()
+        held: Any = lock.held  # Condition asks it for the same
+        # Not owned though it keeps forks waiting: a signal handler ended that wait.
+        if not held._is_owned():
+            held._at_fork_reinit()
 
 
 def after_fork_in_child(function: Any) -> None:
@@ -66,9 +56,4 @@ def after_fork_in_child(function: Any) -> None:
         os.register_at_fork(after_in_child=function)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+after_fork_in_child(_after_fork_in_child)

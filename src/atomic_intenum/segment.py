@@ -11,6 +11,7 @@ and the next allocation drains the queue.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -20,7 +21,7 @@ import time
 import weakref
 from collections import deque
 from multiprocessing import util
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import layout, shm
 from .backends import backend
@@ -29,6 +30,8 @@ from .forking import ProcessLock, after_fork_in_child
 
 if TYPE_CHECKING:
     from .backends.contract import Mapping
+
+_Entry = TypeVar("_Entry")
 
 #: Words of a pool's first segment (with their control blocks they fill a page), and of its largest.
 _FIRST_CAPACITY = 16
@@ -70,26 +73,42 @@ class Header(NamedTuple):
     kind: int
 
 
-#: Segments whose last use here has ended.
-_dead: deque[_Owned] = deque()
+#: The references to segments whose last use here has ended.
+_dead: deque[_Reference] = deque()
+
+
+class _Reference(weakref.ref["Segment"]):
+    """The reference that tells of the end of a segment that this process created.
+
+    Its callback is C's own, so that no signal handler can raise in it: the end would be lost.
+    """
+
+    __slots__ = ("owned",)
+
+    owned: _Owned
 
 
 class _Owned:
     """A segment that this process created and will remove."""
 
-    __slots__ = ("created", "pickled", "segment")
+    __slots__ = ("created", "nonce", "pickled", "segment")
 
-    def __init__(self, created: shm.Created) -> None:
+    def __init__(self, created: shm.Created, nonce: int) -> None:
         self.created = created
+        self.nonce = nonce
         self.pickled = False
-        self.segment: weakref.ref[Segment] | None = None
+        self.segment: _Reference | None = None
 
-    def died(self, _reference: object, queue: deque[_Owned] = _dead) -> None:
-        """Queue the removal; runs inside garbage collection, so nothing else.
+    def refer_to(self, segment: Segment) -> None:
+        """Keep track of a segment's life, to remove it afterwards."""
+        reference = _Reference(segment, _dead.append)
+        reference.owned = self
+        self.segment = reference
+        segment._owned = self
 
-        The queue by a default: at interpreter exit this may run after the module's globals went.
-        """
-        queue.append(self)
+    def in_use(self) -> bool:
+        """Tell whether anything here uses it."""
+        return self.segment is not None and self.segment() is not None
 
 
 # -- the state of this process; a fork's child starts anew
@@ -97,6 +116,8 @@ class _Owned:
 #: Around everything that talks to the resource tracker, whose own lock a child would find taken.
 _lock = ProcessLock(no_fork=True)
 _owned: dict[str, _Owned] = {}
+#: What is being created; or where a handler raised once more, while that was undone.
+_unfinished: set[_Owned] = set()
 _lingering: deque[tuple[float, _Owned]] = deque()
 _finalizer: Any = None
 _identity: tuple[int, int, int] | None = None
@@ -109,12 +130,13 @@ _by_name: weakref.WeakValueDictionary[tuple[str, int], Segment] = weakref.WeakVa
 
 def _forget_parent() -> None:
     """Start anew in a fork's child: share what exists, own nothing, allocate from new segments."""
-    global _owned, _finalizer, _identity, _pid, _exited
+    global _owned, _unfinished, _finalizer, _identity, _pid, _exited
     if _pid == os.getpid():
         return
     _pid = os.getpid()
     _exited = False
     _owned = {}
+    _unfinished = set()
     _dead.clear()
     _lingering.clear()
     _finalizer = None
@@ -306,13 +328,22 @@ def create(
     began = time.monotonic()
     while True:
         try:
-            with _lock:
+            with _lock.held:
                 _ensure_finalizer()
-                return _fill(_Owned(shm.Created(name or _random_name(), size)), header, text, first)
+                return _make(
+                    _Owned(shm.Created(name or _random_name()), header.nonce),
+                    size,
+                    header,
+                    text,
+                    first,
+                )
         except FileExistsError:
             # Outside of the lock: it may take a while, and forks wait for the lock.
             if name is not None and not _remove_abandoned(name, time.monotonic() - began):
-                message = f"there is shared memory {name!r} already, and its creator is not gone"
+                message = (
+                    f"there is shared memory {name!r} already: its creator runs, or nothing in it "
+                    f"says who that was"
+                )
                 raise FileExistsError(errno.EEXIST, message) from None
 
 
@@ -320,10 +351,12 @@ def _random_name() -> str:
     return "intenum-" + secrets.token_hex(6)  # 20 characters; macOS allows 30
 
 
-def _fill(owned: _Owned, header: Header, text: bytes, first: int) -> Segment:
-    """Make a segment of shared memory that was just created."""
+def _make(owned: _Owned, size: int, header: Header, text: bytes, first: int) -> Segment:
+    """Create a segment's shared memory, and the segment in it."""
     name = owned.created.name
+    _unfinished.add(owned)
     try:
+        owned.created.make(size)
         mapping, _ = shm.open_and_map(name, backend.Mapping)
         with mapping.view() as view:
             layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
@@ -334,13 +367,14 @@ def _fill(owned: _Owned, header: Header, text: bytes, first: int) -> Segment:
         mapping.publish()
         segment = Segment(name, mapping)
         segment.inode = owned.created.inode
-        segment._owned = owned
-        owned.segment = weakref.ref(segment, owned.died)
+        owned.refer_to(segment)
+        _by_name[segment.name, segment.header.nonce] = segment
         _owned[name] = owned
     except BaseException:
         owned.created.unlink()
+        _forget(owned)
         raise
-    _by_name[segment.name, segment.header.nonce] = segment
+    _unfinished.discard(owned)
     if _exited:
         _remove(owned)  # nobody will come to do it later
     return segment
@@ -390,7 +424,7 @@ def _remove_abandoned(name: str, waited: float) -> bool:
         with shm.examined(name, layout.HEADER_SIZE) as (content, remove):
             magic, header = _parse(content)
             if header is None:
-                if len(content) > shm.UNSIZED and magic:
+                if content and magic:
                     return False  # somebody else's
                 half_made = True
             elif _is_kept(name, header):
@@ -415,7 +449,7 @@ def _is_kept(name: str, header: Header) -> bool:
     if (header.creator_pid, header.creator_start) == _own_identity()[:2]:
         # Made by this program, maybe by another interpreter of it; or by one that ran in this
         # process before an exec, and then nobody has it mapped.
-        with _lock:
+        with _lock.held:
             if name in _owned:
                 return True
         inode = shm.inode_of(name)
@@ -438,7 +472,7 @@ def _parse(content: bytes) -> tuple[int, Header | None]:
 
 
 def attach(name: str, nonce: int | None = None) -> Segment:
-    """Attach a segment by name; never removes it, nor tells the resource tracker.
+    """Attach a segment by name; never removes another's, nor tells the resource tracker.
 
     Args:
         name: of the shared memory.
@@ -456,8 +490,20 @@ def attach(name: str, nonce: int | None = None) -> Segment:
     if nonce is not None and segment.header.nonce != nonce:
         message = f"shared memory {name!r} is another one than was pickled"
         raise ValueError(message)
-    with _lock:  # another thread may have been here meanwhile
-        return _by_name.setdefault((name, segment.header.nonce), segment)
+    with _lock.held:  # another thread may have been here meanwhile
+        segment = _by_name.setdefault((name, segment.header.nonce), segment)
+        _adopt(segment)
+    return segment
+
+
+def _adopt(segment: Segment) -> None:
+    """Own a segment again that this process created, dropped, and got back: in a pickle, say."""
+    owned = _owned.get(segment.name)
+    if segment._owned is None and owned is not None and owned.nonce == segment.header.nonce:
+        owned.refer_to(segment)
+        for entry in list(_lingering):
+            if entry[1] is owned:
+                _discard(_lingering, entry)
 
 
 def _open(name: str, *, pickled: bool) -> Segment:
@@ -501,20 +547,31 @@ def _remove_all() -> None:
     """At exit: remove whatever this process created, mapped as it stays."""
     global _exited
     _exited = True
-    while _owned:
+    failed: OSError | None = None
+    for owned in [*reversed(_owned.values()), *_unfinished]:
         try:
-            _, owned = _owned.popitem()
-        except KeyError:
-            break
-        with _lock:
-            owned.created.unlink()
+            with _lock.held:
+                owned.created.unlink()
+                _forget(owned)
+        except OSError as error:  # and all the others go
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def _remove(owned: _Owned) -> None:
-    with _lock:
+    with _lock.held:
         if _owned.get(owned.created.name) is owned:
-            del _owned[owned.created.name]
             owned.created.unlink()
+            _forget(owned)
+
+
+def _forget(owned: _Owned) -> None:
+    """Forget what was removed; after it, since a signal handler may raise while it is removed."""
+    _unfinished.discard(owned)
+    owned.segment = None  # or the two would be a cycle of garbage
+    if _owned.get(owned.created.name) is owned:
+        del _owned[owned.created.name]
 
 
 def _drain(forget: str | None = None) -> None:
@@ -524,23 +581,49 @@ def _drain(forget: str | None = None) -> None:
         forget: this name is wanted again, so it goes at once.
 
     """
+    # By a call: in CPython 3.12 and 3.13 a handler that raises as a loop jumps back, at the end of
+    # a ``with``, leaves without its exit.
+    with _lock.held:  # two threads may drain at once
+        _drain_held(forget)
+
+
+def _drain_held(forget: str | None) -> None:
     now = time.monotonic()
+    # Taken from its queue when all is done: a signal handler may raise meanwhile.
     while _dead:
         try:
-            owned = _dead.popleft()
+            reference = _dead[0]
         except IndexError:
             break
-        if owned.pickled and owned.created.name != forget:
-            with _lock:
-                _lingering.append((now + _LINGER, owned))
+        owned = reference.owned
+        if owned.in_use():
+            _discard(_dead, reference)  # it came back
+        elif owned.pickled and owned.created.name != forget:
+            _lingering.append((now + _LINGER, owned))
+            _discard(_dead, reference)
         else:
-            _remove(owned)
-    with _lock:  # two threads may drain at once
-        for entry in [entry for entry in _lingering if entry[1].created.name == forget]:
-            _lingering.remove(entry)
-            _remove(entry[1])
-        while _lingering and _lingering[0][0] <= now:
-            _remove(_lingering.popleft()[1])
+            _remove_from(_dead, reference, owned)
+    for entry in list(_lingering):
+        until, owned = entry
+        if until <= now or owned.created.name == forget:
+            _remove_from(_lingering, entry, owned)
+        elif forget is None:
+            break  # those after it came later
+
+
+def _remove_from(queue: deque[_Entry], entry: _Entry, owned: _Owned) -> None:
+    """Remove what is queued.  An error is told once: it would come again each time."""
+    try:
+        _remove(owned)
+    except OSError:
+        _discard(queue, entry)
+        raise
+    _discard(queue, entry)
+
+
+def _discard(queue: deque[_Entry], entry: _Entry) -> None:
+    with contextlib.suppress(ValueError):  # a signal handler that allocates drains too
+        queue.remove(entry)
 
 
 class _Batch:
@@ -594,7 +677,7 @@ class Pool:
                     return batch.segment, batch.free.pop()
                 except IndexError:
                     pass
-            with _lock:
+            with _lock.held:
                 if self._batch is batch:
                     self._batch = self._grow(batch)
 

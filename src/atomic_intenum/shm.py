@@ -1,8 +1,10 @@
 """Shared memory of the system: create, open and remove by name.
 
-Creating goes through :class:`multiprocessing.shared_memory.SharedMemory`, so that the resource
-tracker removes what a killed creator leaves.  Opening does not: before Python 3.13 that registers
-what is only looked at (CPython gh-82300), and taking it back takes the creator's entry too.
+What is created is what :class:`multiprocessing.shared_memory.SharedMemory` opens, and the resource
+tracker is told, so that it removes what a killed creator leaves.  It isn't created by that class:
+interrupted by a signal handler that raises, it leaves the name, and nobody knows whose that is.
+Nor opened: before Python 3.13 it registers what is only looked at (CPython gh-82300), and taking it
+back takes the creator's entry too.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections import deque
 from multiprocessing import resource_tracker
-from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING
 
 from . import layout, tracker
@@ -26,28 +28,30 @@ if TYPE_CHECKING:
 Inode = tuple[int, int]
 
 
-#: Bytes of a shared memory whose creator has yet to give it its size.
-UNSIZED = 1
-
-
 class EmptyError(ValueError):
     """The shared memory has no size or no space yet: its creator is still at it."""
 
 
 if sys.platform == "win32":
+    from multiprocessing.shared_memory import SharedMemory
 
     class Created:
-        """A shared memory that this process created; Windows removes it with its last handle."""
+        """A shared memory that this process creates; Windows removes it with its last handle."""
 
-        def __init__(self, name: str, size: int) -> None:
+        def __init__(self, name: str) -> None:
             self.name = name
             self.inode: Inode | None = None
-            self._shm = SharedMemory(name=name, create=True, size=size)
+            self._shm: SharedMemory | None = None
+
+        def make(self, size: int) -> None:
+            """Create it."""
+            self._shm = SharedMemory(name=self.name, create=True, size=size)
 
         def unlink(self) -> None:
             """Let go of it."""
-            with contextlib.suppress(BufferError):
-                self._shm.close()
+            if self._shm is not None:
+                with contextlib.suppress(BufferError):
+                    self._shm.close()
 
     def open_and_map(name: str, factory: Callable[[int, int], M]) -> tuple[M, Inode | None]:
         """Map what already exists by its tag."""
@@ -133,44 +137,62 @@ else:
             os.close(fd)
 
     class Created:
-        """A shared memory that this process created, mode 0600; all its space reserved.
+        """A shared memory that this process creates, mode 0600; all its space reserved.
 
-        Raises:
-            FileExistsError: there is one of that name.
-            OSError: ENOSPC and its like; nothing is left behind.
+        What a signal handler interrupts by raising, anywhere in here, unlink() undoes.
+
+        Args:
+            name: of what is to be created; make() does it.
+
+        Attributes:
+            name: of the shared memory.
+            inode: what it is, from make() on.
 
         """
 
-        def __init__(self, name: str, size: int) -> None:
+        def __init__(self, name: str) -> None:
             self.name = name
             self.inode: Inode | None = None
-            # Where space can be reserved, that gives it its size too.  SharedMemory itself, with a
-            # size that it cannot map, would make the resource tracker forget what it never knew.
-            reserves = hasattr(os, "posix_fallocate")  # macOS has none
+            #: The descriptor, while it is being made.
+            self._opened: list[int] = []
+
+        def make(self, size: int) -> None:
+            """Create it.
+
+            Raises:
+                FileExistsError: there is one of that name.
+                OSError: ENOSPC and its like; unlink() removes what there is of it.
+
+            """
             tracker.ensure_running()
-            self._shm = SharedMemory(name=name, create=True, size=UNSIZED if reserves else size)
-            # What stays is the name alone; the mapping in use is another one (open_and_map), since
-            # SharedMemory unmaps at exit under whoever is still inside.
-            self._shm.close()
-            try:
-                fd = _open(name)
-                try:
-                    self.inode = _inode(fd)
-                    if reserves:
-                        _reserve(fd, size)
-                finally:
-                    os.close(fd)
-            except BaseException:
-                self.unlink()
-                raise
+            # One call of C's opens it and puts the descriptor where it is found: a signal handler
+            # could keep an assignment from happening.
+            opening = (("/" + self.name,), (os.O_CREAT | os.O_EXCL | os.O_RDWR,), (0o600,))
+            self._opened.extend(map(_posixshmem.shm_open, *opening))
+            fd = self._opened[0]
+            self.inode = _inode(fd)
+            resource_tracker.register("/" + self.name, "shared_memory")
+            if hasattr(os, "posix_fallocate"):
+                _reserve(fd, size)
+            else:  # macOS
+                os.ftruncate(fd, size)
+            self._close()
+
+        def _close(self) -> None:
+            # Forgotten and closed by one call of C's: never closed twice, when it is another's.
+            deque(map(os.close, map(list.pop, [self._opened] * len(self._opened))), maxlen=0)
 
         def unlink(self) -> None:
             """Remove the name, if it still is this memory's; who has it mapped keeps it."""
+            if self.inode is None:
+                if not self._opened:
+                    return  # it never was there
+                self.inode = _inode(self._opened[0])
+            self._close()
             looked = False
-            if self.inode is not None:
-                with contextlib.suppress(OSError):  # out of descriptors: no way to look first
-                    remove(self.name, self.inode)
-                    looked = True
+            with contextlib.suppress(OSError):  # out of descriptors: no way to look first
+                remove(self.name, self.inode)
+                looked = True
             if not looked:
                 with contextlib.suppress(FileNotFoundError):
                     _posixshmem.shm_unlink("/" + self.name)
@@ -212,7 +234,7 @@ else:
         try:
             status = os.fstat(fd)
             size = status.st_size
-            if size <= UNSIZED:
+            if size == 0:
                 message = f"shared memory {name!r} is empty"
                 raise EmptyError(message)
             if sys.platform == "linux" and status.st_blocks * 512 < size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -14,6 +15,8 @@ _REENTRANT: Any = getattr(resource_tracker, "ReentrantCallError", ())
 def ensure_running() -> None:
     """Start the tracker, unless it runs; for whoever is about to create what it must know of.
 
+    Only POSIX has one: elsewhere names go with the last process that uses them.
+
     multiprocessing itself starts it when the name is there already, which stays if that fails.
 
     Raises:
@@ -21,5 +24,7 @@ def ensure_running() -> None:
         RuntimeError: this interpreter may not start any.
 
     """
+    if os.name != "posix":
+        return
     with contextlib.suppress(_REENTRANT):
         resource_tracker.ensure_running()

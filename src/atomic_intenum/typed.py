@@ -123,7 +123,7 @@ def _enum_arguments(cls: type[Any]) -> list[Any]:
 def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
     """Return the subclass of ``cls`` that is bound to ``enum``."""
     key = id(cls), id(enum)
-    with _subscripting:
+    with _subscripting.held:
         bound = _subscripted.get(key)
         if bound is None:
             name = f"{cls.__qualname__}[{enum.__qualname__}]"

@@ -122,7 +122,7 @@ def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
     reference = _known.get(enum)
     vocabulary = None if reference is None else reference()
     if vocabulary is None:
-        with _lock:
+        with _lock.held:
             reference = _known.get(enum)
             vocabulary = None if reference is None else reference()
             if vocabulary is None:

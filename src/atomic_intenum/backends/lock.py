@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import mmap
 import multiprocessing
-import os
 import struct
 import time
 from collections import deque
@@ -56,7 +55,8 @@ class _OwnGuard(Guard):
     _bury = _graveyard.append
 
     def __del__(self) -> None:
-        self._bury(self.lock)
+        if hasattr(self, "lock"):  # a signal handler may have ended __init__
+            self._bury(self.lock)
 
 
 class Mapping(mmap.mmap):
@@ -194,15 +194,14 @@ def own_guard() -> Guard:
     Of the spawn context: its semaphores serve every start method, the fork context's refuse to go
     to children of spawn.
     """
-    with _making:
+    with _making.held:
         # The tracker's lock is not re-entrant on every version, and a semaphore that is collected
         # as garbage while another is made would ask for it.
         collects = gc.isenabled()
-        gc.disable()
         try:
+            gc.disable()
             _graveyard.clear()
-            if os.name == "posix":
-                tracker.ensure_running()
+            tracker.ensure_running()
             return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
         finally:
             if collects:

@@ -66,13 +66,18 @@ def prepare_class(cls: type[Any], base: type[Any]) -> None:  # noqa: ARG001
     descriptor that an earlier class was given, that one is taken away again: in plain Python the
     earlier class would define nothing and the override would answer.
     """
-    with _preparing:
-        for name in _native.HOT_NAMES:
-            definers = overriders(cls, Value, name)
-            own = [klass for klass in definers if not _is_planted(klass, vars(klass)[name])]
-            if own:
-                for klass in definers[: definers.index(own[-1])]:
-                    if klass not in own:
-                        type.__delattr__(klass, name)
-            else:
-                type.__setattr__(cls, name, _native.descriptor(cls, name))
+    # By a call: see segment._drain().
+    with _preparing.held:
+        _prepare(cls)
+
+
+def _prepare(cls: type[Any]) -> None:
+    for name in _native.HOT_NAMES:
+        definers = overriders(cls, Value, name)
+        own = [klass for klass in definers if not _is_planted(klass, vars(klass)[name])]
+        if own:
+            for klass in definers[: definers.index(own[-1])]:
+                if klass not in own:
+                    type.__delattr__(klass, name)
+        else:
+            type.__setattr__(cls, name, _native.descriptor(cls, name))
