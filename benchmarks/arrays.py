@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import machine
 from contenders import BUSY, IDLE, LOCKED, MEMBERS, NUMPY, OURS_MANY, Board, WorkerStatusEnum
 from memory import SHM
-from results import Missing, Results, figure
+from results import Missing, Results, figure, quietest
 
 from atomic_intenum.bench.timing import Loop, Statement, on_quietest_cpu, take_turns
 
@@ -103,8 +103,8 @@ def sample(size: int) -> list[tuple[str, str, list[float]]]:
 def measure(sizes: tuple[int, ...] = SIZES) -> Results:
     """Measure all sizes that fit; the others are named as missing.
 
-    Small ones in several interpreters, all small sizes by turns: where 10,000 objects lie in its
-    memory, and who else uses the cache that minute, moves the time of reading them by half.
+    Small ones in several interpreters, all small sizes by turns, of which the quietest counts: who
+    else uses the cache in that minute moves the time of reading 10,000 objects by half.
     """
     run = Results(machine.facts())
     fitting = []
@@ -115,7 +115,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
             run.missing.append(Missing("arrays", COUNTS, f"{OURS_MANY.label}, {size:,}", reason))
         else:
             fitting.append(size)
-    pooled: dict[tuple[int, str, str], list[float]] = {}
+    taken: dict[tuple[int, str, str], list[list[float]]] = {}
     for number in range(INTERPRETERS):
         for size in fitting:
             if number and size > MOST_VALUES:
@@ -123,9 +123,9 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
             command = [sys.executable, __file__, "--sample", str(size)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
             for what, who, samples in json.loads(output):
-                pooled.setdefault((size, what, who), []).extend(samples)
-    for (size, what, who), samples in pooled.items():
-        run.figures.append(figure("arrays", what, who, samples, at=size))
+                taken.setdefault((size, what, who), []).append(samples)
+    for (size, what, who), each in taken.items():
+        run.figures.append(figure("arrays", what, who, quietest(each), at=size))
     return run
 
 

@@ -65,8 +65,8 @@ class Bar:
         rival: whom it is compared with.
         python: the version of the interpreter.
         unit: of ours and theirs: s, 1/s or bytes.
-        ours, theirs: medians.
-        ratio: of the medians; theirs to ours where faster, else ours to theirs.
+        ours, theirs: medians; of a throughput (1/s) the means.
+        ratio: of the two; theirs to ours where faster, else ours to theirs.
         low, high: quartiles of the ratios, pair by pair.
         bar: what the ratio has to reach (faster) or not to pass, or how many bytes ours may take;
             None: for information only.
@@ -123,6 +123,11 @@ class Results:
     bars: list[Bar] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
 
+    @property
+    def short(self) -> bool:
+        """Whether a bar is missed, or can't be shown."""
+        return not all(row.holds for row in self.bars) or any(gap.short for gap in self.missing)
+
     def add(self, other: Results) -> None:
         """Take over what another run has; the machine is this one's."""
         self.figures += other.figures
@@ -177,6 +182,11 @@ def loads(text: str) -> Results:
         [Bar(**{"bar": None, **entry}) for entry in content["bars"]],
         [Missing(**entry) for entry in content["missing"]],
     )
+
+
+def quietest(samples: Sequence[list[float]]) -> list[float]:
+    """Return the samples, of those of several interpreters, whose median is the least."""
+    return min(samples, key=statistics.median)
 
 
 def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
@@ -236,11 +246,22 @@ def bar(
     python: str,
     unit: str = "s",
 ) -> Bar:
-    """Return the bar of two samples of seconds that were taken by turns."""
+    """Return the bar of two samples of seconds that were taken by turns.
+
+    Args:
+        what, rival, python: see Bar.
+        ours, theirs: the samples, in seconds.
+        limit: the bar.
+        faster: whether it is a limit from below, for the rival's time in ours.
+        unit: s: of one operation, and what counts is the median; 1/s: windows of equal length are
+            taken together for one throughput, the harmonic mean of their seconds per operation.
+
+    """
     upper, lower = (theirs, ours) if faster else (ours, theirs)
     pairs = [one / other for one, other in zip(upper, lower, strict=True)]
     low, _, high = quartiles(pairs)
-    mine, other = statistics.median(ours), statistics.median(theirs)
+    middle = statistics.harmonic_mean if unit == "1/s" else statistics.median
+    mine, other = middle(ours), middle(theirs)
     ratio = other / mine if faster else mine / other
     if unit == "1/s":
         mine, other = 1 / mine, 1 / other
