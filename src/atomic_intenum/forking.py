@@ -19,7 +19,8 @@ class ProcessLock:
 
     Attributes:
         held: the lock, for ``with lock.held:``.  It is C's own: in an ``__enter__`` or ``__exit__``
-            in Python a signal handler could raise, and leave it taken for ever.
+            in Python a signal handler could raise, and leave it taken for ever.  (From CPython 3.14
+            on it can with every lock: ``with`` looks at signals once it has entered.)
 
     """
 
