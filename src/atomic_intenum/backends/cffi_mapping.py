@@ -71,7 +71,12 @@ class Use:
             cls.sweep()
 
     @classmethod
-    def sweep(cls, references: Any = _references, drop: Any = lib.aie_region_drop) -> None:
+    def sweep(
+        cls,
+        exiting: list[bool] = _exiting,
+        references: Any = _references,
+        drop: Any = lib.aie_region_drop,
+    ) -> None:
         """Let go of those that nobody has any more; they are not asked again by themselves."""
         for _ in range(len(cls.waiting)):
             try:
@@ -83,7 +88,7 @@ class Use:
                 cls.alone.append(count)
             elif count > min(cls.alone[1], 2):
                 cls.waiting.append(use)
-            else:
+            elif not exiting:
                 drop(use.region)
 
 
