@@ -59,7 +59,7 @@ def ratios(run: Results) -> dict[tuple[str, str], float]:
         if base is not None and base is not figure and base.median:
             at = "" if figure.at is None else f" at {figure.at}"
             name = f"{figure.what}{at} / {figure.who}"
-            found[figure.part, name] = figure.median / base.median
+            found[figure.part, name] = figure.times(base)
     return found
 
 

@@ -3,7 +3,7 @@
     python benchmarks/bars.py
 
 Prints each row with its bar and exits with 1 if one falls short, or can't be shown because a rival
-is not installed. Takes about a minute.
+is not installed. Takes about two minutes.
 
 What is done against the noise of a shared machine: the two sides of a row are timed by turns, by
 the CPU time of their thread, in repeats so short that most of them are not interrupted; what counts
@@ -237,14 +237,8 @@ def report_two_processes(report: Report, samples: Samples) -> None:
         report.row(bar(what, label, ours, theirs, limit, faster=True, python=PYTHON, unit="1/s"))
 
 
-def measure_wakeups(report: Report) -> None:
+def report_wakeups(report: Report, samples: wakeups.Samples) -> None:
     """Print what a turn costs that two processes hand to each other, there and back."""
-    try:
-        samples = wakeups.measure()
-    except wakeups.MissingError as reason:
-        for ours, _, label, *_ in WAKEUPS:
-            report.gap(f"there and back, {ours}", label, str(reason))
-        return
     for ours, theirs, label, limit, faster in WAKEUPS:
         what = f"there and back, {ours}"
         mine, other = samples[ours], samples[theirs]
@@ -280,11 +274,26 @@ def main() -> int:
         return 1
     print()
     report = Report()
-    with TwoProcesses() as two:
-        two.measure(WINDOWS)
-        measure_rows(report, arguments.interpreters, lambda: two.measure(WINDOWS))
+    with TwoProcesses() as two, ExitStack() as stack:
+        missing = ""
+        try:
+            turns = stack.enter_context(wakeups.Wakeups())
+        except wakeups.MissingError as reason:
+            turns, missing = None, str(reason)
+
+        def measure_others() -> None:
+            two.measure(WINDOWS)
+            if turns is not None:
+                turns.measure()
+
+        measure_others()
+        measure_rows(report, arguments.interpreters, measure_others)
     report_two_processes(report, two.samples)
-    measure_wakeups(report)
+    if turns is not None:
+        report_wakeups(report, turns.samples)
+    else:
+        for ours, _, label, *_ in WAKEUPS:
+            report.gap(f"there and back, {ours}", label, missing)
     measure_memory(report)
     print()
     print("A row fell short." if report.short else "Every row holds.")

@@ -50,6 +50,7 @@ def _figure(rounds: Sequence[Figure]) -> Figure:
             statistics.median(quantiles)
             for quantiles in zip(*(each.spread for each in rounds), strict=True)
         ],
+        rounds=[each.median for each in rounds] if len(rounds) > 1 else [],
     )
 
 

@@ -39,6 +39,7 @@ class Figure:
         at: number of processes, or of elements; None where there is no such axis.
         p50, p99: of single operations or of small batches, in seconds; None where not taken.
         spread: quantiles from 1 % to 99 %, in seconds, for a plot; empty where not taken.
+        rounds: the medians of the rounds, of which ``median`` is the median; empty where it is one.
 
     """
 
@@ -54,6 +55,17 @@ class Figure:
     p50: float | None = None
     p99: float | None = None
     spread: list[float] = field(default_factory=list)
+    rounds: list[float] = field(default_factory=list)
+
+    def times(self, base: Figure) -> float:
+        """Return how many times as much as a base this is.
+
+        Of several rounds the median: what a round has of its own is in both, and cancels out.
+        """
+        mine, others = self.rounds or [self.median], base.rounds or [base.median]
+        if len(mine) != len(others):  # one of them could not be measured in each round
+            return self.median / base.median
+        return statistics.median(one / other for one, other in zip(mine, others, strict=True))
 
 
 @dataclass(frozen=True)

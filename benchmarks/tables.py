@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 READING = (
     "Medians; in brackets the quartiles; of several rounds the medians of both. Times are of one "
-    "operation, without the loop around it. A ratio is one of medians that were taken by turns."
+    "operation, without the loop around it. A ratio is one of medians that were taken by turns; "
+    "of several rounds it is the median of theirs."
 )
 
 BLOCKS = (
@@ -106,7 +107,7 @@ def operations(run: Results) -> str:
         group = sorted((each for each in figures if each.what == what), key=lambda f: f.median)
         ours = next((each for each in group if each.who == "atomic_intenum native"), None)
         for each in group:
-            times = f"{ratio(each.median / ours.median)} x" if ours else ""
+            times = f"{ratio(each.times(ours))} x" if ours else ""
             lines.append([what, each.who, _value(each), times])
     return _table(["operation", "who", "one takes", "of native's time"], lines)
 

@@ -8,6 +8,9 @@ by the timer or by another machine on this CPU, falls asleep, then so does the o
 they wake each other for tens of rounds until one is quick enough again. The means of all rounds,
 which have that in them, are reported beside it, on every side too.
 
+How long a wake-up takes drifts by a fifth within minutes, where the machine is a virtual one: so a
+pair of processes is timed for a second, and others later, between other things.
+
 Two free CPUs are needed: where somebody else is on one of them, a wake-up takes what the scheduler
 makes it take. The C side says what this machine charged for the same wake-up in the same minute.
 """
@@ -25,7 +28,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from contenders import BUSY, IDLE, WorkerStatus
 
@@ -36,8 +39,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 SOURCE = Path(__file__).with_name("pingpong.c")
-#: How many pairs of processes one after the other, and how many repeats of each.
-PAIRS, REPEATS = 4, 20
+#: How many repeats of each pair of processes.
+REPEATS = 10
 #: How long a wait looks before it sleeps, in microseconds.
 SPIN = 5
 #: Rounds of one repeat: a few hundredths of a second; and those that are timed together.
@@ -189,40 +192,51 @@ def compiled(folder: str) -> Path:
     return program
 
 
-def measure() -> Samples:
-    """Return the samples of "asleep", "spinning", "event", "C asleep" and "C spinning".
+class Wakeups:
+    """The samples of "asleep", "spinning", "event", "C asleep" and "C spinning"; for a ``with``.
+
+    Attributes:
+        samples: of all pairs of processes so far.
 
     Raises:
         MissingError: this machine has no two CPUs, or no C compiler.
 
     """
-    samples: Samples = {}
-    for _ in range(PAIRS):
-        _measure_pair(samples)
-    return samples
 
+    def __init__(self) -> None:
+        self.samples: Samples = {}
+        self._cpus = two_cpus()
+        with ExitStack() as stack:
+            self._program = compiled(stack.enter_context(tempfile.TemporaryDirectory()))
+            self._stack = stack.pop_all()
 
-def _measure_pair(samples: Samples) -> None:
-    """Add the samples of one pair of processes: where their memory lies makes some per cent."""
-    cpus = two_cpus()
-    with ExitStack() as stack:
-        program = compiled(stack.enter_context(tempfile.TemporaryDirectory()))
-        time = stack.enter_context(_python_pair(cpus))
-        c_asleep = stack.enter_context(plain_c(program, 0, ASLEEP_ROUNDS, cpus))
-        c_spinning = stack.enter_context(plain_c(program, SPIN, SPINNING_ROUNDS, cpus))
-        allowed = os.sched_getaffinity(0)
-        stack.callback(os.sched_setaffinity, 0, allowed)
-        os.sched_setaffinity(0, {cpus[0]})
-        stack.enter_context(no_collection())
-        sides: dict[str, Callable[[], Repeat]] = {
-            "asleep": lambda: time("asleep", ASLEEP_ROUNDS),
-            "C asleep": c_asleep,
-            "event": lambda: time("event", EVENT_ROUNDS),
-            "spinning": lambda: time("spinning", SPINNING_ROUNDS),
-            "C spinning": c_spinning,
-        }
-        for _ in range(REPEATS):
-            for name, side in sides.items():
-                repeat = side()
-                samples.setdefault(name, []).append(repeat.median)
-                samples.setdefault(name + MEAN, []).append(repeat.mean)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the program."""
+        self._stack.close()
+
+    def measure(self) -> None:
+        """Add a pair of processes: where their memory lies makes some per cent."""
+        cpus, program = self._cpus, self._program
+        with ExitStack() as stack:
+            time = stack.enter_context(_python_pair(cpus))
+            c_asleep = stack.enter_context(plain_c(program, 0, ASLEEP_ROUNDS, cpus))
+            c_spinning = stack.enter_context(plain_c(program, SPIN, SPINNING_ROUNDS, cpus))
+            allowed = os.sched_getaffinity(0)
+            stack.callback(os.sched_setaffinity, 0, allowed)
+            os.sched_setaffinity(0, {cpus[0]})
+            stack.enter_context(no_collection())
+            sides: dict[str, Callable[[], Repeat]] = {
+                "asleep": lambda: time("asleep", ASLEEP_ROUNDS),
+                "C asleep": c_asleep,
+                "event": lambda: time("event", EVENT_ROUNDS),
+                "spinning": lambda: time("spinning", SPINNING_ROUNDS),
+                "C spinning": c_spinning,
+            }
+            for _ in range(REPEATS):
+                for name, side in sides.items():
+                    repeat = side()
+                    self.samples.setdefault(name, []).append(repeat.median)
+                    self.samples.setdefault(name + MEAN, []).append(repeat.mean)

@@ -195,6 +195,23 @@ def test_rounds_are_pooled() -> None:
 
 
 @needs_results
+def test_ratio_of_rounds() -> None:
+    """A ratio of several rounds is the median of theirs: what slows a whole round cancels out."""
+    pool, results = map(benchmark_module, ("pool", "results"))
+    rounds = []
+    for slowed in (1.0, 2.0, 5.0):
+        round_ = one_round(results, slowed)
+        round_.figures.append(results.figure("operations", "load", "they", [3 * slowed]))
+        rounds.append(round_)
+    rounds[0].figures[0] = results.figure("operations", "load", "we", [2.5])
+    ours, theirs = pool.pooled(rounds).figures
+    assert theirs.median / ours.median == 2.4
+    assert theirs.times(ours) == 3.0
+    short, _ = rounds[1].figures
+    assert theirs.times(short) == theirs.median / short.median
+
+
+@needs_results
 def test_rounds_of_two_machines_are_refused() -> None:
     """Rounds of two machines are not one run, and the error names both."""
     pool, results = map(benchmark_module, ("pool", "results"))

@@ -6,6 +6,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import pytest
 
 import children
 from atomic_intenum import IntEnumValue
+from atomic_intenum.guard import Guard, guarded
+from crew import Task
 from support import (
     CALCULATING,
     DEADLINE,
@@ -427,6 +430,20 @@ def test_parameterless_with_lock(recorder: Recorder) -> None:
     value = Plain(IDLE, lock=recorder)
     value.set("CALCULATING")
     assert [event for event, _ in recorder.events] == ["acquire", "release"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not tell a semaphore's value")
+def test_semaphore_is_released_once() -> None:
+    """What raises inside of a semaphore gives back its own unit, and no other thread's."""
+    semaphore = multiprocessing.BoundedSemaphore(2)
+    Task(semaphore.acquire).result()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        guarded(Guard(semaphore), fail)
+    assert semaphore.get_value() == 1
 
 
 def test_threads_do_not_lose_updates() -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import IntEnumValue, layout, segment, shm
-from crew import Task, child
+from crew import WATCH, Task, child
 from support import (
     CALCULATING,
     DEADLINE,
@@ -222,6 +222,56 @@ def test_name_is_taken_by_another_process(name: str) -> None:
 
 
 @named
+def test_name_wanted_while_it_is_removed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that looks whose a name is and one that removes it don't wait for each other."""
+    created = make(name)
+    looking, removing = threading.Event(), threading.Event()
+    is_kept, remove = segment._is_kept, shm.remove
+
+    def look(*arguments: Any) -> bool:
+        looking.set()
+        removing.wait(WATCH)  # it may have to wait until here is looked no more
+        return is_kept(*arguments)
+
+    def remove_meanwhile(*arguments: Any) -> None:
+        removing.set()
+        remove(*arguments)
+
+    monkeypatch.setattr(segment, "_is_kept", look)
+    monkeypatch.setattr(shm, "remove", remove_meanwhile)
+    wanting = Task(lambda: make(name))
+    assert looking.wait(DEADLINE)
+    unlinking = Task(created.unlink)
+    with pytest.raises(FileExistsError, match=name):
+        wanting.result()
+    unlinking.result()
+    assert not (SHM / name).exists()
+
+
+@named
+def test_name_lost_while_it_is_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value is in the memory that was created for it, whoever has taken its name meanwhile."""
+    reserve = shm._reserve
+    path = SHM / name
+    taken: list[bytes] = []
+
+    def reserve_and_lose(fd: int, size: int) -> None:
+        reserve(fd, size)
+        path.unlink()
+        taken.append(bytes(size))
+        path.write_bytes(taken[0])
+
+    monkeypatch.setattr(shm, "_reserve", reserve_and_lose)
+    created = make(name)
+    assert created.load() is IDLE
+    assert path.read_bytes() == taken[0]
+    del created
+    segment._drain()
+    assert path.read_bytes() == taken[0]
+    path.unlink()
+
+
+@named
 def test_attach_missing(name: str) -> None:
     """Attaching a name that nobody created is a FileNotFoundError that has the name."""
     began = time.monotonic()
@@ -373,7 +423,7 @@ def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.Monkey
     if step == "empty":
         stalls(os, "posix_fallocate", before=True)
     else:
-        stalls(shm, "open_and_map", before=False)
+        stalls(shm.Created, "make", before=False)
     creator = Task(lambda: make(name))
     until((SHM / name).exists, "creation")
     real_sleep = time.sleep
@@ -461,6 +511,34 @@ class JobEnum(enum.IntEnum):
 
 name = sys.argv[1]
 """
+
+EXIT = """
+import sys
+from atomic_intenum import shm
+from support import IDLE, WorkerStatus
+
+values = [WorkerStatus(IDLE, segment_name=name) for name in sys.argv[1:]]
+unlink, ended = shm.Created.unlink, []
+
+def end_one_each_time(created):
+    if created.name not in ended and len(ended) < 2:
+        ended.append(created.name)
+        raise KeyboardInterrupt("by a signal handler")
+    unlink(created)
+
+shm.Created.unlink = end_one_each_time
+"""
+
+
+@named
+def test_exit_that_a_handler_interrupts(name: str, tmp_path: Path) -> None:
+    """At exit all names go, by this process, though a signal handler ends the removal of some."""
+    names = [name, *(f"{name[:-1]}-{number}" for number in range(3))]
+    done = run_script(EXIT, *names, folder=tmp_path)
+    assert "by a signal handler" in done.stderr
+    assert "leaked" not in done.stderr
+    assert not any((SHM / each).exists() for each in names)
+
 
 #: Registers with the resource tracker what it creates itself; so its exit would warn or remove.
 ATTACHES = """

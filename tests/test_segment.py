@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import secrets
+import shutil
 import stat
 import struct
 import sys
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import atomic_intenum
-from atomic_intenum import IntEnumValue, layout, segment, shm
+from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment, shm
 from atomic_intenum.backends import backend
 from atomic_intenum.vocabulary import vocabulary_of
 from support import IDLE, WorkerStatus, WorkerStatusEnum, collect, make_enum, own_segments, word_of
@@ -467,18 +468,47 @@ def test_allocation_fails_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert IntEnumValue(fresh.A).load() is fresh.A
 
 
-@pytest.mark.parametrize("failing", ["open_and_map", "_read_header"])
+def test_large_memory_is_reserved_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal undoes no more than a piece of it; what there is no room for is not even begun."""
+    fresh = fresh_enum()
+    reserve = os.posix_fallocate
+    pieces: list[tuple[int, int]] = []
+
+    def note(fd: int, offset: int, size: int) -> None:
+        pieces.append((offset, size))
+        reserve(fd, offset, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", note)
+    board = IntEnumArray(200_000, fresh.A)
+    size = (SHM / board._atomic_segment.name).stat().st_size
+    assert max(length for _, length in pieces) <= 1 << 22 < size
+    assert [offset for offset, _ in pieces] == list(range(0, size, 1 << 22))
+    assert sum(length for _, length in pieces) == size
+    pieces.clear()
+    room = shutil.disk_usage(SHM).free
+    with pytest.raises(OSError, match="space") as caught:
+        IntEnumArray(room // 64, fresh.A)
+    assert caught.value.errno == errno.ENOSPC
+    assert pieces == []
+
+
+@pytest.mark.parametrize("failing", ["Mapping", "_read_header"])
 def test_failure_after_creation(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where making a segment fails half way, it is removed."""
     fresh = fresh_enum()
     names: list[str] = []
+    random_name = segment._random_name
 
-    def fail(name: str, *_: object) -> Any:
-        assert (SHM / name).exists()
-        names.append(name)
-        raise MemoryError(name)
+    def name() -> str:
+        names.append(random_name())
+        return names[-1]
 
-    monkeypatch.setattr(shm if failing == "open_and_map" else segment, failing, fail)
+    def fail(*_: object) -> Any:
+        assert (SHM / names[-1]).exists()
+        raise MemoryError
+
+    monkeypatch.setattr(segment, "_random_name", name)
+    monkeypatch.setattr(backend if failing == "Mapping" else segment, failing, fail)
     with pytest.raises(MemoryError):
         IntEnumValue(fresh.A)
     monkeypatch.undo()

@@ -365,22 +365,21 @@ os.register_at_fork(before=asked.set)  # before the lock is waited for
 held = threading.Event()
 
 def hold():
-    with lock.held:
-        inside.append(True)
-        held.set()
-        assert asked.wait(20)
-        inside.clear()
+    inside.append(True)
+    held.set()
+    assert asked.wait(20)
+    inside.clear()
 
 def free():
     taken = []
     def take():
-        taken.append(lock.held.acquire(timeout=20))
-    taker = threading.Thread(target=take)
+        lock.call(taken.append, True)
+    taker = threading.Thread(target=take, daemon=True)
     taker.start()
-    taker.join()
+    taker.join(20)
     return taken == [True]
 
-holder = threading.Thread(target=hold)
+holder = threading.Thread(target=lock.call, args=(hold,))
 holder.start()
 assert held.wait(20)
 pid = os.fork()
@@ -400,7 +399,7 @@ def test_fork_waits_for_the_lock(tmp_path: Path) -> None:
 
 FORK_IS_INTERRUPTED = """
 import os, signal, threading, warnings
-from atomic_intenum import segment
+from atomic_intenum import segment, tracker
 from support import IDLE, WorkerStatus
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
@@ -411,13 +410,12 @@ def handle(*_):
     raise ZeroDivisionError
 
 def hold():
-    with segment._lock.held:
-        held.set()
-        came.wait(5)
+    held.set()
+    came.wait(5)
 
 signal.signal(signal.SIGALRM, handle)
 os.register_at_fork(before=lambda: signal.setitimer(signal.ITIMER_REAL, 0.05))
-holder = threading.Thread(target=hold)
+holder = threading.Thread(target=tracker.creating.call, args=(hold,))
 holder.start()
 assert held.wait(20)
 pid = os.fork()

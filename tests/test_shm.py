@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import mmap
 import os
 from contextlib import ExitStack
 from multiprocessing import resource_tracker
@@ -12,12 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atomic_intenum import layout, shm
-from crew import PATIENCE, Task, child
+from crew import PATIENCE, WATCH, Task, child
 from support import IDLE, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
+
+    from crew import Peer
 
 SHM = Path("/dev/shm")
 SIZE = 4096
@@ -40,7 +45,7 @@ def old(request: pytest.FixtureRequest) -> Iterator[shm.Created]:
 def create(name: str) -> shm.Created:
     """Create shared memory."""
     created = shm.Created(name)
-    created.make(SIZE)
+    created.make(SIZE, mmap.mmap).close()
     return created
 
 
@@ -57,9 +62,12 @@ def replace(module: str, name: str, replacement: Callable[..., object]) -> None:
     setattr(shm, module, stand_in)
 
 
-def test_nobody_removes_between_look_and_removal(old: shm.Created) -> None:
+def test_nobody_removes_between_look_and_removal(
+    old: shm.Created, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While one who removes is between its look and the removal, no other gets to the name."""
     name = old.name
+    monkeypatch.setattr(shm, "_PATIENCE", PATIENCE)
 
     def remove(pipe: Connection) -> None:
         unlink = vars(shm)["_posixshmem"].shm_unlink
@@ -91,26 +99,30 @@ def test_nobody_removes_between_look_and_removal(old: shm.Created) -> None:
         new.unlink()
 
 
-def test_remover_that_comes_second(old: shm.Created) -> None:
+def test_remover_that_comes_second(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited while another removed, and gave the name to new memory, leaves that alone."""
     name = old.name
+    monkeypatch.setattr(shm, "_PATIENCE", PATIENCE)
 
     def remove(pipe: Connection) -> None:
         flock = vars(shm)["fcntl"].flock
 
         def tell_and_flock(fd: int, operation: int) -> None:
-            pipe.send("has opened")  # at the second time: lets go
+            pipe.send("has opened")  # at other times: waits, or lets go
             flock(fd, operation)
 
         replace("fcntl", "flock", tell_and_flock)
         shm.remove(name, inode(old))
 
     with ExitStack() as stack:
-        with shm.examined(name, layout.HEADER_SIZE) as (_, remove_old):
+
+        def succeed(_: bytes, remove_old: Callable[[], None]) -> tuple[Peer, shm.Created]:
             remover = stack.enter_context(child(remove))
             assert remover.says() == "has opened"
             remove_old()
-            new = create(name)
+            return remover, create(name)
+
+        remover, new = shm.examine(name, layout.HEADER_SIZE, succeed)
         remover.process.join(PATIENCE)
         try:
             assert (SHM / name).stat().st_ino == inode(new)[1]
@@ -126,15 +138,76 @@ def test_fork_while_a_name_is_looked_at(old: shm.Created) -> None:
         pipe.recv()
 
     def look() -> str:
-        with shm.examined(old.name, layout.HEADER_SIZE):
-            return "inside"
+        return shm.examine(old.name, layout.HEADER_SIZE, lambda *_: "inside")
 
     with ExitStack() as stack:
-        with shm.examined(old.name, layout.HEADER_SIZE):
+
+        def fork(*_: object) -> Peer:
             bystander = stack.enter_context(child(live_on))
             assert bystander.says() == "alive"
+            return bystander
+
+        bystander = shm.examine(old.name, layout.HEADER_SIZE, fork)
         stack.callback(bystander.tell)
         assert Task(look).result() == "inside"
+
+
+def test_lock_that_nobody_will_release(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked descriptor that a killed process's child has inherited stops nobody for ever."""
+    monkeypatch.setattr(shm, "_PATIENCE", WATCH)
+    with (SHM / old.name).open("rb") as inherited:
+        fcntl.flock(inherited, fcntl.LOCK_EX)
+        Task(lambda: shm.remove(old.name, inode(old))).result()
+    assert not (SHM / old.name).exists()
+
+
+def test_removal_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler removes and creates anew while its thread removes it stays."""
+    name = old.name
+    look = shm.inode_of
+    new: list[shm.Created] = []
+    handlers = [shm.remove]
+
+    def look_and_handle(name: str) -> shm.Inode | None:
+        found = look(name)
+        if handlers:
+            handlers.pop()(name, inode(old))
+            new.append(create(name))
+        return found
+
+    monkeypatch.setattr(shm, "inode_of", look_and_handle)
+    Task(lambda: shm.remove(name, inode(old))).result()
+    try:
+        assert (SHM / name).stat().st_ino == inode(new[0])[1]
+    finally:
+        new[0].unlink()
+
+
+CALLS: dict[str, tuple[str, str, Callable[[str], object]]] = {
+    "flock": ("fcntl", "flock", lambda name: shm.examine(name, SIZE, lambda *_: "went on")),
+    "kill": ("os", "kill", lambda _: shm.is_running(os.getpid(), 0)),
+    "stat": ("os", "stat", lambda _: shm.pid_namespace() >= 0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_error_of_a_signal_handler(
+    call: str, old: shm.Created, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the system can't do is done without; a TimeoutError of a signal handler goes through."""
+    module, name, action = CALLS[call]
+    errors: list[OSError] = []
+
+    def fail(*_: object) -> None:
+        raise errors[-1]
+
+    original = vars(shm)[module]
+    monkeypatch.setattr(shm, module, SimpleNamespace(**{**vars(original), name: fail}))
+    errors.append(OSError(errno.ENOTSUP, "not here"))
+    assert action(old.name)
+    errors.append(TimeoutError("too late"))
+    with pytest.raises(TimeoutError, match="too late"):
+        action(old.name)
 
 
 FEW = """
@@ -156,21 +229,20 @@ def fill():  # as other threads might, at any moment
     except OSError:
         return
 
-def filled_before(function):
-    def filled(*arguments):
+def failing_at_first(function):
+    def failing(*arguments):
         if not fillers:
             fill()
+            raise OSError(errno.EMFILE, "as a factory might")
         return function(*arguments)
 
-    return filled
+    return failing
 
 match sys.argv[1]:
     case "at first":
         fill()
     case "created":
-        shm._open = filled_before(shm._open)
-    case "reserved":
-        shm.open_and_map = filled_before(shm.open_and_map)
+        shm._reserve = failing_at_first(shm._reserve)
 value = None
 while value is None:
     try:
@@ -185,7 +257,7 @@ print(len(names) - 1)
 """
 
 
-@pytest.mark.parametrize("when", ["at first", "created", "reserved"])
+@pytest.mark.parametrize("when", ["at first", "created"])
 def test_out_of_descriptors(when: str, tmp_path: Path) -> None:
     """However few descriptors are left, creating is an OSError that leaves nothing, or works."""
     done = run_script(FEW, when, folder=tmp_path)

@@ -51,17 +51,20 @@ class IntEnumArray(Typed, Shared, _Base[T]):
     instance takes its first member's enum.
 
     Args:
-        size: how many; 1 or more.  Each takes 72 bytes of shared memory, 128 with ``padded``.
+        size: how many; 1 or more.  Each takes 72 bytes of shared memory, 128 with ``padded``; on
+            macOS, whose mutexes are larger, 136 and 192.
         initial: the member that all of them are at first, or its name.
         segment_name: as IntEnumValue's: the name for attach().
         padded: one word to a cache line, for words that many processes write all the time, each its
             own: side by side they would slow each other down.
 
     Raises:
-        TypeError: ``size`` is no int, or ``initial`` neither a member of EnumType nor a str.
+        TypeError: ``size`` is no int, ``initial`` neither a member of EnumType nor a str, or
+            ``segment_name`` no str.
         ValueError: ``size`` is less than 1, or the segment name is not allowed.
         KeyError: no member has that name.
-        FileExistsError: a segment of that name exists, and its creator runs.
+        FileExistsError: there is shared memory of that name, and its creator runs; or nothing in it
+            says who that was.
         OSError: there is no room for that much shared memory (ENOSPC).
         RuntimeError: ``segment_name`` on the lock-based path; or ``__init__`` ran before.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class ProcessLock:
@@ -17,26 +23,44 @@ class ProcessLock:
         no_fork: also keep os.fork waiting while another thread is inside.  For a section that takes
             locks of other modules which a child would find taken.
 
-    Attributes:
-        held: the lock, for ``with lock.held:``.  It is C's own: in an ``__enter__`` or ``__exit__``
-            in Python a signal handler could raise, and leave it taken for ever.  (From CPython 3.14
-            on it can with every lock: ``with`` looks at signals once it has entered.)
-
     """
 
-    __slots__ = ("__weakref__", "held")
+    __slots__ = ("__weakref__", "_depth", "_rlock")
 
     def __init__(self, *, no_fork: bool = False) -> None:
-        self.held = threading.RLock()
+        # C's own, and so typed by hand: what Condition asks it for has no stub.
+        self._rlock: Any = threading.RLock()
+        #: Tells how often this thread holds it; missing where nobody asks for it.
+        self._depth: Callable[[], int] | None = getattr(self._rlock, "_recursion_count", None)
         _all.add(self)
         if no_fork and hasattr(os, "register_at_fork"):
             # Not by functions of ours, which a signal handler could end before they begin.
-            release = self.held.release
+            release = self._rlock.release
             os.register_at_fork(
-                before=self.held.acquire,
+                before=self._rlock.acquire,
                 after_in_parent=release,
                 after_in_child=release,  # by the thread that acquired it: the one that lives
             )
+
+    def call(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Call a function inside the lock; a signal handler that raises does not leave it taken.
+
+        So it is no context manager.  In an ``__enter__`` or ``__exit__`` in Python a handler could
+        raise; in CPython 3.12 and 3.13 one that raises as a loop jumps back, at the end of a
+        ``with``, leaves without its exit; and from 3.14 on ``with`` looks at signals between what
+        it entered, though that is C's, and its body.
+        """
+        if self._depth is None:
+            with self._rlock:
+                return function(*args, **kwargs)
+        before = self._depth()
+        try:
+            with self._rlock:
+                return function(*args, **kwargs)
+        except BaseException:
+            if self._depth() > before:
+                self._rlock.release()
+            raise
 
 
 #: All are made at import time, so the set does not change between the hooks of one fork.
@@ -45,10 +69,9 @@ _all: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for lock in list(_all):
-        held: Any = lock.held  # Condition asks it for the same
         # Not owned though it keeps forks waiting: a signal handler ended that wait.
-        if not held._is_owned():
-            held._at_fork_reinit()
+        if not lock._rlock._is_owned():
+            lock._rlock._at_fork_reinit()
 
 
 def after_fork_in_child(function: Any) -> None:

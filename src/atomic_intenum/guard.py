@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import weakref
+from functools import partial
 from multiprocessing import synchronize
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
@@ -61,13 +63,24 @@ class Guard:
             is no question.
         context: acquires and releases it by ``with``.
         depth: tells how often this thread holds it; None where ``with`` is enough.
+        depth_on_entry: the same, where ``with`` is enough once its body has begun: from CPython
+            3.14 on a signal handler may raise before (see ProcessLock.call()).
 
     Raises:
         TypeError: ``lock`` has no acquire or no release.
 
     """
 
-    __slots__ = ("acquire", "context", "depth", "is_mine", "lock", "own", "release")
+    __slots__ = (
+        "acquire",
+        "context",
+        "depth",
+        "depth_on_entry",
+        "is_mine",
+        "lock",
+        "own",
+        "release",
+    )
 
     def __init__(self, lock: Any, *, own: bool = False) -> None:
         methods = (getattr(lock, "acquire", None), getattr(lock, "release", None))
@@ -80,6 +93,7 @@ class Guard:
         self.release: Callable[[], Any] = lock.release
         self.is_mine: Callable[[], bool] | None = None
         self.depth: Callable[[], int] | None = None
+        self.depth_on_entry: Callable[[], int] | None = None
         self.context: Any = lock if hasattr(lock, "__enter__") else _Context(lock)
         if isinstance(lock, ValueLock):
             # A write is no explicit acquire: it must not take the report of a death.
@@ -90,6 +104,10 @@ class Guard:
             semlock = lock._semlock  # type: ignore[attr-defined]
             _counting.add(lock)
             self.context = semlock
+            if sys.version_info >= (3, 14) and isinstance(
+                lock, (synchronize.Lock, synchronize.RLock)
+            ):
+                self.depth_on_entry = partial(_depth_of, semlock)
             if isinstance(lock, synchronize.Lock):
                 # Another acquire by who holds it would wait for itself.
                 self.is_mine = semlock._is_mine
@@ -102,23 +120,31 @@ class Guard:
         return bool(owned()) if callable(owned) else False
 
 
+def _depth_of(semlock: Any) -> int:
+    """Tell how often this thread holds a lock of multiprocessing's."""
+    return int(semlock._count()) if semlock._is_mine() else 0
+
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
 def guarded(guard: Guard, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Call a function inside a guard."""
-    if guard.depth is None:
-        with _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context:
+    context = _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context
+    depth = guard.depth or guard.depth_on_entry
+    if depth is None:
+        with context:
             return function(*args, **kwargs)
-    before = guard.depth()
+    before = depth()
     try:
-        with guard.context:
+        with context:
+            depth = guard.depth
             return function(*args, **kwargs)
     except BaseException:
         # The handler of a signal may have raised on the way in, behind the acquisition, or on the
         # way out, before the release.
-        if guard.depth() > before:
+        if depth is not None and depth() > before:
             guard.release()
         raise
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import re
 import secrets
@@ -25,10 +26,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import layout, shm
 from .backends import backend
-from .errors import type_name
-from .forking import ProcessLock, after_fork_in_child
+from .errors import is_of_system, type_name
+from .forking import after_fork_in_child
+from .tracker import creating
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .backends.contract import Mapping
 
 _Entry = TypeVar("_Entry")
@@ -113,8 +117,6 @@ class _Owned:
 
 # -- the state of this process; a fork's child starts anew
 
-#: Around everything that talks to the resource tracker, whose own lock a child would find taken.
-_lock = ProcessLock(no_fork=True)
 _owned: dict[str, _Owned] = {}
 #: What is being created; or where a handler raised once more, while that was undone.
 _unfinished: set[_Owned] = set()
@@ -198,7 +200,7 @@ class Segment:
         if owned is not None and _owned.get(self.name) is owned:
             _remove(owned)
         elif self.inode is not None:
-            shm.remove(self.name, self.inode)
+            creating.call(shm.remove, self.name, self.inode)
 
     def reference(self) -> tuple[str, int]:
         """Return what a pickle carries: name and nonce.  The segment lingers from now on."""
@@ -328,15 +330,8 @@ def create(
     began = time.monotonic()
     while True:
         try:
-            with _lock.held:
-                _ensure_finalizer()
-                return _make(
-                    _Owned(shm.Created(name or _random_name()), header.nonce),
-                    size,
-                    header,
-                    text,
-                    first,
-                )
+            owned = _Owned(shm.Created(name or _random_name()), header.nonce)
+            return creating.call(_make, owned, size, header, text, first)
         except FileExistsError:
             # Outside of the lock: it may take a while, and forks wait for the lock.
             if name is not None and not _remove_abandoned(name, time.monotonic() - began):
@@ -354,12 +349,13 @@ def _random_name() -> str:
 def _make(owned: _Owned, size: int, header: Header, text: bytes, first: int) -> Segment:
     """Create a segment's shared memory, and the segment in it."""
     name = owned.created.name
+    _ensure_finalizer()
     _unfinished.add(owned)
     try:
-        owned.created.make(size)
-        mapping, _ = shm.open_and_map(name, backend.Mapping)
+        mapping = owned.created.make(size, backend.Mapping)
         with mapping.view() as view:
-            layout.HEADER.pack_into(view, layout.HEADER_OFFSET, *header)
+            fixed = layout.HEADER.pack(*header)
+            view[layout.HEADER_OFFSET : layout.HEADER_OFFSET + len(fixed)] = fixed
             view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
             if first:  # fresh memory is 0
                 _fill_words(view, header, first)
@@ -420,25 +416,31 @@ def _remove_abandoned(name: str, waited: float) -> bool:
         Whether creating is worth another try.
 
     """
+
+    def tries(content: bytes, remove: Callable[[], None]) -> float | None:
+        """Return until when to try, in the seconds that ``waited`` counts; None if it is gone."""
+        magic, header = _parse(content)
+        if header is None:
+            return 0.0 if content and magic else _HALF_MADE  # not ours, or its creator is at it
+        if _is_kept(name, header):
+            return 0.0
+        if waited <= _TRACKER_GRACE:
+            return math.inf
+        remove()
+        return None
+
     try:
-        with shm.examined(name, layout.HEADER_SIZE) as (content, remove):
-            magic, header = _parse(content)
-            if header is None:
-                if content and magic:
-                    return False  # somebody else's
-                half_made = True
-            elif _is_kept(name, header):
-                return False
-            elif waited > _TRACKER_GRACE:
-                remove()
-                return True
-            else:
-                half_made = False
+        # The lock comes first, then those who look: as where a name is removed.
+        until = creating.call(shm.examine, name, layout.HEADER_SIZE, tries)
     except FileNotFoundError:
         return True
-    except OSError:
+    except OSError as error:
+        if not is_of_system(error):
+            raise
         return False  # another user's, or no shared memory at all
-    if half_made and waited > _HALF_MADE:
+    if until is None:
+        return True
+    if waited >= until:
         return False
     time.sleep(0.005)
     return True
@@ -449,9 +451,8 @@ def _is_kept(name: str, header: Header) -> bool:
     if (header.creator_pid, header.creator_start) == _own_identity()[:2]:
         # Made by this program, maybe by another interpreter of it; or by one that ran in this
         # process before an exec, and then nobody has it mapped.
-        with _lock.held:
-            if name in _owned:
-                return True
+        if name in _owned:
+            return True
         inode = shm.inode_of(name)
         return inode is not None and backend.is_mapped(*inode)
     return shm.is_running(header.creator_pid, header.creator_start)
@@ -465,6 +466,7 @@ def _parse(content: bytes) -> tuple[int, Header | None]:
     header = Header(*layout.HEADER.unpack_from(content, layout.HEADER_OFFSET))
     ours = (
         magic in (0, layout.MAGIC)
+        and header.creator_pid > 0  # or it is being written
         and header.layout_version == layout.LAYOUT_VERSION
         and header.pid_namespace == _own_identity()[2]
     )
@@ -490,20 +492,22 @@ def attach(name: str, nonce: int | None = None) -> Segment:
     if nonce is not None and segment.header.nonce != nonce:
         message = f"shared memory {name!r} is another one than was pickled"
         raise ValueError(message)
-    with _lock.held:  # another thread may have been here meanwhile
-        segment = _by_name.setdefault((name, segment.header.nonce), segment)
-        _adopt(segment)
-    return segment
+    return creating.call(_adopt, segment)
 
 
-def _adopt(segment: Segment) -> None:
-    """Own a segment again that this process created, dropped, and got back: in a pickle, say."""
+def _adopt(segment: Segment) -> Segment:
+    """Return a segment, or the one that another thread has got meanwhile.
+
+    This process owns it again if it created and dropped it, and got it back: in a pickle, say.
+    """
+    segment = _by_name.setdefault((segment.name, segment.header.nonce), segment)
     owned = _owned.get(segment.name)
     if segment._owned is None and owned is not None and owned.nonce == segment.header.nonce:
         owned.refer_to(segment)
         for entry in list(_lingering):
             if entry[1] is owned:
                 _discard(_lingering, entry)
+    return segment
 
 
 def _open(name: str, *, pickled: bool) -> Segment:
@@ -547,23 +551,33 @@ def _remove_all() -> None:
     """At exit: remove whatever this process created, mapped as it stays."""
     global _exited
     _exited = True
-    failed: OSError | None = None
-    for owned in [*reversed(_owned.values()), *_unfinished]:
-        try:
-            with _lock.held:
-                owned.created.unlink()
-                _forget(owned)
-        except OSError as error:  # and all the others go
-            failed = failed or error
+    failed: BaseException | None = None
+    for _ in range(2):  # once more what a signal handler has ended by raising
+        for owned in creating.call(_everything):
+            try:
+                creating.call(_unlink, owned)
+            except BaseException as error:  # noqa: BLE001 - all the others go first
+                failed = failed or error
     if failed is not None:
         raise failed
 
 
+def _everything() -> list[_Owned]:
+    return [*reversed(_owned.values()), *_unfinished]
+
+
 def _remove(owned: _Owned) -> None:
-    with _lock.held:
-        if _owned.get(owned.created.name) is owned:
-            owned.created.unlink()
-            _forget(owned)
+    creating.call(_unlink_owned, owned)
+
+
+def _unlink_owned(owned: _Owned) -> None:
+    if _owned.get(owned.created.name) is owned:
+        _unlink(owned)
+
+
+def _unlink(owned: _Owned) -> None:
+    owned.created.unlink()
+    _forget(owned)
 
 
 def _forget(owned: _Owned) -> None:
@@ -581,13 +595,10 @@ def _drain(forget: str | None = None) -> None:
         forget: this name is wanted again, so it goes at once.
 
     """
-    # By a call: in CPython 3.12 and 3.13 a handler that raises as a loop jumps back, at the end of
-    # a ``with``, leaves without its exit.
-    with _lock.held:  # two threads may drain at once
-        _drain_held(forget)
+    creating.call(_drain_alone, forget)  # two threads may drain at once
 
 
-def _drain_held(forget: str | None) -> None:
+def _drain_alone(forget: str | None) -> None:
     now = time.monotonic()
     # Taken from its queue when all is done: a signal handler may raise meanwhile.
     while _dead:
@@ -615,8 +626,9 @@ def _remove_from(queue: deque[_Entry], entry: _Entry, owned: _Owned) -> None:
     """Remove what is queued.  An error is told once: it would come again each time."""
     try:
         _remove(owned)
-    except OSError:
-        _discard(queue, entry)
+    except OSError as error:
+        if is_of_system(error):
+            _discard(queue, entry)
         raise
     _discard(queue, entry)
 
@@ -677,9 +689,12 @@ class Pool:
                     return batch.segment, batch.free.pop()
                 except IndexError:
                     pass
-            with _lock.held:
-                if self._batch is batch:
-                    self._batch = self._grow(batch)
+            creating.call(self._replace, batch)
+
+    def _replace(self, batch: _Batch) -> None:
+        """Have a new batch in use, unless another thread has seen to that."""
+        if self._batch is batch:
+            self._batch = self._grow(batch)
 
     def _grow(self, batch: _Batch) -> _Batch:
         doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)

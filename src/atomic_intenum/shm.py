@@ -12,17 +12,23 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+import time
 from collections import deque
+from functools import partial
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from . import layout, tracker
+from .errors import is_of_system
+from .forking import after_fork_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import TypeVar
 
     M = TypeVar("M")
+    R = TypeVar("R")
 
 #: What tells one shared memory from another, whatever their names: device and inode.
 Inode = tuple[int, int]
@@ -35,6 +41,10 @@ class EmptyError(ValueError):
 if sys.platform == "win32":
     from multiprocessing.shared_memory import SharedMemory
 
+    def _map(memory: SharedMemory, factory: Callable[[int, int], M]) -> M:
+        tagged: Callable[..., M] = factory
+        return tagged(-1, memory.size, tagname=memory.name)
+
     class Created:
         """A shared memory that this process creates; Windows removes it with its last handle."""
 
@@ -43,9 +53,10 @@ if sys.platform == "win32":
             self.inode: Inode | None = None
             self._shm: SharedMemory | None = None
 
-        def make(self, size: int) -> None:
-            """Create it."""
+        def make(self, size: int, factory: Callable[[int, int], M]) -> M:
+            """Create it, and map all of it."""
             self._shm = SharedMemory(name=self.name, create=True, size=size)
+            return _map(self._shm, factory)
 
         def unlink(self) -> None:
             """Let go of it."""
@@ -57,8 +68,7 @@ if sys.platform == "win32":
         """Map what already exists by its tag."""
         existing = SharedMemory(name=name)
         try:
-            tagged: Callable[..., M] = factory
-            return tagged(-1, existing.size, tagname=name), None
+            return _map(existing, factory), None
         finally:
             existing.close()
 
@@ -84,14 +94,46 @@ else:
     import fcntl
     import mmap
 
-    def _open(name: str) -> int:
+    class _Descriptor:
+        """A shared memory's descriptor; no signal handler that raises can lose it.
+
+        To open and to take a note of it is one call of C's: a handler could keep an assignment
+        from happening.  So is closing.
+
+        Attributes:
+            close: closes it, if it is open.
+
+        """
+
+        __slots__ = ("_opened", "close")
+
+        def __init__(self) -> None:
+            self._opened: list[int] = []
+            # What it iterates it does so once: never closed twice, when it is another's.
+            self.close: Callable[[], object] = partial(deque, map(os.close, self._opened), 0)
+
+        def open(self, name: str, flags: int = os.O_RDWR) -> int:
+            """Open a shared memory, and return the descriptor."""
+            call = map(_posixshmem.shm_open, ("/" + name,), (flags,), (0o600,))
+            try:
+                self._opened.extend(call)
+            except OSError as error:
+                if error.filename is None and is_of_system(error):  # PyPy's
+                    raise OSError(error.errno, error.strerror, "/" + name) from None
+                raise
+            return self._opened[0]
+
+        def get(self) -> int | None:
+            """Return the descriptor, open or closed; None before it was opened."""
+            return self._opened[0] if self._opened else None
+
+    def _with_fd(name: str, function: Callable[[int], R]) -> R:
+        """Call a function with the descriptor of a shared memory, and close that."""
+        descriptor = _Descriptor()
         try:
-            fd: int = _posixshmem.shm_open("/" + name, os.O_RDWR, mode=0o600)
-        except OSError as error:
-            if error.filename is None:  # PyPy's
-                raise OSError(error.errno, error.strerror, "/" + name) from None
-            raise
-        return fd
+            return function(descriptor.open(name))
+        finally:
+            descriptor.close()
 
     def _inode(fd: int) -> Inode:
         status = os.fstat(fd)
@@ -100,41 +142,110 @@ else:
     def inode_of(name: str) -> Inode | None:
         """Return the inode of a shared memory; None if there is none of that name."""
         try:
-            fd = _open(name)
+            return _with_fd(name, _inode)
         except FileNotFoundError:
             return None
-        try:
-            return _inode(fd)
-        finally:
-            os.close(fd)
+
+    #: Bytes that are reserved at a time.
+    _PIECE = 1 << 22
 
     def _reserve(fd: int, size: int) -> None:
         reserve: Callable[[int, int, int], int | None] = os.posix_fallocate
-        error = reserve(fd, 0, size)
-        if error:  # PyPy returns what CPython raises
-            raise OSError(error, os.strerror(error))
+        piece = size
+        if sys.platform == "linux" and size > _PIECE:
+            # Linux before 6.9 takes back what it has reserved at each signal, and CPython asks
+            # again: beside a periodic timer a large memory would never be done.  So by the piece;
+            # and what there is no room for has to be found out before all room has been filled.
+            piece = _PIECE
+            room = os.fstatvfs(fd)
+            if room.f_blocks and size > room.f_bavail * room.f_frsize:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        for offset in range(0, size, piece):
+            error = reserve(fd, offset, min(piece, size - offset))
+            if error:  # PyPy returns what CPython raises
+                raise OSError(error, os.strerror(error))
 
-    @contextlib.contextmanager
-    def _opened_alone(name: str) -> Iterator[int]:
-        """Open a shared memory, one process at a time: whoever looks in order to remove it.
+    #: Seconds that one who looks waits for another.  A child that was forked meanwhile has the
+    #: locked descriptor too, and keeps it if its parent is killed in there.
+    _PATIENCE = 1.0
 
-        Names are only ever removed in here, so what a name stands for stays so meanwhile.
+    #: What is looked at here, and by which thread.
+    _looked_at: set[tuple[int, Inode]] = set()
+    after_fork_in_child(_looked_at.clear)
+
+    def _lock(fd: int) -> None:
+        """Wait until nobody else looks, but not for ever."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return
+            except OSError as error:
+                if not is_of_system(error):
+                    raise
+                return  # a system without locks on shared memory
+            else:
+                return
+            time.sleep(0.001)
+
+    def _with_fd_alone(name: str, function: Callable[[int, Inode], R]) -> R:
+        """As _with_fd(), one process at a time: for whoever looks in order to remove it.
+
+        Names are only ever removed in here, so what a name stands for stays so meanwhile.  A signal
+        handler or finalizer that gets here while its own thread is inside does not wait for that.
+
+        Args:
+            name: of the shared memory.
+            function: gets the descriptor, and what it is.
+
+        Returns:
+            What the function did.
 
         Raises:
             FileNotFoundError: there is none of that name.
 
         """
-        fd = _open(name)
-        locks = False
-        try:
-            with contextlib.suppress(OSError):  # a system without locks on shared memory
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                locks = True
-            yield fd
-        finally:
-            if locks:  # not by closing: a child that another thread forked has the descriptor too
-                fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
+
+        def alone(fd: int) -> R:
+            inode = _inode(fd)
+            look = threading.get_ident(), inode
+            if look in _looked_at:
+                return function(fd, inode)
+            try:
+                _looked_at.add(look)
+                _lock(fd)
+                return function(fd, inode)
+            finally:
+                # Not by closing: a child that another thread forked has the descriptor too.
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_UN)
+                except OSError as error:
+                    if not is_of_system(error):
+                        raise
+                finally:
+                    _looked_at.discard(look)
+
+        return _with_fd(name, alone)
+
+    def _remove(name: str, inode: Inode) -> None:
+        """Remove the name, if it is that memory's; inside of _with_fd_alone()."""
+        look = threading.get_ident(), inode
+        if inode_of(name) == inode:
+            try:
+                # A signal handler may have removed it, and given the name to another.  None comes
+                # between these two lines.
+                if look in _looked_at:
+                    _posixshmem.shm_unlink("/" + name)
+            except FileNotFoundError:
+                pass
+            _looked_at.discard(look)
+
+    def remove(name: str, inode: Inode) -> None:
+        """Remove the name, if it still is that memory's."""
+        with contextlib.suppress(FileNotFoundError):
+            _with_fd_alone(name, lambda *_: _remove(name, inode))
 
     class Created:
         """A shared memory that this process creates, mode 0600; all its space reserved.
@@ -153,11 +264,13 @@ else:
         def __init__(self, name: str) -> None:
             self.name = name
             self.inode: Inode | None = None
-            #: The descriptor, while it is being made.
-            self._opened: list[int] = []
+            self._descriptor = _Descriptor()
 
-        def make(self, size: int) -> None:
-            """Create it.
+        def make(self, size: int, factory: Callable[[int, int], M]) -> M:
+            """Create it, and map all of it.
+
+            Returns:
+                What ``factory(fd, size)`` made.
 
             Raises:
                 FileExistsError: there is one of that name.
@@ -165,35 +278,31 @@ else:
 
             """
             tracker.ensure_running()
-            # One call of C's opens it and puts the descriptor where it is found: a signal handler
-            # could keep an assignment from happening.
-            opening = (("/" + self.name,), (os.O_CREAT | os.O_EXCL | os.O_RDWR,), (0o600,))
-            self._opened.extend(map(_posixshmem.shm_open, *opening))
-            fd = self._opened[0]
+            fd = self._descriptor.open(self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
             self.inode = _inode(fd)
             resource_tracker.register("/" + self.name, "shared_memory")
             if hasattr(os, "posix_fallocate"):
                 _reserve(fd, size)
             else:  # macOS
                 os.ftruncate(fd, size)
-            self._close()
-
-        def _close(self) -> None:
-            # Forgotten and closed by one call of C's: never closed twice, when it is another's.
-            deque(map(os.close, map(list.pop, [self._opened] * len(self._opened))), maxlen=0)
+            made = factory(fd, size)
+            self._descriptor.close()
+            return made
 
         def unlink(self) -> None:
             """Remove the name, if it still is this memory's; who has it mapped keeps it."""
             if self.inode is None:
-                if not self._opened:
+                fd = self._descriptor.get()
+                if fd is None:
                     return  # it never was there
-                self.inode = _inode(self._opened[0])
-            self._close()
-            looked = False
-            with contextlib.suppress(OSError):  # out of descriptors: no way to look first
+                self.inode = _inode(fd)
+            self._descriptor.close()
+            try:
                 remove(self.name, self.inode)
-                looked = True
-            if not looked:
+            except OSError as error:
+                if not is_of_system(error):
+                    raise
+                # Out of descriptors: no way to look first.
                 with contextlib.suppress(FileNotFoundError):
                     _posixshmem.shm_unlink("/" + self.name)
             # Also where somebody else removed it: the tracker must forget it, or it warns at exit.
@@ -201,22 +310,6 @@ else:
             # a set: it complains about what it does not know.
             resource_tracker.register("/" + self.name, "shared_memory")
             resource_tracker.unregister("/" + self.name, "shared_memory")
-
-    def _remove(name: str, inode: Inode) -> None:
-        """Remove the name, if it is that memory's; inside of _opened_alone()."""
-        with contextlib.suppress(FileNotFoundError):
-            fd = _open(name)
-            try:
-                still = _inode(fd) == inode
-            finally:
-                os.close(fd)
-            if still:
-                _posixshmem.shm_unlink("/" + name)
-
-    def remove(name: str, inode: Inode) -> None:
-        """Remove the name, if it still is that memory's."""
-        with contextlib.suppress(FileNotFoundError), _opened_alone(name):
-            _remove(name, inode)
 
     def open_and_map(name: str, factory: Callable[[int, int], M]) -> tuple[M, Inode | None]:
         """Open by name and map all of it.
@@ -230,8 +323,8 @@ else:
             ValueError: it is shorter than a segment's header.
 
         """
-        fd = _open(name)
-        try:
+
+        def map_it(fd: int) -> tuple[M, Inode]:
             status = os.fstat(fd)
             size = status.st_size
             if size == 0:
@@ -244,9 +337,9 @@ else:
             if size < layout.HEADER_SIZE:
                 message = f"shared memory {name!r} is too short for a segment: {size} bytes"
                 raise ValueError(message)
-            return factory(fd, size), _inode(fd)
-        finally:
-            os.close(fd)
+            return factory(fd, size), (status.st_dev, status.st_ino)
+
+        return _with_fd(name, map_it)
 
     def _first_bytes(fd: int, size: int) -> bytes:
         """Return at most ``size`` bytes."""
@@ -263,23 +356,28 @@ else:
         with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as mapped:
             return mapped[:]
 
-    @contextlib.contextmanager
-    def examined(name: str, size: int) -> Iterator[tuple[bytes, Callable[[], None]]]:
-        """Read the first bytes of a shared memory, without mapping it for longer.
+    def examine(name: str, size: int, judge: Callable[[bytes, Callable[[], None]], R]) -> R:
+        """Have the first bytes of a shared memory judged, without mapping it for longer.
 
         One process at a time is inside for the same memory, so that of two who find it abandoned
         one removes it and the other finds it gone.
 
-        Yields:
-            At most ``size`` bytes, and a function that removes the name if it still is this
-            memory's.
+        Args:
+            name: of the shared memory.
+            size: at most that many bytes are read.
+            judge: gets them, and a function that removes the name if it still is this memory's.
+
+        Returns:
+            What ``judge`` did.
 
         Raises:
             FileNotFoundError: there is none of that name.
 
         """
-        with _opened_alone(name) as fd:
-            yield _first_bytes(fd, size), lambda: _remove(name, _inode(fd))
+        return _with_fd_alone(
+            name,
+            lambda fd, inode: judge(_first_bytes(fd, size), lambda: _remove(name, inode)),
+        )
 
     def start_time(pid: int) -> int:
         """Return when a process started, in the system's own ticks; 0 if that is not known."""
@@ -292,7 +390,9 @@ else:
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no Path at import
                 # The name in parentheses may hold spaces and parentheses itself.
                 return file.read().rpartition(b")")[2].split()
-        except OSError:
+        except OSError as error:
+            if not is_of_system(error):
+                raise
             return []
 
     def is_running(pid: int, started: int) -> bool:
@@ -303,8 +403,9 @@ else:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
-        except OSError:
-            pass  # it is somebody else's, and runs
+        except OSError as error:  # it is somebody else's, and runs
+            if not is_of_system(error):
+                raise
         stat = _stat(pid)
         if len(stat) <= 19:
             return True
@@ -315,5 +416,7 @@ else:
         """Return the inode of this process's PID namespace; 0 where there is no such thing."""
         try:
             return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - no Path at import
-        except OSError:
+        except OSError as error:
+            if not is_of_system(error):
+                raise
             return 0

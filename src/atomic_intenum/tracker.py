@@ -7,6 +7,12 @@ import os
 from multiprocessing import resource_tracker
 from typing import Any
 
+from .forking import ProcessLock
+
+#: Around everything here that talks to the resource tracker, whose own lock a fork's child would
+#: find taken.
+creating = ProcessLock(no_fork=True)
+
 #: What the tracker raises, from 3.12.1 on, where a call interrupts another one of the same thread:
 #: it is there then, or on its way.
 _REENTRANT: Any = getattr(resource_tracker, "ReentrantCallError", ())

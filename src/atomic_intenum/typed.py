@@ -122,23 +122,26 @@ def _enum_arguments(cls: type[Any]) -> list[Any]:
 
 def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
     """Return the subclass of ``cls`` that is bound to ``enum``."""
+    return _subscripting.call(_subscript_alone, cls, enum)
+
+
+def _subscript_alone(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
     key = id(cls), id(enum)
-    with _subscripting.held:
-        bound = _subscripted.get(key)
-        if bound is None:
-            name = f"{cls.__qualname__}[{enum.__qualname__}]"
+    bound = _subscripted.get(key)
+    if bound is None:
+        name = f"{cls.__qualname__}[{enum.__qualname__}]"
 
-            def fill(namespace: dict[str, Any]) -> None:
-                namespace["__slots__"] = ()
-                namespace["__module__"] = cls.__module__
-                namespace["__qualname__"] = name
-                namespace["__doc__"] = cls.__doc__
-                namespace["EnumType"] = enum if len(enum) else _EnumType(enum)
-                namespace["_atomic_subscripted"] = True
+        def fill(namespace: dict[str, Any]) -> None:
+            namespace["__slots__"] = ()
+            namespace["__module__"] = cls.__module__
+            namespace["__qualname__"] = name
+            namespace["__doc__"] = cls.__doc__
+            namespace["EnumType"] = enum if len(enum) else _EnumType(enum)
+            namespace["_atomic_subscripted"] = True
 
-            bound = new_class(f"{cls.__name__}[{enum.__name__}]", (cls,), exec_body=fill)
-            _subscripted[key] = bound
-        return bound
+        bound = new_class(f"{cls.__name__}[{enum.__name__}]", (cls,), exec_body=fill)
+        _subscripted[key] = bound
+    return bound
 
 
 #: IntEnumValue[E] by the ids of the class that was subscripted and of E; the class refers to both,

@@ -60,11 +60,12 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             which has ended is replaced.
 
     Raises:
-        TypeError: ``value`` is neither a member of EnumType nor a str, or ``lock`` is no lock; or
-            both ``lock`` and ``segment_name`` are given.
+        TypeError: ``value`` is neither a member of EnumType nor a str, ``lock`` is no lock, or
+            ``segment_name`` no str; or both of these are given.
         KeyError: no member has that name.
         ValueError: the segment name is not allowed.
-        FileExistsError: a segment of that name exists, and its creator runs.
+        FileExistsError: there is shared memory of that name, and its creator runs; or nothing in it
+            says who that was.
         OSError: there is no room for a further shared-memory segment (ENOSPC).
         RuntimeError: ``segment_name`` on the lock-based path.
 
@@ -147,8 +148,9 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             The member that was set.
 
         Raises:
-            TypeError: ``function`` returned no member.
-            ValueError: the value is closed.
+            TypeError: ``function`` returned neither a member nor a str.
+            KeyError: it returned a name that no member has.
+            ValueError: the value is closed, or holds what is no member's.
 
         """
         while True:
@@ -259,9 +261,13 @@ class IntEnumValue(Typed, Shared, _Base[T]):
     def abandoned(self) -> bool:
         """Whether the last acquisition of get_lock() took over from a holder that died.
 
-        What the dead one was doing may be half done.  Always False on the lock-based path, and for
-        a lock that was given as ``lock=``, unless that is another value's: those do not notice a
-        death.
+        What the dead one was doing may be half done.  Always False where a death is not noticed:
+        on the lock-based path, on a system without robust mutexes (macOS), and for a lock that was
+        given as ``lock=``, unless that is another value's.
+
+        Raises:
+            ValueError: the value is closed.
+
         """
         return bool(getattr(self.get_lock(), "abandoned", False))
 

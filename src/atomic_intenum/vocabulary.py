@@ -119,13 +119,17 @@ class Vocabulary:
 
 def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
     """Return the vocabulary of an IntEnum: always the same one while anything uses it."""
+    return _look_up(enum) or _lock.call(_look_up_or_make, enum)
+
+
+def _look_up(enum: type[IntEnum]) -> Vocabulary | None:
     reference = _known.get(enum)
-    vocabulary = None if reference is None else reference()
+    return None if reference is None else reference()
+
+
+def _look_up_or_make(enum: type[IntEnum]) -> Vocabulary:
+    vocabulary = _look_up(enum)
     if vocabulary is None:
-        with _lock.held:
-            reference = _known.get(enum)
-            vocabulary = None if reference is None else reference()
-            if vocabulary is None:
-                vocabulary = Vocabulary(enum)
-                _known[enum] = weakref.ref(vocabulary)
+        vocabulary = Vocabulary(enum)
+        _known[enum] = weakref.ref(vocabulary)
     return vocabulary

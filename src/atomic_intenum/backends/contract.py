@@ -306,7 +306,8 @@ class Array(Generic[T]):
             Returns:
                 The lowest index of such a word, which may be 0.
 
-            Arguments and errors are those of wait_all().
+            Arguments and errors are those of wait_all(); RuntimeError is for a thread that holds
+            the locks of all words.
 
             """
 

@@ -15,7 +15,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .. import tracker
-from ..forking import ProcessLock
 from ..guard import Guard, LockLike
 from ..layout import KIND_ARRAY, MAGIC
 from . import pure, pure_array
@@ -37,9 +36,6 @@ ABI = (0, 0, 64)
 INHERITED_ONLY = True
 
 _QWORD = struct.Struct("=Q")
-
-#: Around what talks to the resource tracker, whose own lock a fork's child would find taken.
-_making = ProcessLock(no_fork=True)
 
 #: Locks of values that are gone.  A semaphore's own end talks to the resource tracker, and garbage
 #: collection may come anywhere, in the tracker's code too: so it waits here for the next value.
@@ -194,18 +190,21 @@ def own_guard() -> Guard:
     Of the spawn context: its semaphores serve every start method, the fork context's refuse to go
     to children of spawn.
     """
-    with _making.held:
-        # The tracker's lock is not re-entrant on every version, and a semaphore that is collected
-        # as garbage while another is made would ask for it.
-        collects = gc.isenabled()
-        try:
-            gc.disable()
-            _graveyard.clear()
-            tracker.ensure_running()
-            return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
-        finally:
-            if collects:
-                gc.enable()
+    return tracker.creating.call(_make_guard)
+
+
+def _make_guard() -> Guard:
+    # The tracker's lock is not re-entrant on every version, and a semaphore that is collected as
+    # garbage while another is made would ask for it.
+    collects = gc.isenabled()
+    try:
+        gc.disable()
+        _graveyard.clear()
+        tracker.ensure_running()
+        return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def prepare_class(cls: type[Any], base: type[Any]) -> None:

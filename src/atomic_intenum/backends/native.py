@@ -66,9 +66,7 @@ def prepare_class(cls: type[Any], base: type[Any]) -> None:  # noqa: ARG001
     descriptor that an earlier class was given, that one is taken away again: in plain Python the
     earlier class would define nothing and the override would answer.
     """
-    # By a call: see segment._drain().
-    with _preparing.held:
-        _prepare(cls)
+    _preparing.call(_prepare, cls)
 
 
 def _prepare(cls: type[Any]) -> None:

@@ -132,14 +132,23 @@ class Array:
         guard: Guard | None,
         /,
     ) -> None:
-        with _binding.held:
-            if self._atomic_vocabulary is not None:
-                message = "this array was initialised before"
-                raise RuntimeError(message)
-            place = Place(count, word_offset, word_stride, control_offset)
-            words = self._atomic_words(mapping, place)
-            self._atomic_closed = False
-            self._atomic_binding = Binding(table, mapping, segment, place, words, guard)
+        place = Place(count, word_offset, word_stride, control_offset)
+        _binding.call(self._atomic_bind_alone, table, mapping, segment, place, guard)
+
+    def _atomic_bind_alone(
+        self,
+        table: Table,
+        mapping: Mapping,
+        segment: Segment,
+        place: Place,
+        guard: Guard | None,
+    ) -> None:
+        if self._atomic_vocabulary is not None:
+            message = "this array was initialised before"
+            raise RuntimeError(message)
+        words = self._atomic_words(mapping, place)
+        self._atomic_closed = False
+        self._atomic_binding = Binding(table, mapping, segment, place, words, guard)
 
     def _atomic_open(self) -> Binding:
         try:
