@@ -2,9 +2,10 @@
 
     python benchmarks/pool.py ROUND.json [ROUND.json ...] --output RESULTS.json
 
-A machine that others use as well is busy for minutes at a time, longer than any benchmark's turns.
-Rounds that follow each other measure the same at other times: what counts of each figure, and of
-each ratio, is the median of the rounds, so that fewer than half of them may be disturbed.
+A machine that others use as well is busy for minutes at a time, longer than any benchmark's turns;
+then all takes up to twice as long, and what is locked even more. Rounds that follow each other
+measure the same at other times: what counts of each figure, and of each ratio, is the median of the
+quieter half of the rounds, those in which it (of a ratio: ours and theirs, multiplied) took least.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from results import Bar, Figure, Results, load, ratio
+from results import Bar, Figure, Results, load, quieter, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -37,7 +38,10 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def _figure(rounds: Sequence[Figure]) -> Figure:
+def _figure(rounds: Sequence[Figure], of: int) -> Figure:
+    """Return the median of the quieter rounds; `of` so many could have measured it."""
+    medians = [each.median for each in rounds]
+    rounds = quieter(rounds, lambda each: each.median, rounds[0].unit)
     return replace(
         rounds[0],
         median=statistics.median(each.median for each in rounds),
@@ -50,11 +54,12 @@ def _figure(rounds: Sequence[Figure]) -> Figure:
             statistics.median(quantiles)
             for quantiles in zip(*(each.spread for each in rounds), strict=True)
         ],
-        rounds=[each.median for each in rounds] if len(rounds) > 1 else [],
+        rounds=medians if len(medians) == of > 1 else [],
     )
 
 
 def _bar(rounds: Sequence[Bar]) -> Bar:
+    rounds = quieter(rounds, lambda each: each.ours * each.theirs, rounds[0].unit)
     return replace(
         rounds[0],
         ours=statistics.median(each.ours for each in rounds),
@@ -66,7 +71,7 @@ def _bar(rounds: Sequence[Bar]) -> Bar:
 
 
 def pooled(rounds: Sequence[Results]) -> Results:
-    """Return one run of several rounds: its figures are medians of theirs.
+    """Return one run of several rounds: its figures are medians of the quieter half of theirs.
 
     What one of them could not measure is missing in all.
 
@@ -85,7 +90,7 @@ def pooled(rounds: Sequence[Results]) -> Results:
     missing = _by_key(((gap.part, gap.what, gap.who), gap) for run in rounds for gap in run.missing)
     return Results(
         {**rounds[0].machine, "rounds": len(rounds)},
-        [_figure(each) for each in figures],
+        [_figure(each, len(rounds)) for each in figures],
         [_bar(each) for each in bars],
         [each[0] for each in missing],
     )

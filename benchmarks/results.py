@@ -18,8 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import TypeVar
+
+    R = TypeVar("R")
 
 SCHEMA = 1
 
@@ -39,7 +42,8 @@ class Figure:
         at: number of processes, or of elements; None where there is no such axis.
         p50, p99: of single operations or of small batches, in seconds; None where not taken.
         spread: quantiles from 1 % to 99 %, in seconds, for a plot; empty where not taken.
-        rounds: the medians of the rounds, of which ``median`` is the median; empty where it is one.
+        rounds: the medians of all rounds; empty where there was one, or it could not be measured
+            in each.
 
     """
 
@@ -60,12 +64,14 @@ class Figure:
     def times(self, base: Figure) -> float:
         """Return how many times as much as a base this is.
 
-        Of several rounds the median: what a round has of its own is in both, and cancels out.
+        Of several rounds the median of the quieter ones: what a round has of its own is in both,
+        and cancels out.
         """
-        mine, others = self.rounds or [self.median], base.rounds or [base.median]
-        if len(mine) != len(others):  # one of them could not be measured in each round
+        if not (self.rounds and base.rounds):
             return self.median / base.median
-        return statistics.median(one / other for one, other in zip(mine, others, strict=True))
+        pairs = [*zip(self.rounds, base.rounds, strict=True)]
+        kept = quieter(pairs, lambda pair: pair[0] * pair[1], self.unit)
+        return statistics.median(one / other for one, other in kept)
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,14 @@ def loads(text: str) -> Results:
         [Bar(**{"bar": None, **entry}) for entry in content["bars"]],
         [Missing(**entry) for entry in content["missing"]],
     )
+
+
+def quieter(rounds: Sequence[R], took: Callable[[R], float], unit: str) -> list[R]:
+    """Return the half of the rounds in which something took least, or the throughput was most.
+
+    Others who use the machine only ever take from it.  A ratio is not asked, nor one side alone.
+    """
+    return sorted(rounds, key=took, reverse=unit == "1/s")[: (len(rounds) + 1) // 2]
 
 
 def quietest(samples: Sequence[list[float]]) -> list[float]:

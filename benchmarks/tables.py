@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from results import Bar, Figure, Results
 
 READING = (
-    "Medians; in brackets the quartiles; of several rounds the medians of both. Times are of one "
-    "operation, without the loop around it. A ratio is one of medians that were taken by turns; "
-    "of several rounds it is the median of theirs."
+    "Medians; in brackets the quartiles; of several rounds the medians of both, over the quieter "
+    "half of the rounds. Times are of one operation, without the loop around it. A ratio is one of "
+    "medians that were taken by turns; of several rounds it is the median of theirs."
 )
 
 BLOCKS = (

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,32 +184,36 @@ def one_round(results: Any, seconds: float, *gaps: str, cpu: str = "one") -> Any
 
 @needs_results
 def test_rounds_are_pooled() -> None:
-    """Of several rounds the median counts, however far off one is; what one misses is missing."""
+    """Of several rounds the median of the quieter half counts; what one misses is missing."""
     pool, results = map(benchmark_module, ("pool", "results"))
     rounds = [one_round(results, seconds) for seconds in (1.0, 3.0)]
     run = pool.pooled([*rounds, one_round(results, 1000.0, "numpy")])
     (figure,), (bar,) = run.figures, run.bars
-    assert (figure.median, figure.samples, figure.p50) == (3.0, 3, 1.5)
-    assert (bar.ours, bar.theirs, bar.ratio, bar.holds) == (3.0, 6.0, 2.0, True)
+    assert (figure.median, figure.samples, figure.p50) == (2.0, 2, 1.5)
+    assert (bar.ours, bar.theirs, bar.ratio, bar.holds) == (2.0, 4.0, 2.0, True)
     assert [gap.who for gap in run.missing] == ["numpy"]
     assert run.machine["rounds"] == 3
 
 
 @needs_results
 def test_ratio_of_rounds() -> None:
-    """A ratio of several rounds is the median of theirs: what slows a whole round cancels out."""
+    """A ratio of several rounds is the median of those in which both sides together took least."""
     pool, results = map(benchmark_module, ("pool", "results"))
     rounds = []
-    for slowed in (1.0, 2.0, 5.0):
+    # The machine is busy in three of five rounds: all takes longer, and theirs far more.
+    for slowed, theirs in ((5.0, 50.0), (1.0, 3.0), (4.0, 44.0), (1.5, 4.5), (2.0, 18.0)):
         round_ = one_round(results, slowed)
-        round_.figures.append(results.figure("operations", "load", "they", [3 * slowed]))
+        round_.figures.append(results.figure("operations", "load", "they", [theirs]))
         rounds.append(round_)
-    rounds[0].figures[0] = results.figure("operations", "load", "we", [2.5])
-    ours, theirs = pool.pooled(rounds).figures
-    assert theirs.median / ours.median == 2.4
-    assert theirs.times(ours) == 3.0
-    short, _ = rounds[1].figures
-    assert theirs.times(short) == theirs.median / short.median
+    ours, rival = pool.pooled(rounds).figures
+    assert (ours.median, rival.median) == (1.5, 4.5)
+    assert rival.times(ours) == 3.0
+    rates = [replace(ours, unit="1/s"), replace(rival, unit="1/s")]
+    assert rates[1].times(rates[0]) == 10.0  # the most, then
+    del rounds[1].figures[0]
+    ours, rival = pool.pooled(rounds).figures
+    assert ours.rounds == []
+    assert rival.times(ours) == rival.median / ours.median
 
 
 @needs_results

@@ -47,7 +47,7 @@ needs_fork = pytest.mark.skipif("fork" not in START_METHODS, reason="children in
 @pytest.mark.parametrize("method", START_METHODS)
 def test_run(method: str) -> None:
     """The transitions are those of the claims, and what was measured is printed at the end."""
-    code, output, errors = finish("--workers", "1000", "--seconds", "2", method=method)
+    code, output, errors = finish("--workers", "1000", "--seconds", "1", method=method)
     assert (code, errors) == (0, "")
     assert f"backend {BACKEND}" in output.splitlines()[0]
     assert output.splitlines()[1].startswith("1,000 simulated workers on one board")
@@ -64,7 +64,7 @@ def test_run(method: str) -> None:
 
 def test_lines() -> None:
     """Each line's counts add up to all workers, and at the end all are UNAVAILABLE again."""
-    _, output, _ = finish("--workers", "300", "--seconds", "3")
+    _, output, _ = finish("--workers", "300", "--seconds", "2")
     lines = looks(output)
     assert len(lines) >= 2
     assert all(sum(counts) <= 300 for *counts, _, _ in lines)

@@ -53,13 +53,13 @@ HEAD = """
 import gc, multiprocessing, os, pickle, queue, random, signal, sys, threading, time, warnings
 from multiprocessing import resource_tracker, util
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, segment
+from atomic_intenum import IntEnumArray, IntEnumValue, segment, shm
 from support import make_enum
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
 ATOMIC = atomic_intenum.BACKEND != "lock"
 PATIENCE = 10.0
-STORM = 1.0
+STORM = 0.6
 marker = sys.argv[1]
 multiprocessing.current_process()._config["semprefix"] = "/" + marker
 Members = globals()[marker] = make_enum(marker, "A B")
@@ -298,6 +298,7 @@ def look_and_keep_the_traceback():
         kept.append(interrupt)
         raise
 
+shm._PATIENCE = 2 * PATIENCE
 taken, kept = Value(A, segment_name=marker), []
 other = Other()
 before = descriptors()

@@ -130,8 +130,9 @@ def test_remover_that_comes_second(old: shm.Created, monkeypatch: pytest.MonkeyP
             new.unlink()
 
 
-def test_fork_while_a_name_is_looked_at(old: shm.Created) -> None:
+def test_fork_while_a_name_is_looked_at(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child forked meanwhile has the locked descriptor too, and keeps nobody out with it."""
+    monkeypatch.setattr(shm, "_PATIENCE", 2 * PATIENCE)
 
     def live_on(pipe: Connection) -> None:
         pipe.send("alive")
@@ -181,6 +182,74 @@ def test_removal_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatc
         assert (SHM / name).stat().st_ino == inode(new[0])[1]
     finally:
         new[0].unlink()
+
+
+def test_another_removal_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system numbers no shared memory, a removal is not taken for another name's."""
+    other = create(f"{old.name}-2")
+    monkeypatch.setattr(shm, "_inode", lambda _: (0, 0))  # as on macOS
+    look = shm.inode_of
+    handlers = [shm.remove]
+
+    def look_and_handle(name: str) -> shm.Inode | None:
+        found = look(name)
+        if handlers:
+            handlers.pop()(other.name, (0, 0))
+        return found
+
+    monkeypatch.setattr(shm, "inode_of", look_and_handle)
+    shm.remove(old.name, (0, 0))
+    assert not (SHM / old.name).exists()
+    assert not (SHM / other.name).exists()
+    monkeypatch.undo()
+    other.unlink()
+
+
+def test_stopped_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was stopped after its look, so long that others went on, looks again."""
+    look = shm.inode_of
+    clock = [0.0]
+    new: list[shm.Created] = []
+
+    def look_and_stop(name: str) -> shm.Inode | None:
+        found = look(name)
+        if not new:
+            clock[0] += shm._PATIENCE
+            (SHM / name).unlink()
+            new.append(create(name))
+        return found
+
+    monkeypatch.setattr(shm, "inode_of", look_and_stop)
+    monkeypatch.setattr(shm, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    shm.remove(old.name, inode(old))
+    monkeypatch.undo()
+    try:
+        assert (SHM / old.name).stat().st_ino == inode(new[0])[1]
+    finally:
+        new[0].unlink()
+
+
+def test_file_that_a_signal_handler_misses(
+    old: shm.Created, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A FileNotFoundError about something else goes through, and the name can still be removed."""
+
+    def miss(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "no such file", "settings.toml")
+
+    for module, name in (
+        ("os", "fstat"),
+        ("_posixshmem", "shm_open"),
+        ("_posixshmem", "shm_unlink"),
+    ):
+        with monkeypatch.context() as patch:
+            original = vars(shm)[module]
+            patch.setattr(shm, module, SimpleNamespace(**{**vars(original), name: miss}))
+            with pytest.raises(FileNotFoundError, match=r"settings\.toml"):
+                shm.remove(old.name, inode(old))
+            with pytest.raises(FileNotFoundError, match=r"settings\.toml"):
+                old.unlink()
+        assert (SHM / old.name).exists()
 
 
 CALLS: dict[str, tuple[str, str, Callable[[str], object]]] = {

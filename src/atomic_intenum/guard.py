@@ -111,6 +111,8 @@ class Guard:
             if isinstance(lock, synchronize.Lock):
                 # Another acquire by who holds it would wait for itself.
                 self.is_mine = semlock._is_mine
+        elif sys.version_info >= (3, 14):  # threading's RLock can tell, its Lock cannot
+            self.depth_on_entry = getattr(lock, "_recursion_count", None)
 
     def held_here(self) -> bool:
         """Tell whether this thread holds the lock; False where the lock cannot tell."""

@@ -333,7 +333,7 @@ def create(
             owned = _Owned(shm.Created(name or _random_name()), header.nonce)
             return creating.call(_make, owned, size, header, text, first)
         except FileExistsError:
-            # Outside of the lock: it may take a while, and forks wait for the lock.
+            # Outside of the lock: the naps may take a while, and forks wait for the lock.
             if name is not None and not _remove_abandoned(name, time.monotonic() - began):
                 message = (
                     f"there is shared memory {name!r} already: its creator runs, or nothing in it "
@@ -432,12 +432,11 @@ def _remove_abandoned(name: str, waited: float) -> bool:
     try:
         # The lock comes first, then those who look: as where a name is removed.
         until = creating.call(shm.examine, name, layout.HEADER_SIZE, tries)
-    except FileNotFoundError:
-        return True
     except OSError as error:
         if not is_of_system(error):
             raise
-        return False  # another user's, or no shared memory at all
+        # It is gone; or another user's, or no shared memory at all.
+        return isinstance(error, FileNotFoundError)
     if until is None:
         return True
     if waited >= until:
@@ -552,12 +551,15 @@ def _remove_all() -> None:
     global _exited
     _exited = True
     failed: BaseException | None = None
-    for _ in range(2):  # once more what a signal handler has ended by raising
-        for owned in creating.call(_everything):
-            try:
-                creating.call(_unlink, owned)
-            except BaseException as error:  # noqa: BLE001 - all the others go first
-                failed = failed or error
+    for _ in range(3):  # again what a signal handler has ended by raising
+        try:
+            for owned in creating.call(_everything):
+                try:
+                    creating.call(_unlink, owned)
+                except BaseException as error:  # noqa: BLE001 - all the others go first
+                    failed = failed or error
+        except BaseException as error:  # noqa: BLE001
+            failed = failed or error
     if failed is not None:
         raise failed
 

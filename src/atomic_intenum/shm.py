@@ -139,11 +139,17 @@ else:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino
 
+    def _is_missing(error: FileNotFoundError, name: str) -> bool:
+        """Tell whether that shared memory is missing; not what a signal handler has looked for."""
+        return is_of_system(error) and error.filename in (None, "/" + name)  # None: PyPy's
+
     def inode_of(name: str) -> Inode | None:
         """Return the inode of a shared memory; None if there is none of that name."""
         try:
             return _with_fd(name, _inode)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not _is_missing(error, name):
+                raise
             return None
 
     #: Bytes that are reserved at a time.
@@ -160,17 +166,18 @@ else:
             room = os.fstatvfs(fd)
             if room.f_blocks and size > room.f_bavail * room.f_frsize:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        for offset in range(0, size, piece):
-            error = reserve(fd, offset, min(piece, size - offset))
-            if error:  # PyPy returns what CPython raises
-                raise OSError(error, os.strerror(error))
+        # The last one first: it gives the memory its size, and who attaches sees what is missing.
+        for offset in reversed(range(0, size, piece)):
+            while error := reserve(fd, offset, min(piece, size - offset)):
+                if error != errno.EINTR:  # PyPy returns what CPython raises
+                    raise OSError(error, os.strerror(error))
 
     #: Seconds that one who looks waits for another.  A child that was forked meanwhile has the
     #: locked descriptor too, and keeps it if its parent is killed in there.
     _PATIENCE = 1.0
 
-    #: What is looked at here, and by which thread.
-    _looked_at: set[tuple[int, Inode]] = set()
+    #: Who looks at what here: thread, name, memory.
+    _looked_at: set[tuple[int, str, Inode]] = set()
     after_fork_in_child(_looked_at.clear)
 
     def _lock(fd: int) -> None:
@@ -193,8 +200,9 @@ else:
     def _with_fd_alone(name: str, function: Callable[[int, Inode], R]) -> R:
         """As _with_fd(), one process at a time: for whoever looks in order to remove it.
 
-        Names are only ever removed in here, so what a name stands for stays so meanwhile.  A signal
-        handler or finalizer that gets here while its own thread is inside does not wait for that.
+        Names are removed in here, so what a name stands for stays so meanwhile; unless somebody
+        waited in vain, or the system has no such locks.  A signal handler or finalizer that gets
+        here while its own thread is inside does not wait for that.
 
         Args:
             name: of the shared memory.
@@ -210,12 +218,12 @@ else:
 
         def alone(fd: int) -> R:
             inode = _inode(fd)
-            look = threading.get_ident(), inode
+            look = threading.get_ident(), name, inode
             if look in _looked_at:
                 return function(fd, inode)
             try:
-                _looked_at.add(look)
                 _lock(fd)
+                _looked_at.add(look)
                 return function(fd, inode)
             finally:
                 # Not by closing: a child that another thread forked has the descriptor too.
@@ -231,21 +239,31 @@ else:
 
     def _remove(name: str, inode: Inode) -> None:
         """Remove the name, if it is that memory's; inside of _with_fd_alone()."""
-        look = threading.get_ident(), inode
-        if inode_of(name) == inode:
-            try:
-                # A signal handler may have removed it, and given the name to another.  None comes
-                # between these two lines.
-                if look in _looked_at:
-                    _posixshmem.shm_unlink("/" + name)
-            except FileNotFoundError:
-                pass
-            _looked_at.discard(look)
+        look = threading.get_ident(), name, inode
+        still = False
+        while not still:
+            began = time.monotonic()
+            if inode_of(name) != inode:
+                return
+            # Not if this was stopped meanwhile: others may wait no longer.
+            still = time.monotonic() - began < _PATIENCE / 2
+        try:
+            # A signal handler may have removed it, and given the name to another.  None comes
+            # between these two lines.
+            if look in _looked_at:
+                _posixshmem.shm_unlink("/" + name)
+        except FileNotFoundError as error:
+            if not _is_missing(error, name):
+                raise
+        _looked_at.discard(look)
 
     def remove(name: str, inode: Inode) -> None:
         """Remove the name, if it still is that memory's."""
-        with contextlib.suppress(FileNotFoundError):
+        try:
             _with_fd_alone(name, lambda *_: _remove(name, inode))
+        except FileNotFoundError as error:
+            if not _is_missing(error, name):
+                raise
 
     class Created:
         """A shared memory that this process creates, mode 0600; all its space reserved.
@@ -300,7 +318,7 @@ else:
             try:
                 remove(self.name, self.inode)
             except OSError as error:
-                if not is_of_system(error):
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
                 # Out of descriptors: no way to look first.
                 with contextlib.suppress(FileNotFoundError):
@@ -359,8 +377,8 @@ else:
     def examine(name: str, size: int, judge: Callable[[bytes, Callable[[], None]], R]) -> R:
         """Have the first bytes of a shared memory judged, without mapping it for longer.
 
-        One process at a time is inside for the same memory, so that of two who find it abandoned
-        one removes it and the other finds it gone.
+        One process at a time is inside for the same memory (see _with_fd_alone()), so that of two
+        who find it abandoned one removes it and the other finds it gone.
 
         Args:
             name: of the shared memory.
