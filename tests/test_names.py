@@ -930,12 +930,14 @@ def test_opened_as_shared_memory(name: str, tmp_path: Path) -> None:
         HEAD
         + """
 from multiprocessing.shared_memory import SharedMemory
+from support import collect_unless_counted
 
 status = WorkerStatus("IDLE", segment_name=name)
 opened = SharedMemory(name=status.segment_name)
 print(opened.size == os.stat("/dev/shm/" + name).st_size, bytes(opened.buf[:8]) != bytes(8))
 opened.close()
 del status
+collect_unless_counted()
 WorkerStatus("IDLE", segment_name=name)
 """
     )

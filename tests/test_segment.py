@@ -406,7 +406,7 @@ def test_removed_segments_are_unmapped() -> None:
     fresh = fresh_enum()
     name = [IntEnumValue(fresh.A) for _ in range(16 + 32 + 64)][-1]._atomic_segment.name
     [IntEnumValue(fresh.A) for _ in range(2)]
-    gc.collect()
+    collect()
     assert name not in Path("/proc/self/maps").read_text()
 
 

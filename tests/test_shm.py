@@ -289,6 +289,7 @@ kept = IntEnumValue(enums.pop().A)  # the resource tracker runs from here on
 names, fillers = [], []
 random_name = segment._random_name
 segment._random_name = lambda: names.append(random_name()) or names[-1]
+collect_unless_counted()  # or a descriptor comes free by itself
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 def fill():  # as other threads might, at any moment
