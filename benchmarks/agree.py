@@ -2,10 +2,11 @@
 
     python benchmarks/agree.py ONE.json OTHER.json [--within 15]
 
-Compared are ratios, not times: each bar's; and in each group of figures each contender's median to
-that of this package's native backend. Prints the worst, and exits with 1 if one differs by more
-than so many per cent. What is not promised is for information: rows without a bar, and what up to
-eight processes do on the CPUs at the same time, where the scheduler decides who of them sleeps.
+Compared are ratios, not times: each bar's; and in each group of figures how many times as much as
+this package's native backend each contender takes. Prints the worst, and exits with 1 if one
+differs by more than so many per cent. What is not promised is for information: rows without a bar,
+and what up to eight processes do on the CPUs at the same time, where the scheduler decides who of
+them sleeps.
 """
 
 from __future__ import annotations
