@@ -1,10 +1,10 @@
 /* wait_poll.h -- the contract of wait.h where no process can wake another's sleeper: look again and
  * again.
  *
- * Each nap is a quarter of the time slept so far, from 1 us to 8 ms: what comes soon is seen soon,
- * and nothing is seen later than after a quarter more of its time.  A nap costs about 20 us of
- * processor time, whatever its length, and a sleeper may take no more than 1 % of a core: 8 ms is
- * a third of that, and leaves room for slower machines. */
+ * Each nap is a quarter of the time slept so far, from 1 us to 16 ms: what comes soon is seen soon,
+ * and nothing is seen later than after a quarter more of its time.  A nap costs 20 to 60 us of
+ * processor time (the most where the processor halts meanwhile), and a sleeper may take no more
+ * than 1 % of a core: 16 ms is less than half of that, and leaves room for slower machines. */
 #ifndef AIE_WAIT_POLL_H
 #define AIE_WAIT_POLL_H
 
@@ -20,7 +20,7 @@
 #include "result.h"
 
 #define AIE_SHORTEST_NAP INT64_C(1000)
-#define AIE_LONGEST_NAP INT64_C(8000000)
+#define AIE_LONGEST_NAP INT64_C(16000000)
 
 /* A signal that comes between two naps interrupts neither.  So a call ends after 50 ms for no
  * reason, for the caller to look at signals; and what it calls again for goes on with naps as long

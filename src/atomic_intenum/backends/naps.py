@@ -1,13 +1,13 @@
 """How long a wait of the lock-based path naps between two looks: nobody wakes anybody there.
 
 A nap is a quarter of the time slept so far, within bounds, as in csrc/wait_poll.h: what comes soon
-is seen soon.  In Python a nap costs 20 to 60 us of processor time, whatever its length, and a
-sleeper may take no more than 1 % of a core: so the longest is 16 ms.
+is seen soon.  In Python a nap costs 20 to 130 us of processor time (the most where the processor
+halts meanwhile), and a sleeper may take no more than 1 % of a core: so the longest is 32 ms.
 """
 
 from __future__ import annotations
 
-_SHORTEST, _LONGEST = 1e-6, 16e-3
+_SHORTEST, _LONGEST = 1e-6, 32e-3
 
 
 def nap(slept: float) -> float:
