@@ -125,7 +125,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
             for what, who, samples in json.loads(output):
                 taken.setdefault((size, what, who), []).append(samples)
     for (size, what, who), each in taken.items():
-        run.figures.append(figure("arrays", what, who, quietest(each), at=size))
+        run.figures.append(figure("arrays", what, who, quietest(each), at=size, sets=each))
     return run
 
 

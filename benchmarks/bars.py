@@ -9,7 +9,7 @@ What is done against the noise of a shared machine: the two sides of a row are t
 the CPU time of their thread, in repeats so short that most of them are not interrupted; what counts
 is the ratio of the medians; and the repeats come from several interpreters, one after the other,
 each on the CPU that is the fastest just then, since where an interpreter's memory happens to lie
-can move a figure by some per cent.
+can move a figure by some per cent.  Of these the quiet ones count (quiet() in results.py).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import machine
@@ -42,7 +42,7 @@ from contenders import (
     names_of,
 )
 from operations import COUNTS, OPERATIONS
-from results import Bar, Missing, Results, amount, bar, quietest, ratio
+from results import Bar, Missing, Results, amount, bar, bar_of_sets, ratio
 from two_processes import TwoProcesses
 
 import atomic_intenum
@@ -71,8 +71,6 @@ class Row:
         repeats: how many timings of each side, in each interpreter.
         interpreters: how many, evenly among all of them.
         ours: on our side.
-        quietest: what counts is not the median over all interpreters, but that of the interpreter
-            in which it was least, on either side.
 
     """
 
@@ -84,7 +82,6 @@ class Row:
     repeats: int = 40
     interpreters: int = INTERPRETERS
     ours: Contender = OURS
-    quietest: bool = False
 
 
 ROWS = [
@@ -102,9 +99,8 @@ ROWS = [
     # Long enough for several segments a repeat, so that their cost is spread as in a long run.
     Row("create", LOCKED, 8, faster=True, seconds=0.004, repeats=4),
     # A second of each interpreter goes by until it has its 10,000 multiprocessing.Value.  How long
-    # these 10 MB take to read depends on who else uses the machine's cache, and differs by half
-    # from minute to minute: so taken is when they have it for themselves, which is in their favour.
-    Row(COUNTS, LOCKED_VALUES, 50, faster=True, repeats=10, ours=OURS_MANY, quietest=True),
+    # these 10 MB take to read depends on who else uses the machine's cache.
+    Row(COUNTS, LOCKED_VALUES, 50, faster=True, repeats=10, ours=OURS_MANY),
     Row(COUNTS, NUMPY, 2, faster=True, interpreters=4, ours=OURS_MANY),
 ]
 TWO_PROCESSES, TWO_PROCESSES_BAR = "two processes", 10
@@ -217,10 +213,9 @@ def measure_rows(report: Report, interpreters: int, between: Callable[[], None])
             report.gap(row.what, row.rival.label, reason)
         else:
             label = row.rival.label
-            sides = [[each[side] for each in samples] for side in (0, 1)]
-            ours, theirs = (quietest(side) if row.quietest else [*chain(*side)] for side in sides)
+            sets = [[median(side) for side in sides] for sides in samples]
             report.row(
-                bar(row.what, label, ours, theirs, row.bar, faster=row.faster, python=PYTHON)
+                bar_of_sets(row.what, label, sets, row.bar, faster=row.faster, python=PYTHON)
             )
 
 

@@ -8,7 +8,8 @@ What is done so that two runs agree:
   them.
 - All of that is done in several sets of fresh interpreters, one set after the other, since where an
   interpreter's memory happens to lie can move a figure by some per cent; each set on the CPU that
-  is the fastest just then.
+  is the fastest just then. A ratio is taken in each set; the median of the quiet ones counts (see
+  quiet() in results.py).
 - The first turns, which warm caches and specialise the code, are not counted, and no garbage is
   collected inside a loop.
 """
@@ -146,5 +147,7 @@ def results(found: Mapping[str, Mapping[str, Measured]], part: str = "operations
             if case.missing:
                 run.missing.append(Missing(part, operation, label, case.missing))
             else:
-                run.figures.append(figure(part, operation, label, case.samples))
+                samples = case.samples
+                sets = [samples[first : first + TURNS] for first in range(0, len(samples), TURNS)]
+                run.figures.append(figure(part, operation, label, samples, sets=sets))
     return run

@@ -4,8 +4,10 @@
 
 A machine that others use as well is busy for minutes at a time, longer than any benchmark's turns;
 then all takes up to twice as long, and what is locked even more. Rounds that follow each other
-measure the same at other times: what counts of each figure, and of each ratio, is the median of the
-quieter half of the rounds, those in which it (of a ratio: ours and theirs, multiplied) took least.
+measure the same at other times. What counts of each figure is the median of the quiet rounds. Of a
+ratio it is the median of the quiet ones of all rounds' interpreters, those in which both sides
+together (multiplied) took least; where several processes work together, of the rounds. quiet() in
+results.py says how many these are.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ import argparse
 import statistics
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from results import Bar, Figure, Results, load, quieter, ratio
+from results import Bar, Figure, Results, bar_of_sets, load, quiet, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -39,9 +42,10 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _figure(rounds: Sequence[Figure], of: int) -> Figure:
-    """Return the median of the quieter rounds; `of` so many could have measured it."""
-    medians = [each.median for each in rounds]
-    rounds = quieter(rounds, lambda each: each.median, rounds[0].unit)
+    """Return the median of the quiet rounds; `of` so many could have measured it."""
+    sets = [*chain(*(each.sets or [each.median] for each in rounds))]
+    whole = len(rounds) == of
+    rounds = quiet(rounds, lambda each: each.median, rounds[0].unit)
     return replace(
         rounds[0],
         median=statistics.median(each.median for each in rounds),
@@ -54,12 +58,18 @@ def _figure(rounds: Sequence[Figure], of: int) -> Figure:
             statistics.median(quantiles)
             for quantiles in zip(*(each.spread for each in rounds), strict=True)
         ],
-        rounds=medians if len(medians) == of > 1 else [],
+        sets=sets if whole and len(sets) > 1 else [],
     )
 
 
 def _bar(rounds: Sequence[Bar]) -> Bar:
-    rounds = quieter(rounds, lambda each: each.ours * each.theirs, rounds[0].unit)
+    first = rounds[0]
+    if first.sets:
+        sets = [*chain(*(each.sets for each in rounds))]
+        return bar_of_sets(
+            first.what, first.rival, sets, first.bar, faster=first.faster, python=first.python
+        )
+    rounds = quiet(rounds, lambda each: each.ours * each.theirs, rounds[0].unit)
     return replace(
         rounds[0],
         ours=statistics.median(each.ours for each in rounds),
@@ -71,7 +81,7 @@ def _bar(rounds: Sequence[Bar]) -> Bar:
 
 
 def pooled(rounds: Sequence[Results]) -> Results:
-    """Return one run of several rounds: its figures are medians of the quieter half of theirs.
+    """Return one run of several rounds: its figures are medians of the quiet ones.
 
     What one of them could not measure is missing in all.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Figure:
         at: number of processes, or of elements; None where there is no such axis.
         p50, p99: of single operations or of small batches, in seconds; None where not taken.
         spread: quantiles from 1 % to 99 %, in seconds, for a plot; empty where not taken.
-        rounds: the medians of all rounds; empty where there was one, or it could not be measured
-            in each.
+        sets: medians of what was measured by turns with the others: in each interpreter, of all
+            rounds; where there are none, in each round.
 
     """
 
@@ -59,18 +59,18 @@ class Figure:
     p50: float | None = None
     p99: float | None = None
     spread: list[float] = field(default_factory=list)
-    rounds: list[float] = field(default_factory=list)
+    sets: list[float] = field(default_factory=list)
 
     def times(self, base: Figure) -> float:
         """Return how many times as much as a base this is.
 
-        Of several rounds the median of the quieter ones: what a round has of its own is in both,
-        and cancels out.
+        The median of the quiet sets' own ratios: what a set has of its own is in both sides, and
+        cancels out.
         """
-        if not (self.rounds and base.rounds):
+        if not (self.sets and base.sets):
             return self.median / base.median
-        pairs = [*zip(self.rounds, base.rounds, strict=True)]
-        kept = quieter(pairs, lambda pair: pair[0] * pair[1], self.unit)
+        pairs = [*zip(self.sets, base.sets, strict=True)]
+        kept = quiet(pairs, lambda pair: pair[0] * pair[1], self.unit)
         return statistics.median(one / other for one, other in kept)
 
 
@@ -85,10 +85,11 @@ class Bar:
         unit: of ours and theirs: s, 1/s or bytes.
         ours, theirs: medians; of a throughput (1/s) the means.
         ratio: of the two; theirs to ours where faster, else ours to theirs.
-        low, high: quartiles of the ratios, pair by pair.
+        low, high: quartiles of the ratios: of the sets that count, or pair by pair.
         bar: what the ratio has to reach (faster) or not to pass, or how many bytes ours may take;
             None: for information only.
         faster: which of the two.
+        sets: medians of both sides in each interpreter, of all rounds; empty where there are none.
 
     """
 
@@ -103,6 +104,7 @@ class Bar:
     high: float
     bar: float | None
     faster: bool
+    sets: list[list[float]] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -202,12 +204,15 @@ def loads(text: str) -> Results:
     )
 
 
-def quieter(rounds: Sequence[R], took: Callable[[R], float], unit: str) -> list[R]:
-    """Return the half of the rounds in which something took least, or the throughput was most.
+def quiet(sets: Sequence[R], took: Callable[[R], float], unit: str) -> list[R]:
+    """Return the sets in which something took least, or the throughput was most.
 
-    Others who use the machine only ever take from it.  A ratio is not asked, nor one side alone.
+    A quarter of them, but three at least.  Others who use the machine only ever take from it; they
+    do so for seconds or minutes, in which all takes up to twice as long, and what is locked even
+    more.  Nobody chooses by a ratio, nor by one side of it.
     """
-    return sorted(rounds, key=took, reverse=unit == "1/s")[: (len(rounds) + 1) // 2]
+    least = max(3, (len(sets) + 3) // 4)
+    return sorted(sets, key=took, reverse=unit == "1/s")[:least]
 
 
 def quietest(samples: Sequence[list[float]]) -> list[float]:
@@ -233,6 +238,7 @@ def figure(
     at: int | None = None,
     singles: Sequence[float] = (),
     plotted: bool = False,
+    sets: Sequence[Sequence[float]] = (),
 ) -> Figure:
     """Return the figure of some samples.
 
@@ -241,6 +247,7 @@ def figure(
         samples: one for each repeat.
         singles: seconds of single operations or small batches, for p50 and p99.
         plotted: whether the spread of the singles is kept.
+        sets: samples by interpreter, where others in it took turns with this.
 
     """
     low, median, high = quartiles(samples)
@@ -258,6 +265,7 @@ def figure(
         hundredths[49] if hundredths else None,
         hundredths[98] if hundredths else None,
         [*hundredths[4:95:5], hundredths[98]] if plotted and hundredths else [],
+        [statistics.median(each) for each in sets],
     )
 
 
@@ -292,6 +300,30 @@ def bar(
     if unit == "1/s":
         mine, other = 1 / mine, 1 / other
     return Bar(what, rival, python, unit, mine, other, ratio, low, high, limit, faster)
+
+
+def bar_of_sets(
+    what: str,
+    rival: str,
+    sets: Sequence[Sequence[float]],
+    limit: float | None,
+    *,
+    faster: bool,
+    python: str,
+) -> Bar:
+    """Return the bar of both sides' medians in each of several interpreters; the quiet ones count.
+
+    Args:
+        what, rival, python: see Bar.
+        sets: ours and theirs, in seconds.
+        limit, faster: see bar().
+
+    """
+    kept = quiet(sets, lambda each: each[0] * each[1], "s")
+    ours, theirs = zip(*kept, strict=True)
+    row = bar(what, rival, ours, theirs, limit, faster=faster, python=python)
+    middle = statistics.median(theirs / ours if faster else ours / theirs for ours, theirs in kept)
+    return replace(row, ratio=middle, sets=[list(each) for each in sets])
 
 
 def amount(value: float, unit: str) -> str:

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from results import Bar, Figure, Results
 
 READING = (
-    "Medians; in brackets the quartiles; of several rounds the medians of both, over the quieter "
-    "half of the rounds. Times are of one operation, without the loop around it. A ratio is one of "
-    "medians that were taken by turns; of several rounds it is the median of theirs."
+    "Medians; in brackets the quartiles; of several rounds the medians of both, over the quiet "
+    "rounds. Times are of one operation, without the loop around it. A ratio is one of medians "
+    "that were taken by turns: in each of several interpreters, and the median over the quiet "
+    "ones. Quiet is the quarter, but three at least, in which both sides together took least."
 )
 
 BLOCKS = (
     'There and back: medians of blocks of 20 rounds; "mean": of all rounds, those in which an '
     "interrupted process fell asleep, and then the other, among them. Two processes: all windows "
-    "together, their mean. Reading 10,000 multiprocessing.Value, and counts() beside it: the "
-    "median of the interpreter in which it is least, since others use the cache too."
+    "together, their mean."
 )
 
 

@@ -184,15 +184,15 @@ def one_round(results: Any, seconds: float, *gaps: str, cpu: str = "one") -> Any
 
 @needs_results
 def test_rounds_are_pooled() -> None:
-    """Of several rounds the median of the quieter half counts; what one misses is missing."""
+    """Of several rounds the median of the quiet ones counts; what one misses is missing."""
     pool, results = map(benchmark_module, ("pool", "results"))
-    rounds = [one_round(results, seconds) for seconds in (1.0, 3.0)]
+    rounds = [one_round(results, seconds) for seconds in (1.0, 3.0, 2.0)]
     run = pool.pooled([*rounds, one_round(results, 1000.0, "numpy")])
     (figure,), (bar,) = run.figures, run.bars
-    assert (figure.median, figure.samples, figure.p50) == (2.0, 2, 1.5)
+    assert (figure.median, figure.samples, figure.p50) == (2.0, 3, 1.5)
     assert (bar.ours, bar.theirs, bar.ratio, bar.holds) == (2.0, 4.0, 2.0, True)
     assert [gap.who for gap in run.missing] == ["numpy"]
-    assert run.machine["rounds"] == 3
+    assert run.machine["rounds"] == 4
 
 
 @needs_results
@@ -212,8 +212,42 @@ def test_ratio_of_rounds() -> None:
     assert rates[1].times(rates[0]) == 10.0  # the most, then
     del rounds[1].figures[0]
     ours, rival = pool.pooled(rounds).figures
-    assert ours.rounds == []
+    assert ours.sets == []
     assert rival.times(ours) == rival.median / ours.median
+
+
+#: Ours and theirs in the interpreters of two rounds; in most of them the machine is busy.
+SETS = [
+    [(9.0, 90.0), (1.0, 3.1), (8.0, 80.0), (9.0, 92.0), (9.0, 91.0), (1.1, 3.3), (7.0, 99.0)],
+    [(9.0, 93.0), (7.0, 71.0), (1.2, 3.5), (1.0, 3.0), (8.0, 75.0), (8.0, 85.0), (9.0, 85.0)],
+]
+
+
+@needs_results
+def test_ratio_of_sets(tmp_path: Path) -> None:
+    """A ratio is the median of the quiet interpreters' own, and these are told in all rounds."""
+    pool, results = map(benchmark_module, ("pool", "results"))
+    rounds = []
+    for sets in SETS:
+        round_ = results.Results({"cpu": "one"})
+        for who, samples in zip(("we", "they"), zip(*sets, strict=True), strict=True):
+            each = [[sample] * 3 for sample in samples]
+            round_.figures.append(results.figure("operations", "load", who, samples, sets=each))
+        round_.bars.append(results.bar_of_sets("load", "x", sets, 2, faster=True, python="3"))
+        rounds.append(round_)
+    assert rounds[0].bars[0].ratio == pytest.approx(3.1)  # three at least
+    run = pool.pooled(rounds)
+    (ours, rival), (bar,) = run.figures, run.bars
+    assert rival.times(ours) == pytest.approx(3.0)  # of 3.1, 3.0, 3.0 and 2.917
+    assert (bar.ours, bar.theirs) == pytest.approx((1.05, 3.2))
+    assert bar.ratio == pytest.approx(3.0)
+    assert bar.low < bar.ratio < bar.high
+    assert (bar.bar, bar.holds) == (2, True)
+    run.save(tmp_path / "run.json")
+    loaded = results.load(tmp_path / "run.json")
+    assert [each.sets for each in loaded.figures + loaded.bars] == [
+        each.sets for each in run.figures + run.bars
+    ]
 
 
 @needs_results
