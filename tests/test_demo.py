@@ -35,6 +35,7 @@ from demos import (
     said,
     segments_of,
 )
+from support import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +173,36 @@ def test_late_interrupt(tree: Path, moment: str) -> None:
                 os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0 if moment == "poll:" else 130, "")
+
+
+PRESSED_ALL_THE_TIME = """
+import os, signal
+from atomic_intenum.demo.interrupt import Interrupt, ignore
+
+interrupt = Interrupt()
+interrupt.install()
+pid = os.getpid()
+presses = os.fork()
+if not presses:
+    while os.getppid() == pid:
+        os.kill(pid, signal.SIGINT)
+    os._exit(0)
+try:
+    for _ in range(3000):
+        ignore()
+        interrupt.install()
+finally:
+    os.kill(presses, signal.SIGKILL)
+    os.waitpid(presses, 0)
+print(interrupt.requested)
+"""
+
+
+@needs_posix
+def test_interrupt_as_it_comes_to_be_ignored(tmp_path: Path) -> None:
+    """Ctrl-C at the moment from which it is ignored leaves nothing on stderr."""
+    done = run_script(PRESSED_ALL_THE_TIME, folder=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
 
 
 @needs_posix

@@ -63,4 +63,7 @@ def held_back() -> Iterator[None]:
 
 def ignore() -> None:
     """Ignore SIGINT from now on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Held back, or one that comes just before the system is told has no handler when the
+    # interpreter gets to it, which complains on stderr.
+    with held_back():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
