@@ -20,6 +20,7 @@ import random
 import sys
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +282,9 @@ class Calls:
         arguments, keywords = self.some()
         if name.startswith("wait"):
             keywords = {"timeout": self.chance.choice([0, 0.001, -1, math.nan, "1"])}
-        result = getattr(array, name, operator.contains)(*arguments, **keywords)
+        # Without iteration there is no __contains__; `in` finds that out, whatever the item.
+        method = getattr(array, name, partial(operator.contains, array))
+        result = method(*arguments, **keywords)
         if isinstance(result, IntEnumArray):
             self.arrays.append(result)
 
