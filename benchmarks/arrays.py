@@ -32,8 +32,8 @@ MOST_VALUES = 10_000
 #: What a status takes in an array's segment: a word of 8 bytes and a control block of 64.
 BYTES = 72
 SECONDS, TURNS = 0.002, 30
-#: How many measure a small size, one after the other.
-INTERPRETERS = 8
+#: How many measure a size, one after the other; and one that takes seconds to fill.
+INTERPRETERS, FEWER = 8, 3
 
 COUNTS, CLAIM_NONE, CLAIM_ONE = "counts", "claim, none", "claim, one"
 
@@ -103,8 +103,8 @@ def sample(size: int) -> list[tuple[str, str, list[float]]]:
 def measure(sizes: tuple[int, ...] = SIZES) -> Results:
     """Measure all sizes that fit; the others are named as missing.
 
-    Small ones in several interpreters, all small sizes by turns, of which the quietest counts: who
-    else uses the cache in that minute moves the time of reading 10,000 objects by half.
+    Each in several interpreters, all sizes by turns, of which the quietest counts: who else uses
+    the cache in that minute moves the time of reading 10,000 objects by half.
     """
     run = Results(machine.facts())
     fitting = []
@@ -118,7 +118,7 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
     taken: dict[tuple[int, str, str], list[list[float]]] = {}
     for number in range(INTERPRETERS):
         for size in fitting:
-            if number and size > MOST_VALUES:
+            if number >= FEWER and size > MOST_VALUES:
                 continue
             command = [sys.executable, __file__, "--sample", str(size)]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout

@@ -99,8 +99,9 @@ ROWS = [
     # Long enough for several segments a repeat, so that their cost is spread as in a long run.
     Row("create", LOCKED, 8, faster=True, seconds=0.004, repeats=4),
     # A second of each interpreter goes by until it has its 10,000 multiprocessing.Value.  How long
-    # these 10 MB take to read depends on who else uses the machine's cache.
-    Row(COUNTS, LOCKED_VALUES, 50, faster=True, repeats=10, ours=OURS_MANY),
+    # these 10 MB take to read depends on who else uses the machine's cache; it takes some tenths of
+    # a second of reading until they are in it.
+    Row(COUNTS, LOCKED_VALUES, 50, faster=True, repeats=30, ours=OURS_MANY),
     Row(COUNTS, NUMPY, 2, faster=True, interpreters=4, ours=OURS_MANY),
 ]
 TWO_PROCESSES, TWO_PROCESSES_BAR = "two processes", 10

@@ -6,8 +6,8 @@ A machine that others use as well is busy for minutes at a time, longer than any
 then all takes up to twice as long, and what is locked even more. Rounds that follow each other
 measure the same at other times. What counts of each figure is the median of the quiet rounds. Of a
 ratio it is the median of the quiet ones of all rounds' interpreters, those in which both sides
-together (multiplied) took least; where several processes work together, of the rounds. quiet() in
-results.py says how many these are.
+together (multiplied) took least; of a wake-up's turns; where several processes work together, and
+for the wake-ups among the bars, of the rounds. quiet() in results.py says how many these are.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class Figure:
         at: number of processes, or of elements; None where there is no such axis.
         p50, p99: of single operations or of small batches, in seconds; None where not taken.
         spread: quantiles from 1 % to 99 %, in seconds, for a plot; empty where not taken.
-        sets: medians of what was measured by turns with the others: in each interpreter, of all
-            rounds; where there are none, in each round.
+        sets: medians of what was measured by turns with the others: in each interpreter (of a
+            wake-up: in each turn), of all rounds; where there are none, in each round.
 
     """
 

@@ -251,6 +251,22 @@ def test_ratio_of_sets(tmp_path: Path) -> None:
 
 
 @needs_results
+def test_slow_turns_of_a_wake_up_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn of the wake-ups is a set: a way that is slow in most turns has its quiet ratio."""
+    sleepers = benchmark_module("sleepers")
+    ours, pipe = list(sleepers.WAYS)[:2]
+    turns = [9.0] * (sleepers.TURNS - 6) + [2.0] * 6
+    samples = {
+        ours: [1.0] * (sleepers.ROUNDS * sleepers.TURNS),
+        pipe: [seconds for seconds in turns for _ in range(sleepers.ROUNDS)],
+    }
+    monkeypatch.setattr(sleepers, "two_cpus", lambda: (0, 1))
+    monkeypatch.setattr(sleepers, "_samples", lambda *_: samples)
+    base, other = sleepers.measure().figures
+    assert (len(base.sets), other.times(base), other.median) == (sleepers.TURNS, 2.0, 9.0)
+
+
+@needs_results
 def test_rounds_of_two_machines_are_refused() -> None:
     """Rounds of two machines are not one run, and the error names both."""
     pool, results = map(benchmark_module, ("pool", "results"))
