@@ -32,7 +32,7 @@ MOST_VALUES = 10_000
 #: What a status takes in an array's segment: a word of 8 bytes and a control block of 64.
 BYTES = 72
 SECONDS, TURNS = 0.002, 30
-#: How many measure a size, one after the other; and one that takes seconds to fill.
+#: How many measure a size, one after the other; and one beyond MOST_VALUES.
 INTERPRETERS, FEWER = 8, 3
 
 COUNTS, CLAIM_NONE, CLAIM_ONE = "counts", "claim, none", "claim, one"

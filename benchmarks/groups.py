@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import machine
-from results import Missing, Results, figure
+from results import Missing, Results, figure, in_sets
 from worker import Interpreter, Worker
 
 from atomic_intenum.bench.timing import on_quietest_cpu
@@ -147,7 +147,6 @@ def results(found: Mapping[str, Mapping[str, Measured]], part: str = "operations
             if case.missing:
                 run.missing.append(Missing(part, operation, label, case.missing))
             else:
-                samples = case.samples
-                sets = [samples[first : first + TURNS] for first in range(0, len(samples), TURNS)]
-                run.figures.append(figure(part, operation, label, samples, sets=sets))
+                sets = in_sets(case.samples, TURNS)
+                run.figures.append(figure(part, operation, label, case.samples, sets=sets))
     return run

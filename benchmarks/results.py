@@ -220,6 +220,11 @@ def quietest(samples: Sequence[list[float]]) -> list[float]:
     return min(samples, key=statistics.median)
 
 
+def in_sets(samples: Sequence[float], size: int) -> list[Sequence[float]]:
+    """Return samples that were taken one after the other as sets of so many."""
+    return [samples[first : first + size] for first in range(0, len(samples), size)]
+
+
 def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
     """Return lower quartile, median and upper quartile."""
     if len(samples) < 2:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import machine
 from contenders import BUSY, IDLE, OURS, WorkerStatus
-from results import Missing, Results, figure
+from results import Missing, Results, figure, in_sets
 from wakeups import MissingError, compiled, plain_c, two_cpus
 
 from atomic_intenum.bench.timing import no_collection
@@ -190,7 +190,7 @@ def measure() -> Results:
         run.missing += [Missing("wakeups", WHAT, way, str(error)) for way in [PLAIN_C, *WAYS]]
         return run
     for way, taken in samples.items():
-        sets = [taken[first : first + ROUNDS] for first in range(0, len(taken), ROUNDS)]
+        sets = in_sets(taken, ROUNDS)
         run.figures.append(
             figure("wakeups", WHAT, way, taken, singles=taken, plotted=True, sets=sets)
         )
