@@ -8,18 +8,18 @@ there, so that it visits every word; ``claim, one`` finds one and gives it back.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import machine
 from contenders import BUSY, IDLE, LOCKED, MEMBERS, NUMPY, OURS_MANY, Board, WorkerStatusEnum
 from memory import SHM
-from results import Missing, Results, figure, quietest
+from results import OF_MEGABYTES, Missing, Results, Turns, figure, quietest
 
 from atomic_intenum.bench.timing import Loop, Statement, on_quietest_cpu, take_turns
 
@@ -31,7 +31,9 @@ SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 MOST_VALUES = 10_000
 #: What a status takes in an array's segment: a word of 8 bytes and a control block of 64.
 BYTES = 72
-SECONDS, TURNS = 0.002, 30
+SECONDS = 0.002
+#: Up to 100,000, and beyond, where each takes a tenth of a second or more.
+TURNS, TURNS_OF_MILLIONS = OF_MEGABYTES, Turns(5)
 #: How many measure a size, one after the other; and one beyond MOST_VALUES.
 INTERPRETERS, FEWER = 8, 3
 
@@ -86,15 +88,20 @@ def _room() -> int:
     return shutil.disk_usage(SHM).free if SHM.is_dir() else 0
 
 
+def _turns(size: int) -> Turns:
+    return TURNS if size <= 100_000 else TURNS_OF_MILLIONS
+
+
 def sample(size: int) -> list[tuple[str, str, list[float]]]:
     """Measure one size in this interpreter: what, who, and the seconds."""
     taken = []
     with ExitStack() as stack, on_quietest_cpu():
         found = sorted(_loops(size, stack), key=lambda each: each[0])
-        turns = TURNS if size <= 100_000 else 5
-        for what, group in itertools.groupby(found, key=lambda each: each[0]):
+        turns = _turns(size)
+        for what, group in groupby(found, key=lambda each: each[0]):
             contenders = list(group)
-            samples = take_turns([loop for *_, loop in contenders], turns)
+            loops = [loop for *_, loop in contenders]
+            samples = take_turns(loops, turns.repeats, turns.warm_up)
             for (_, who, _), seconds in zip(contenders, samples, strict=True):
                 taken.append((what, who, seconds))
     return taken
@@ -125,7 +132,8 @@ def measure(sizes: tuple[int, ...] = SIZES) -> Results:
             for what, who, samples in json.loads(output):
                 taken.setdefault((size, what, who), []).append(samples)
     for (size, what, who), each in taken.items():
-        run.figures.append(figure("arrays", what, who, quietest(each), at=size, sets=each))
+        sets = [*chain(*map(_turns(size).sets, each))]
+        run.figures.append(figure("arrays", what, who, quietest(each), at=size, sets=sets))
     return run
 
 

@@ -9,7 +9,8 @@ What is done against the noise of a shared machine: the two sides of a row are t
 the CPU time of their thread, in repeats so short that most of them are not interrupted; what counts
 is the ratio of the medians; and the repeats come from several interpreters, one after the other,
 each on the CPU that is the fastest just then, since where an interpreter's memory happens to lie
-can move a figure by some per cent.  Of these the quiet ones count (quiet() in results.py).
+can move a figure by some per cent.  Of these the quiet ones count (quiet() in results.py); of what
+reads megabytes, the quiet moments within them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from contenders import (
     names_of,
 )
 from operations import COUNTS, OPERATIONS
-from results import Bar, Missing, Results, amount, bar, bar_of_sets, ratio
+from results import OF_MEGABYTES, Bar, Missing, Results, Turns, amount, bar, bar_of_sets, ratio
 from two_processes import TwoProcesses
 
 import atomic_intenum
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from two_processes import Samples
 
 INTERPRETERS = 16
+USUAL = Turns(40)
 PYTHON = platform.python_version()
 
 
@@ -68,7 +70,7 @@ class Row:
             information only.
         faster: which of the two.
         seconds: how long one timing takes, about.
-        repeats: how many timings of each side, in each interpreter.
+        turns: of the two sides, in each interpreter.
         interpreters: how many, evenly among all of them.
         ours: on our side.
 
@@ -79,7 +81,7 @@ class Row:
     bar: float | None
     faster: bool
     seconds: float = 0.0005
-    repeats: int = 40
+    turns: Turns = USUAL
     interpreters: int = INTERPRETERS
     ours: Contender = OURS
 
@@ -97,11 +99,8 @@ ROWS = [
     Row("compare_and_set, no match", ATOMICSHM, None, faster=False),
     Row("== member", ORIGINAL, 8, faster=True),
     # Long enough for several segments a repeat, so that their cost is spread as in a long run.
-    Row("create", LOCKED, 8, faster=True, seconds=0.004, repeats=4),
-    # A second of each interpreter goes by until it has its 10,000 multiprocessing.Value.  How long
-    # these 10 MB take to read depends on who else uses the machine's cache; it takes some tenths of
-    # a second of reading until they are in it.
-    Row(COUNTS, LOCKED_VALUES, 50, faster=True, repeats=30, ours=OURS_MANY),
+    Row("create", LOCKED, 8, faster=True, seconds=0.004, turns=Turns(4)),
+    Row(COUNTS, LOCKED_VALUES, 50, faster=True, turns=OF_MEGABYTES, ours=OURS_MANY),
     Row(COUNTS, NUMPY, 2, faster=True, interpreters=4, ours=OURS_MANY),
 ]
 TWO_PROCESSES, TWO_PROCESSES_BAR = "two processes", 10
@@ -184,7 +183,7 @@ def _sample(row: Row) -> tuple[list[float], list[float]] | None:
             Loop(OPERATIONS[row.what][contender], names_of(contender, stack), row.seconds)
             for contender in (row.ours, row.rival)
         ]
-        ours, theirs = take_turns(loops, row.repeats)
+        ours, theirs = take_turns(loops, row.turns.repeats, row.turns.warm_up)
         for loop in loops:
             loop.prepare()
     return ours, theirs
@@ -214,7 +213,11 @@ def measure_rows(report: Report, interpreters: int, between: Callable[[], None])
             report.gap(row.what, row.rival.label, reason)
         else:
             label = row.rival.label
-            sets = [[median(side) for side in sides] for sides in samples]
+            sets = [
+                [median(ours), median(theirs)]
+                for sides in samples
+                for ours, theirs in zip(*map(row.turns.sets, sides), strict=True)
+            ]
             report.row(
                 bar_of_sets(row.what, label, sets, row.bar, faster=row.faster, python=PYTHON)
             )

@@ -66,7 +66,11 @@ def main() -> int:
         return 1
     print("\n".join(machine.description()))
     # One interpreter only, so each row more often than in the bars.
-    rows = [replace(row, repeats=max(row.repeats, 20)) for row in ROWS if row.bar is not None]
+    rows = [
+        replace(row, turns=row.turns._replace(repeats=max(row.turns.repeats, 20)))
+        for row in ROWS
+        if row.bar is not None
+    ]
     found, gaps = measure(rows)
     print(f"\nratios, with {GRACE} times the bars' time allowed")
     for row in found:

@@ -8,8 +8,8 @@ What is done so that two runs agree:
   them.
 - All of that is done in several sets of fresh interpreters, one set after the other, since where an
   interpreter's memory happens to lie can move a figure by some per cent; each set on the CPU that
-  is the fastest just then. A ratio is taken in each set; the median of the quiet ones counts (see
-  quiet() in results.py).
+  is the fastest just then. A ratio is taken in each set, or, of what reads megabytes, in each part
+  of its turns; the median of the quiet ones counts (see quiet() in results.py).
 - The first turns, which warm caches and specialise the code, are not counted, and no garbage is
   collected inside a loop.
 """
@@ -22,7 +22,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import machine
-from results import Missing, Results, figure, in_sets
+from operations import COUNTS
+from results import OF_MEGABYTES, Missing, Results, Turns, figure
 from worker import Interpreter, Worker
 
 from atomic_intenum.bench.timing import on_quietest_cpu
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
 SECONDS = 0.0005
 #: Long enough for several segments in one loop, so that their cost is spread as in a long run.
 LONGER = {"create": 0.004}
-TURNS = 12
-WARM_UP = 2
 SETS = 8
+
+#: Of most, a set is what one interpreter takes.
+TURNS = Turns(12, warm_up=2)
+MORE_TURNS = {COUNTS: OF_MEGABYTES}
 
 #: This interpreter with each backend; the first one measures the rivals too.
 BACKENDS = ("native", "cffi", "lock")
@@ -57,6 +60,11 @@ class Measured(NamedTuple):
     operations: int = 0
     text: str = ""
     missing: str = ""
+
+
+def turns_of(operation: str) -> Turns:
+    """Return how often everybody is timed in an operation."""
+    return MORE_TURNS.get(operation, TURNS)
 
 
 def missing_backend(backend: str) -> str:
@@ -131,11 +139,12 @@ def _measure(
                 ),
             )
         names.append((worker, labels))
-    for turn in range(WARM_UP + TURNS):
+    turns = turns_of(operation)
+    for turn in range(turns.warm_up + turns.repeats):
         backwards = turn % 2 == 1
         for worker, labels in reversed(names) if backwards else names:
             for name, seconds in worker.ask(time=backwards).items():
-                if turn >= WARM_UP:
+                if turn >= turns.warm_up:
                     found[labels[name]].samples.append(seconds)
 
 
@@ -147,6 +156,6 @@ def results(found: Mapping[str, Mapping[str, Measured]], part: str = "operations
             if case.missing:
                 run.missing.append(Missing(part, operation, label, case.missing))
             else:
-                sets = in_sets(case.samples, TURNS)
+                sets = turns_of(operation).sets(case.samples)
                 run.figures.append(figure(part, operation, label, case.samples, sets=sets))
     return run

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import statistics
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,32 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 SCHEMA = 1
+
+
+class Turns(NamedTuple):
+    """How often everybody in an operation is timed by one interpreter.
+
+    Attributes:
+        repeats: how many timings count.
+        warm_up: how many go before.
+        a_set: how many of them, one after the other, make a set, of which there are quiet ones;
+            None: all.
+
+    """
+
+    repeats: int
+    warm_up: int = 0
+    a_set: int | None = None
+
+    def sets(self, samples: Sequence[float]) -> list[Sequence[float]]:
+        """Return samples of one or several interpreters as sets."""
+        return in_sets(samples, self.a_set or self.repeats)
+
+
+#: For what reads megabytes, as 10,000 multiprocessing.Value are.  Whether they stay in a cache is
+#: up to who else uses it, and changes within a second, by three times; it takes some tenths of a
+#: second of reading until they are in it.  A set of these takes a tenth of a second or two.
+OF_MEGABYTES = Turns(30, 10, 5)
 
 
 @dataclass(frozen=True)
@@ -42,8 +68,9 @@ class Figure:
         at: number of processes, or of elements; None where there is no such axis.
         p50, p99: of single operations or of small batches, in seconds; None where not taken.
         spread: quantiles from 1 % to 99 %, in seconds, for a plot; empty where not taken.
-        sets: medians of what was measured by turns with the others: in each interpreter (of a
-            wake-up: in each turn), of all rounds; where there are none, in each round.
+        sets: medians of what was measured by turns with the others: in each interpreter or part of
+            its turns (of a wake-up: in each turn), of all rounds; where there are none, in each
+            round.
 
     """
 
@@ -89,7 +116,8 @@ class Bar:
         bar: what the ratio has to reach (faster) or not to pass, or how many bytes ours may take;
             None: for information only.
         faster: which of the two.
-        sets: medians of both sides in each interpreter, of all rounds; empty where there are none.
+        sets: medians of both sides in each interpreter or part of its turns, of all rounds; empty
+            where there are none.
 
     """
 
@@ -252,7 +280,7 @@ def figure(
         samples: one for each repeat.
         singles: seconds of single operations or small batches, for p50 and p99.
         plotted: whether the spread of the singles is kept.
-        sets: samples by interpreter, where others in it took turns with this.
+        sets: the samples set by set, where others took turns with this.
 
     """
     low, median, high = quartiles(samples)
@@ -316,7 +344,7 @@ def bar_of_sets(
     faster: bool,
     python: str,
 ) -> Bar:
-    """Return the bar of both sides' medians in each of several interpreters; the quiet ones count.
+    """Return the bar of both sides' medians in each of several sets; the quiet ones count.
 
     Args:
         what, rival, python: see Bar.

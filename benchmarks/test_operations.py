@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from groups import BACKENDS, SETS, TURNS, Measured, measure, missing_backend, ours, results
+from groups import BACKENDS, Measured, measure, missing_backend, ours, results
 from operations import CANNOT, OPERATIONS
 from results import Missing
 
@@ -96,4 +96,4 @@ def test_operation(
         _clock.seconds += next(samples)
 
     _clock.seconds = 0.0
-    benchmark.pedantic(run, rounds=SETS * TURNS)
+    benchmark.pedantic(run, rounds=len(case.samples))

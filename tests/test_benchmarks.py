@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +19,9 @@ from atomic_intenum.bench import command, tables
 from atomic_intenum.bench.timing import Loop, Statement, take_turns
 from atomic_intenum.demo.interrupt import Interrupt
 from conftest import BACKEND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -122,6 +127,8 @@ def test_turns_alternate() -> None:
 
     assert take_turns([Noted("a"), Noted("b")], 3) == [[1.0] * 3] * 2
     assert "".join(order) == "abbaab"
+    assert take_turns([Noted("a"), Noted("b")], 1, warm_up=2) == [[1.0]] * 2
+    assert "".join(order) == "abbaab" * 2
 
 
 # -- the long one: what of it is committed
@@ -248,6 +255,47 @@ def test_ratio_of_sets(tmp_path: Path) -> None:
     assert [each.sets for each in loaded.figures + loaded.bars] == [
         each.sets for each in run.figures + run.bars
     ]
+
+
+#: What one interpreter takes to read megabytes, which are in a cache only now and then.
+OURS, THEIRS = [1.0] * 30, [9.0] * 10 + [3.0] * 10 + [8.0] * 10
+
+
+def values_in_operations(_: pytest.MonkeyPatch) -> float:
+    """Return the ratio to 10,000 multiprocessing.Value among the operations."""
+    groups = benchmark_module("groups")
+    found = {"we": groups.Measured(OURS * 8), "they": groups.Measured(THEIRS * 8)}
+    base, other = groups.results({groups.COUNTS: found}).figures
+    return float(other.times(base))
+
+
+def values_in_arrays(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return the ratio to 10,000 multiprocessing.Value among the arrays."""
+    arrays = benchmark_module("arrays")
+    answer = json.dumps([("counts", "we", OURS), ("counts", "they", THEIRS)])
+    monkeypatch.setattr(arrays.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=answer))
+    base, other = arrays.measure((10_000,)).figures
+    return float(other.times(base))
+
+
+def values_in_bars(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return the ratio to 10,000 multiprocessing.Value among the bars."""
+    bars = benchmark_module("bars")
+    answer = json.dumps([(OURS, THEIRS)] * len(bars.ROWS))
+    monkeypatch.setattr(bars.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=answer))
+    report = bars.Report()
+    bars.measure_rows(report, 8, lambda: None)
+    (found,) = (row.ratio for row in report.bars if row.rival == bars.LOCKED_VALUES.label)
+    return float(found)
+
+
+@needs_results
+@pytest.mark.parametrize("values_in", [values_in_operations, values_in_arrays, values_in_bars])
+def test_quiet_moments_of_megabytes(
+    values_in: Callable[[pytest.MonkeyPatch], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in a cache for a third of each interpreter's turns has the ratio of that third."""
+    assert values_in(monkeypatch) == 3.0
 
 
 @needs_results

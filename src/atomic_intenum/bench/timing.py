@@ -127,13 +127,14 @@ def _function(text: str, parameters: list[str], unroll: int = 1) -> Callable[...
     return function
 
 
-def take_turns(loops: Sequence[Loop], repeats: int) -> list[list[float]]:
+def take_turns(loops: Sequence[Loop], repeats: int, warm_up: int = 0) -> list[list[float]]:
     """Time loops by turns, so that whatever drifts meanwhile hits all of them.
 
     Args:
         loops: what to time; the order is turned round each time, since whoever comes later may find
             a clock or a cache that the one before has changed.
         repeats: how many timings of each.
+        warm_up: how many timings of each go before, which are not returned.
 
     Returns:
         Seconds per operation of each loop, turn by turn.
@@ -142,11 +143,11 @@ def take_turns(loops: Sequence[Loop], repeats: int) -> list[list[float]]:
     taken: list[list[float]] = [[] for _ in loops]
     order = list(zip(loops, taken, strict=True))
     with no_collection():
-        for _ in range(repeats):
+        for _ in range(warm_up + repeats):
             for loop, seconds in order:
                 seconds.append(loop.time())
             order.reverse()
-    return taken
+    return [seconds[warm_up:] for seconds in taken]
 
 
 @contextmanager
