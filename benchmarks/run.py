@@ -21,8 +21,8 @@ import arrays
 import contended
 import groups
 import machine
-import sleepers
 from results import Missing, Results, load
+from sleepers import Sleepers
 from worker import Interpreter, WorkerError
 
 from atomic_intenum import BACKEND
@@ -91,21 +91,31 @@ def main() -> int:
     pythons = [(here, *_about(here))]
     pythons += [(command, *_about(command)) for command in map(shlex.split, arguments.also)]
     run.machine["pythons"] = [label for _, label, _ in pythons]
+    sleepers = Sleepers()
+
+    def wake_sleepers() -> None:
+        _say("waking a sleeper")
+        sleepers.measure()
+
     for command, label, built in pythons:
         if "native" in built:
+            wake_sleepers()
             measure_bars(command, label, run)
+    wake_sleepers()
     try:
         measure_bindings(pythons, run)
     except WorkerError as error:
         run.missing.append(Missing("bindings", "all", "", f"MISSING: {error}"))
-    _say("waking a sleeper")
-    run.add(sleepers.measure())
+    wake_sleepers()
     _say("arrays")
     run.add(arrays.measure())
+    wake_sleepers()
     _say("several processes")
     found = contended.measure()
     contended.show(found)
     run.add(found)
+    wake_sleepers()
+    run.add(sleepers.results())
     run.save(arguments.output)
     print(f"\n{arguments.output}")
     return 0

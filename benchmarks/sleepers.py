@@ -3,8 +3,10 @@
 Each round begins when the other process has been asleep for a while (PAUSE): nobody is still
 spinning, and the CPU may have gone to sleep too. That is how a worker waits that has little to do;
 in bars.py turns follow each other at once. The rounds of the contenders come by turns, some of
-each; a turn is a set. There are stretches in which a Pipe takes 0.6 ms longer than in others, and
-nobody else does; why is not known.
+each; a turn is a set. What the machine takes to wake somebody changes by half from one minute to
+the next, and is no part of what a sleep takes, so the turns are spread over several moments of a
+run. There are stretches in which a Pipe takes 0.6 ms longer than in others, and nobody else does;
+why is not known.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 WHAT = "there and back, one round"
 PLAIN_C = "plain C on a futex (floor)"
-#: Rounds of each contender: so many at a time, so many times.
+#: Rounds of each contender at each moment: so many at a time, so many times.
 ROUNDS, TURNS = 20, 20
 #: Seconds from when the sleeper says that it goes to sleep to the round's begin.
 PAUSE = 0.0005
@@ -179,19 +181,34 @@ def _samples(stack: ExitStack, cpus: tuple[int, int]) -> dict[str, list[float]]:
     return samples
 
 
-def measure() -> Results:
-    """Measure all ways."""
-    run = Results(machine.facts())
-    try:
-        cpus = two_cpus()
-        with ExitStack() as stack:
-            samples = _samples(stack, cpus)
-    except MissingError as error:
-        run.missing += [Missing("wakeups", WHAT, way, str(error)) for way in [PLAIN_C, *WAYS]]
+class Sleepers:
+    """What all ways took at several moments."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, list[float]] = {PLAIN_C: [], **{way: [] for way in WAYS}}
+        self._missing = ""
+
+    def measure(self) -> None:
+        """Measure all ways at this moment."""
+        try:
+            cpus = two_cpus()
+            with ExitStack() as stack:
+                samples = _samples(stack, cpus)
+        except MissingError as error:
+            self._missing = str(error)
+            return
+        for way, taken in samples.items():
+            self._samples[way] += taken
+
+    def results(self) -> Results:
+        """Return all moments' figures."""
+        run = Results(machine.facts())
+        for way, taken in self._samples.items():
+            if self._missing:
+                run.missing.append(Missing("wakeups", WHAT, way, self._missing))
+                continue
+            sets = in_sets(taken, ROUNDS)
+            run.figures.append(
+                figure("wakeups", WHAT, way, taken, singles=taken, plotted=True, sets=sets)
+            )
         return run
-    for way, taken in samples.items():
-        sets = in_sets(taken, ROUNDS)
-        run.figures.append(
-            figure("wakeups", WHAT, way, taken, singles=taken, plotted=True, sets=sets)
-        )
-    return run

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 READING = (
     "Medians; in brackets the quartiles; of several rounds the medians of both, over the quiet "
     "rounds. Times are of one operation, without the loop around it. A ratio is one of medians "
-    "that were taken by turns: in each of several interpreters, and the median over the quiet "
-    "ones. Quiet is the quarter, but three at least, in which both sides together took least."
+    "that were taken by turns: in each of several interpreters (of what reads megabytes: in every "
+    "five turns; of the wake-ups' distribution: in every twenty; of several processes, and the "
+    "wake-ups among the bars: in each round), and the median over the quiet ones. Quiet is the "
+    "quarter, but three at least, in which both sides together took least."
 )
 
 BLOCKS = (
