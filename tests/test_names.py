@@ -6,6 +6,7 @@ import contextlib
 import copy
 import errno
 import gc
+import math
 import multiprocessing
 import os
 import pickle
@@ -41,7 +42,7 @@ from support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
 SHM = Path("/dev/shm")
@@ -219,6 +220,82 @@ def test_name_is_taken_by_another_process(name: str) -> None:
         assert WorkerStatus.attach(name).load() is CALCULATING
         peer.tell()
     assert make(name).load() is IDLE
+
+
+def failing(error: int, filename: str | None = None) -> Callable[..., Any]:
+    """Return what a call looks like that fails; of a signal handler's, with its own filename."""
+
+    def call(*_: object) -> None:
+        raise OSError(error, os.strerror(error), filename)
+
+    return call
+
+
+@named
+def test_handlers_missing_file_amid_an_attach(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a signal handler misses is not reported as a name that is missing."""
+    created = make(name)
+    monkeypatch.setattr(shm, "open_and_map", failing(errno.ENOENT, "settings.toml"))
+    with pytest.raises(FileNotFoundError, match=r"settings\.toml"):
+        WorkerStatus.attach(name)
+    monkeypatch.undo()
+    assert WorkerStatus.attach(name) == created
+
+
+@named
+@pytest.mark.parametrize("given", [True, False])
+def test_handlers_file_that_exists(given: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a signal handler finds there already is not taken for the name that is wanted."""
+    fresh = make_enum("Fresh", {"A": 0})
+    monkeypatch.setattr(shm.Created, "make", failing(errno.EEXIST, "service.pid"))
+    with pytest.raises(FileExistsError, match=r"service\.pid"):
+        IntEnumValue(fresh.A, segment_name=name if given else None)
+    monkeypatch.undo()
+    assert make(name) == IDLE
+
+
+@named
+@pytest.mark.parametrize("look", [failing(errno.ENOENT, "settings.toml"), failing(errno.EMFILE)])
+def test_look_that_fails(
+    look: Callable[..., Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What keeps one from looking whose a name is says nothing of that: it is raised."""
+    created = make(name)
+    monkeypatch.setattr(shm, "examine", look)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - it tells by its number
+        make(name)
+    assert caught.value.errno != errno.EEXIST
+    monkeypatch.undo()
+    assert WorkerStatus.attach(name) == created
+
+
+@named
+def test_grace_begins_as_the_creator_is_found_dead(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a name was wanted, a dead creator's tracker has its time to remove it."""
+    created = make(name)
+    content = (SHM / name).read_bytes()[: layout.HEADER_SIZE]
+    clock = [100.0]
+    removed: list[float] = []
+    wanted = segment._Wanted(name)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(segment, "_is_kept", lambda *_: not removed and clock[0] < 200)
+
+    def judge() -> float | None:
+        return wanted._judge(content, lambda: removed.append(clock[0]))
+
+    assert judge() == -math.inf
+    clock[0] = 300.0
+    assert judge() == math.inf
+    clock[0] += segment._TRACKER_GRACE
+    assert judge() == math.inf
+    assert not removed
+    clock[0] += 0.1
+    assert judge() is None
+    assert removed == [clock[0]]
+    monkeypatch.undo()
+    assert created == IDLE
 
 
 @named

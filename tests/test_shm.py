@@ -6,6 +6,7 @@ import errno
 import fcntl
 import mmap
 import os
+import sys
 from contextlib import ExitStack
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_another_removal_amid_a_removal(old: shm.Created, monkeypatch: pytest.Mo
     handlers = [shm.remove]
 
     def look_and_handle(name: str) -> shm.Inode | None:
-        found = look(name)
+        found = look(name) and (0, 0)
         if handlers:
             handlers.pop()(other.name, (0, 0))
         return found
@@ -383,3 +384,79 @@ def test_no_resource_tracker(tmp_path: Path) -> None:
     """Where the resource tracker cannot be started, nothing is created: nobody would remove it."""
     done = run_script(NO_TRACKER, folder=tmp_path)
     assert (done.stdout, done.stderr) == (f"[] {int(IDLE)}\n", "")
+
+
+#: Removes shared memory whose name has been given to something else meanwhile: argv[1].
+TAKEN = """
+import mmap, os, resource, sys
+from atomic_intenum import shm
+
+name, other = f"t{os.getpid()}", sys.argv[1]
+path = "/dev/shm/" + name
+if other == "another user's":
+    os.seteuid(65534)
+old = shm.Created(name)
+old.make(4096, mmap.mmap).close()
+os.unlink(path)
+os.seteuid(os.getuid())
+if other == "a folder":
+    os.mkdir(path)
+else:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+if other == "another user's":
+    os.seteuid(65534)
+if other == "out of descriptors":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
+old.unlink()
+old.unlink()
+os.seteuid(os.getuid())
+print(os.path.exists(path))
+(os.rmdir if other == "a folder" else os.unlink)(path)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one has to open it, to look")
+@pytest.mark.parametrize("other", ["another user's", "a folder", "out of descriptors"])
+def test_name_that_stands_for_what_cannot_be_opened(other: str, tmp_path: Path) -> None:
+    """A name that is no longer this memory's is left alone, without an error, whatever it is."""
+    if other == "another user's" and os.getuid() != 0:
+        pytest.skip("only root can be two users")
+    done = run_script(TAKEN, other, folder=tmp_path)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+NO_DESCRIPTOR = """
+import errno, os, resource
+from atomic_intenum import segment, shm
+
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+try:
+    segment._own_identity()
+except OSError as error:
+    assert error.errno == errno.EMFILE, error
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+print(segment._own_identity()[1] == shm.start_time(os.getpid()) != 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_start_time_out_of_descriptors(tmp_path: Path) -> None:
+    """That no descriptor was left once does not make a process's start unknown for ever."""
+    done = run_script(NO_DESCRIPTOR, folder=tmp_path)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_handler_amid_a_lock(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler raises while one waits to look is raised; the next look works."""
+
+    def handle(*_: object) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "as a handler might")
+
+    monkeypatch.setattr(shm, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": handle}))
+    with pytest.raises(ConnectionResetError):
+        old.unlink()
+    monkeypatch.undo()
+    assert (SHM / old.name).exists()
+    old.unlink()
+    assert not (SHM / old.name).exists()

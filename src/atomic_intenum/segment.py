@@ -327,14 +327,16 @@ def create(
         creator_pid=pid,
         kind=kind,
     )
-    began = time.monotonic()
+    wanted = None if name is None else _Wanted(name)
     while True:
+        owned = _Owned(shm.Created(name or _random_name()), header.nonce)
         try:
-            owned = _Owned(shm.Created(name or _random_name()), header.nonce)
             return creating.call(_make, owned, size, header, text, first)
-        except FileExistsError:
+        except FileExistsError as error:
+            if not shm.is_about(error, owned.created.name):
+                raise
             # Outside of the lock: the naps may take a while, and forks wait for the lock.
-            if name is not None and not _remove_abandoned(name, time.monotonic() - began):
+            if wanted is not None and not wanted.is_free():
                 message = (
                     f"there is shared memory {name!r} already: its creator runs, or nothing in it "
                     f"says who that was"
@@ -405,44 +407,56 @@ def check_name(name: object) -> str:
     return name
 
 
-def _remove_abandoned(name: str, waited: float) -> bool:
-    """Remove the shared memory of that name if it is ours and its creator is gone.
+class _Wanted:
+    """A name that is wanted, and taken: it gets free if its creator is gone.
 
     Args:
         name: that is wanted.
-        waited: seconds since it was first.
-
-    Returns:
-        Whether creating is worth another try.
 
     """
 
-    def tries(content: bytes, remove: Callable[[], None]) -> float | None:
-        """Return until when to try, in the seconds that ``waited`` counts; None if it is gone."""
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._began = time.monotonic()
+        #: The segment, by its nonce, whose creator was found gone, and when it was first.
+        self._abandoned: tuple[int, float] | None = None
+
+    def is_free(self) -> bool:
+        """Remove the shared memory of that name if it is ours and its creator is gone.
+
+        Returns:
+            Whether creating is worth another try; there is a nap in it, if it is.
+
+        """
+        try:
+            # The lock comes first, then those who look: as where a name is removed.
+            until = creating.call(shm.examine, self._name, layout.HEADER_SIZE, self._judge)
+        except OSError as error:
+            if not shm.is_about(error, self._name) or error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+            # It is gone; or another user's, or no shared memory at all.
+            return isinstance(error, FileNotFoundError)
+        if until is None:
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.005)
+        return True
+
+    def _judge(self, content: bytes, remove: Callable[[], None]) -> float | None:
+        """Return until when, in monotonic seconds, to wait for the name; None if it is gone."""
         magic, header = _parse(content)
-        if header is None:
-            return 0.0 if content and magic else _HALF_MADE  # not ours, or its creator is at it
-        if _is_kept(name, header):
-            return 0.0
-        if waited <= _TRACKER_GRACE:
+        if header is None:  # not ours, or its creator is at it
+            return -math.inf if content and magic else self._began + _HALF_MADE
+        if _is_kept(self._name, header):
+            return -math.inf
+        now = time.monotonic()
+        if self._abandoned is None or self._abandoned[0] != header.nonce:
+            self._abandoned = header.nonce, now
+        if now - self._abandoned[1] <= _TRACKER_GRACE:
             return math.inf
         remove()
         return None
-
-    try:
-        # The lock comes first, then those who look: as where a name is removed.
-        until = creating.call(shm.examine, name, layout.HEADER_SIZE, tries)
-    except OSError as error:
-        if not is_of_system(error):
-            raise
-        # It is gone; or another user's, or no shared memory at all.
-        return isinstance(error, FileNotFoundError)
-    if until is None:
-        return True
-    if waited >= until:
-        return False
-    time.sleep(0.005)
-    return True
 
 
 def _is_kept(name: str, header: Header) -> bool:
@@ -519,7 +533,9 @@ def _open(name: str, *, pickled: bool) -> Segment:
                 segment = Segment(name, mapping)
                 segment.inode = inode
                 return segment
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not shm.is_about(error, name):
+                raise
             message = f"there is no shared memory {name!r}"
             if pickled:
                 message = (

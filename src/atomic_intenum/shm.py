@@ -76,6 +76,10 @@ if sys.platform == "win32":
         """Return None: unknown."""
         return None
 
+    def is_about(error: OSError, name: str) -> bool:  # noqa: ARG001
+        """Tell whether a system call has failed; not what a signal handler did."""
+        return is_of_system(error)
+
     def is_running(pid: int, started: int) -> bool:  # noqa: ARG001
         """Return True: nothing outlives its creator here."""
         return True
@@ -98,7 +102,8 @@ else:
         """A shared memory's descriptor; no signal handler that raises can lose it.
 
         To open and to take a note of it is one call of C's: a handler could keep an assignment
-        from happening.  So is closing.
+        from happening.  So is closing.  PyPy's shm_open is Python, with a gap of some instructions
+        in which it can be lost nevertheless, and the name with it.
 
         Attributes:
             close: closes it, if it is open.
@@ -139,18 +144,26 @@ else:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino
 
-    def _is_missing(error: FileNotFoundError, name: str) -> bool:
-        """Tell whether that shared memory is missing; not what a signal handler has looked for."""
-        return is_of_system(error) and error.filename in (None, "/" + name)  # None: PyPy's
+    #: Where Linux has its shared memory; None: it can only be opened.
+    _FOLDER = "/dev/shm/" if sys.platform == "linux" else None
+
+    def is_about(error: OSError, name: str) -> bool:
+        """Tell whether a call failed for that shared memory; not what a signal handler did."""
+        names = (None, "/" + name, f"{_FOLDER}{name}")  # None: PyPy's
+        return is_of_system(error) and error.filename in names
 
     def inode_of(name: str) -> Inode | None:
         """Return the inode of a shared memory; None if there is none of that name."""
         try:
-            return _with_fd(name, _inode)
+            if _FOLDER is None:
+                return _with_fd(name, _inode)
+            # This takes no descriptor and no permission: it may be another user's by now, or none.
+            status = os.lstat(_FOLDER + name)
         except FileNotFoundError as error:
-            if not _is_missing(error, name):
+            if not is_about(error, name):
                 raise
             return None
+        return status.st_dev, status.st_ino
 
     #: Bytes that are reserved at a time.
     _PIECE = 1 << 22
@@ -180,6 +193,12 @@ else:
     _looked_at: set[tuple[int, str, Inode]] = set()
     after_fork_in_child(_looked_at.clear)
 
+    def _has_no_locks(error: OSError) -> bool:
+        """Tell whether the system has no locks on shared memory."""
+        none = errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP
+        denied = errno.EACCES, errno.EPERM
+        return error.errno in (*none, errno.EOPNOTSUPP, *denied) and error.filename is None
+
     def _lock(fd: int) -> None:
         """Wait until nobody else looks, but not for ever."""
         deadline = time.monotonic() + _PATIENCE
@@ -190,9 +209,9 @@ else:
                 if time.monotonic() > deadline:
                     return
             except OSError as error:
-                if not is_of_system(error):
+                if not _has_no_locks(error):
                     raise
-                return  # a system without locks on shared memory
+                return
             else:
                 return
             time.sleep(0.001)
@@ -230,7 +249,7 @@ else:
                 try:
                     fcntl.flock(fd, fcntl.LOCK_UN)
                 except OSError as error:
-                    if not is_of_system(error):
+                    if not _has_no_locks(error):
                         raise
                 finally:
                     _looked_at.discard(look)
@@ -249,11 +268,11 @@ else:
             still = time.monotonic() - began < _PATIENCE / 2
         try:
             # A signal handler may have removed it, and given the name to another.  None comes
-            # between these two lines.
+            # between these two lines (on PyPy, where shm_unlink is Python, hardly one).
             if look in _looked_at:
                 _posixshmem.shm_unlink("/" + name)
         except FileNotFoundError as error:
-            if not _is_missing(error, name):
+            if not is_about(error, name):
                 raise
         _looked_at.discard(look)
 
@@ -261,8 +280,9 @@ else:
         """Remove the name, if it still is that memory's."""
         try:
             _with_fd_alone(name, lambda *_: _remove(name, inode))
-        except FileNotFoundError as error:
-            if not _is_missing(error, name):
+        except OSError as error:
+            # It is gone, or the name is another user's by now, or that of no shared memory.
+            if not is_about(error, name) or inode_of(name) == inode:
                 raise
 
     class Created:
@@ -320,7 +340,7 @@ else:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-                # Out of descriptors: no way to look first.
+                # Out of descriptors: no way to keep others away meanwhile.
                 with contextlib.suppress(FileNotFoundError):
                     _posixshmem.shm_unlink("/" + self.name)
             # Also where somebody else removed it: the tracker must forget it, or it warns at exit.
@@ -408,10 +428,10 @@ else:
             with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no Path at import
                 # The name in parentheses may hold spaces and parentheses itself.
                 return file.read().rpartition(b")")[2].split()
-        except OSError as error:
-            if not is_of_system(error):
+        except (FileNotFoundError, ProcessLookupError, PermissionError) as error:
+            if error.filename not in (None, f"/proc/{pid}/stat"):
                 raise
-            return []
+            return []  # nothing is known; all else, as no descriptor being left, says nothing
 
     def is_running(pid: int, started: int) -> bool:
         """Tell whether that very process runs: by pid, and by start time where it is known."""
