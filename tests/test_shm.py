@@ -389,10 +389,12 @@ def test_no_resource_tracker(tmp_path: Path) -> None:
 #: Removes shared memory whose name has been given to something else meanwhile: argv[1].
 TAKEN = """
 import mmap, os, resource, sys
+from multiprocessing import resource_tracker
 from atomic_intenum import shm
 
 name, other = f"t{os.getpid()}", sys.argv[1]
 path = "/dev/shm/" + name
+resource_tracker.ensure_running()  # another user may not be allowed to read what it runs
 if other == "another user's":
     os.seteuid(65534)
 old = shm.Created(name)
