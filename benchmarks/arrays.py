@@ -32,7 +32,8 @@ MOST_VALUES = 10_000
 #: What a status takes in an array's segment: a word of 8 bytes and a control block of 64.
 BYTES = 72
 SECONDS = 0.002
-#: Up to 100,000, and beyond, where each takes a tenth of a second or more.
+#: Up to 100,000, with 10,000 multiprocessing.Value among them; and beyond, where each timing takes
+#: a tenth of a second or more.
 TURNS, TURNS_OF_MILLIONS = OF_MEGABYTES, Turns(5)
 #: How many measure a size, one after the other; and one beyond MOST_VALUES.
 INTERPRETERS, FEWER = 8, 3

@@ -408,7 +408,7 @@ else:
 if other == "another user's":
     os.seteuid(65534)
 if other == "out of descriptors":
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 old.unlink()
 old.unlink()
 os.seteuid(os.getuid())
@@ -437,6 +437,8 @@ try:
     segment._own_identity()
 except OSError as error:
     assert error.errno == errno.EMFILE, error
+else:
+    raise AssertionError("it was read nevertheless")
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
 print(segment._own_identity()[1] == shm.start_time(os.getpid()) != 0)
 """

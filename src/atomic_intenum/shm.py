@@ -144,21 +144,23 @@ else:
         status = os.fstat(fd)
         return status.st_dev, status.st_ino
 
-    #: Where Linux has its shared memory; None: it can only be opened.
-    _FOLDER = "/dev/shm/" if sys.platform == "linux" else None
+    def _path(name: str) -> str | None:
+        """Return where a shared memory is among the files; None where it can only be opened."""
+        return "/dev/shm/" + name if sys.platform == "linux" else None
 
     def is_about(error: OSError, name: str) -> bool:
         """Tell whether a call failed for that shared memory; not what a signal handler did."""
-        names = (None, "/" + name, f"{_FOLDER}{name}")  # None: PyPy's
-        return is_of_system(error) and error.filename in names
+        # None: PyPy's, and what is asked of a descriptor.
+        return is_of_system(error) and error.filename in (None, "/" + name, _path(name))
 
     def inode_of(name: str) -> Inode | None:
         """Return the inode of a shared memory; None if there is none of that name."""
+        path = _path(name)
         try:
-            if _FOLDER is None:
+            if path is None:
                 return _with_fd(name, _inode)
             # This takes no descriptor and no permission: it may be another user's by now, or none.
-            status = os.lstat(_FOLDER + name)
+            status = os.lstat(path)
         except FileNotFoundError as error:
             if not is_about(error, name):
                 raise
