@@ -22,10 +22,19 @@ import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment, shm
 from atomic_intenum.backends import backend
 from atomic_intenum.vocabulary import vocabulary_of
-from support import IDLE, WorkerStatus, WorkerStatusEnum, collect, make_enum, own_segments, word_of
+from support import (
+    IDLE,
+    WorkerStatus,
+    WorkerStatusEnum,
+    collect,
+    make_enum,
+    own_segments,
+    run_script,
+    word_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SHM = Path("/dev/shm")
 
@@ -621,3 +630,48 @@ def test_allocation_in_threads_while_dropping() -> None:
     gc.collect()
     WorkerStatus(IDLE)
     assert len(own_segments()) - before <= 2
+
+
+# -- what other users may write
+
+
+def open_to_others(path: Path) -> None:
+    """Let the group write it."""
+    path.chmod(0o620)
+
+
+def give_away(path: Path) -> None:
+    """Give it to another user."""
+    os.chown(path, 65534, -1)
+
+
+ATTACH = """
+    import sys
+    from support import WorkerStatus
+    try:
+        WorkerStatus.attach(sys.argv[1])
+    except PermissionError as error:
+        print(error)
+"""
+
+
+@pytest.mark.only_on("native", "cffi")
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(open_to_others, "lets other users write"), (give_away, "user 65534 owns it")],
+)
+def test_attach_refuses_what_another_user_can_write(
+    change: Callable[[Path], None], reason: str, tmp_path: Path
+) -> None:
+    """Attaching raises PermissionError where another user owns the memory or may write it."""
+    if change is give_away and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    name = f"safe-{os.getpid()}"
+    value = WorkerStatus(IDLE, segment_name=name)
+    change(SHM / name)
+    try:
+        done = run_script(ATTACH, name, folder=tmp_path)
+        assert reason in done.stdout, done.stderr
+        assert value.load() is IDLE  # what is mapped stays
+    finally:
+        value.unlink()

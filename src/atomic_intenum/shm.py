@@ -97,6 +97,7 @@ else:
     import errno
     import fcntl
     import mmap
+    import stat
 
     class _Descriptor:
         """A shared memory's descriptor; no signal handler that raises can lose it.
@@ -351,6 +352,21 @@ else:
             resource_tracker.register("/" + self.name, "shared_memory")
             resource_tracker.unregister("/" + self.name, "shared_memory")
 
+    def _refuse_writable_by_others(name: str, status: os.stat_result) -> None:
+        """Raise PermissionError for shared memory that another user owns, or may write.
+
+        A release writes where the mutex's list in shared memory says, so whoever writes that list
+        writes this process's memory.  Root could do so anyway.
+        """
+        if status.st_uid not in (os.geteuid(), 0):
+            who = f"user {status.st_uid} owns it"
+        elif status.st_mode & 0o022:
+            who = f"its mode {stat.S_IMODE(status.st_mode):04o} lets other users write it"
+        else:
+            return
+        message = f"shared memory {name!r} is not safe to attach: {who}"
+        raise PermissionError(errno.EACCES, message)
+
     def open_and_map(name: str, factory: Callable[[int, int], M]) -> tuple[M, Inode | None]:
         """Open by name and map all of it.
 
@@ -359,6 +375,7 @@ else:
 
         Raises:
             FileNotFoundError: there is none of that name.
+            PermissionError: another user owns it, or may write it.
             EmptyError: it has no size (yet), or not all of its space.
             ValueError: it is shorter than a segment's header.
 
@@ -366,6 +383,7 @@ else:
 
         def map_it(fd: int) -> tuple[M, Inode]:
             status = os.fstat(fd)
+            _refuse_writable_by_others(name, status)
             size = status.st_size
             if size == 0:
                 message = f"shared memory {name!r} is empty"
