@@ -55,6 +55,11 @@ class Peer:
         assert self.process.pid is not None
         return self.process.pid
 
+    @property
+    def descriptor(self) -> int:
+        """This end of the pipe, for who speaks in bytes."""
+        return self._pipe.fileno()
+
     def tell(self, message: object = None) -> None:
         """Send a message to the child's ``pipe.recv()``."""
         self._pipe.send(message)
