@@ -57,7 +57,7 @@ class Peer:
 
     @property
     def descriptor(self) -> int:
-        """This end of the pipe, for who speaks in bytes."""
+        """The descriptor of the parent's end of the pipe."""
         return self._pipe.fileno()
 
     def tell(self, message: object = None) -> None:

@@ -1104,7 +1104,7 @@ LEAKS: dict[str, Callable[[Any], object]] = {
     "nothing to claim": lambda array: array.claim(CALCULATING, IDLE),
     "a float": lambda array: array[0.5],
     "deleted": lambda array: operator.delitem(array, 0),
-    "bound again": lambda array: array._atomic_bind(*(None,) * 8),
+    "initialised again": lambda array: array.__init__(3, IDLE),
 }
 
 

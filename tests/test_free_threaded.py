@@ -8,7 +8,6 @@ import functools
 import gc
 import itertools
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -25,7 +24,6 @@ from support import (
     FREE_THREADED,
     IDLE,
     UNAVAILABLE,
-    Plain,
     WorkerStatus,
     WorkerStatusEnum,
     collect,
@@ -110,7 +108,6 @@ def bearing(body: Callable[[], object], *documented: str) -> Callable[[int], Non
 
 
 CLOSED = "closed, or its __init__ never ran"
-ANEW = "initialised anew"
 
 
 def test_import_leaves_the_gil_off() -> None:
@@ -263,23 +260,40 @@ def locked(lock: Any) -> None:
         pass
 
 
-def test_close_and_init_race_with_every_use() -> None:
-    """close() and another __init__ in one thread leave the others values or documented errors."""
-    status = WorkerStatus(IDLE)
-    documented = (CLOSED, ANEW, "in vain", "cannot compare", "that this thread does not hold")
-
-    def renew(_turn: int) -> None:
-        status.close()
-        WorkerStatus.__init__(status, IDLE)
-
-    every = uses(status)
+def test_close_races_with_every_use() -> None:
+    """close() in one thread leaves the others values or documented errors, whatever they do."""
+    values = [WorkerStatus(IDLE) for _ in range(ROUNDS // 4)]
+    documented = (CLOSED, "in vain", "cannot compare", "that this thread does not hold")
 
     def use(number: int) -> Callable[[int], None]:
-        return lambda turn: bearing(every[(3 * turn + number) % len(every)], *documented)(turn)
+        def body(turn: int) -> None:
+            every = uses(values[turn])
+            for shift in range(3):
+                bearing(every[(3 * turn + number + shift) % len(every)], *documented)(turn)
 
-    race(renew, use(0), use(1), use(2), rounds=ROUNDS // 4, ends=(0,))
-    status.set(CALCULATING)
-    assert status.load() is CALCULATING
+        return body
+
+    race(lambda turn: values[turn].close(), use(0), use(1), use(2), rounds=len(values))
+
+
+def test_init_in_many_threads_binds_once() -> None:
+    """Of threads that initialise one object at once, one does; the others get RuntimeError."""
+    values: list[Any] = [WorkerStatus.__new__(WorkerStatus) for _ in range(ROUNDS // 10)]
+    wins = [0] * THREADS
+
+    def initialise(number: int) -> Callable[[int], None]:
+        def body(turn: int) -> None:
+            try:
+                values[turn].__init__(MEMBERS[number % len(MEMBERS)])
+            except RuntimeError:  # it was initialised before
+                return
+            wins[number] += 1
+
+        return body
+
+    race(*map(initialise, range(THREADS)), rounds=len(values))
+    assert sum(wins) == len(values)
+    assert all(value.load() in MEMBERS for value in values)
 
 
 def test_closing_ends_a_wait() -> None:
@@ -307,80 +321,6 @@ def until_closed(wait: Callable[[], object], raised: list[str]) -> Callable[[int
 def closing(status: WorkerStatus) -> Callable[[int], None]:
     """Return a body for race() that closes."""
     return lambda _turn: status.close()
-
-
-def test_init_with_another_enum_mixes_nothing_up() -> None:
-    """Where __init__ binds a value to another enum, no word ever gets a number of the other one."""
-    value = Plain(IDLE)
-    made: list[Any] = []
-
-    def renew(turn: int) -> None:
-        Plain.__init__(value, Far.A if turn % 2 else IDLE)
-        made.append(copy.copy(value))
-
-    documented = (CLOSED, ANEW, "expected a member", "cannot compare", "no member")
-
-    def write(first: Any, second: Any) -> Callable[[int], None]:
-        def body(_turn: int) -> None:
-            bearing(lambda: value.set(first), *documented)(0)
-            bearing(lambda: value.exchange(second), *documented)(0)
-            bearing(lambda: value.compare_and_set(second, first), *documented)(0)
-            bearing(value.load, *documented)(0)
-            bearing(lambda: value.name, *documented)(0)
-
-        return body
-
-    race(renew, write(IDLE, CALCULATING), write(Far.B, Far.C), rounds=ROUNDS // 2, ends=(0,))
-    for twin in made:
-        assert isinstance(twin.load(), twin.EnumType)  # ValueError if it has another's number
-
-
-def test_lock_belongs_to_the_value_it_came_from() -> None:
-    """A lock that get_lock() keeps is that of the word which the value is on by then."""
-    status = WorkerStatus(IDLE)
-
-    def renew(_turn: int) -> None:
-        WorkerStatus.__init__(status, IDLE)
-        mine = unchecked(status.get_lock())
-        # Nobody else renews it: it stays until the next turn.
-        assert id(status.get_lock()) == id(mine)
-        guard = status._atomic_guard
-        if guard is None:
-            assert mine._segment is status._atomic_segment
-            assert mine._index == status._atomic_index
-        else:
-            assert mine is guard.lock
-
-    race(
-        renew,
-        bearing(status.get_lock, CLOSED),
-        bearing(status.get_lock, CLOSED),
-        rounds=ROUNDS // 2,
-        ends=(0,),
-    )
-
-
-@pytest.mark.only_on("native", "cffi")
-def test_pickles_race_with_init_and_drop() -> None:
-    """A pickle names one word of one segment, whatever other threads do to the value meanwhile."""
-    status = WorkerStatus(IDLE)
-    kept: list[Any] = [copy.copy(status)]
-
-    def renew(turn: int) -> None:
-        WorkerStatus.__init__(status, MEMBERS[turn % 3])
-        kept.append(copy.copy(status))
-        if turn % 7 == 0:
-            del kept[: len(kept) // 2]
-            gc.collect(0)
-
-    def through() -> None:
-        again = pickle.loads(pickle.dumps(status))
-        assert type(again) is WorkerStatus
-        assert again.load() in MEMBERS
-        assert again.compare_and_set(again.load(), IDLE) in (True, False)
-
-    sent = bearing(through, CLOSED)  # as __init__ replaces the one by the other
-    race(renew, sent, sent, rounds=ROUNDS // 8, ends=(0,))
 
 
 @pytest.mark.only_on("native", "cffi")
@@ -498,7 +438,6 @@ def test_garbage_collection_races_with_use() -> None:
             node.other = other
             node.own = node.get_lock()
         nodes[0].close()
-        Node.__init__(nodes[1], CALCULATING)
         twin = copy.copy(nodes[2])
         assert twin.other is nodes[0]
         left.append(weakref.ref(nodes[2]))

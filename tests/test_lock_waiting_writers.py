@@ -1,4 +1,4 @@
-"""Writers that waited for a value's lock: they write and leave at once, whatever their process does."""
+"""Writers that waited for a value's lock write and leave at once, whatever their process does."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_writer_leaves_without_the_gil() -> None:
         with child(keep_the_gil, status) as writers:
             assert os.read(writers.descriptor, 1) == b"x"
             lock.release()
-            with contextlib.suppress(TimeoutError):  # as if each of them waited for the GIL just now
+            with contextlib.suppress(TimeoutError):  # each may ask for the GIL just now
                 status.wait_for(Bits.RIGHT, timeout=1)
             entered = lock.acquire(timeout=PATIENCE / 4)
             os.write(writers.descriptor, b"x")
@@ -91,7 +91,7 @@ def test_an_ordinary_exit_is_no_death(tmp_path: Path) -> None:
     def hold() -> None:
         while not ended.is_set():
             with lock:
-                reports.append(lock.abandoned)  # type: ignore[attr-defined,union-attr]
+                reports.append(lock.abandoned)  # type: ignore[union-attr]
                 ended.wait(0.0005)
 
     holder = threading.Thread(target=hold)

@@ -23,14 +23,6 @@ class One(IntEnum):
     A = 1
     B = 2
 
-class Two(IntEnum):
-    A = 1
-    B = 2
-
-class Three(IntEnum):
-    X = 1
-    Y = 2
-
 def mapped():
     with open("/proc/self/maps") as maps:
         return [line.split("-")[0] for line in maps if f"reentered{os.getpid()}" in line]
@@ -105,62 +97,6 @@ gc.collect()
     assert (done.stderr, done.returncode) == ("", 0)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no __release_buffer__")
-@pytest.mark.parametrize("goes", ["value", "class"])
-def test_bound_anew_while_it_is_collected(goes: str, tmp_path: Path) -> None:
-    """A value that is bound anew while the collector takes it apart works, or is closed."""
-    done = run_script(
-        HEAD
-        + """
-kept = []
-
-class Released:
-    def __buffer__(self, flags):
-        return memoryview(bytearray(1))
-
-    def __release_buffer__(self, view):
-        value = getattr(self, "value", None)
-        if value is None:
-            return  # this collector cleared it first
-        kept.append(value)
-        try:
-            value.__init__(One.B)
-        except AttributeError:
-            assert sys.argv[1] == "class"
-
-class Lock:
-    def acquire(self):
-        pass
-
-    def release(self):
-        pass
-
-gc.disable()
-Status = IntEnumValue[One]
-lock = Lock()
-gc.collect(0)  # older than the value: its turn in the collection comes later
-value = Status(One.A, lock=lock)
-if sys.argv[1] == "class":
-    del Status
-released = Released()
-released.value = value
-lock.view = memoryview(released)
-del lock, value, released
-gc.collect()
-for value in kept:
-    try:
-        assert value.load() is One.B
-        value.set(One.A)
-        assert value.load() is One.A and value.compare_and_set(One.A, One.B)
-    except (AttributeError, ValueError):  # its class was cleared, or it was once more
-        pass
-""",
-        goes,
-        folder=tmp_path,
-    )
-    assert (done.stderr, done.returncode) == ("", 0)
-
-
 @linux
 @pytest.mark.parametrize("stays", [False, True], ids=["goes", "stays"])
 def test_used_by_a_finalizer(stays: bool, tmp_path: Path) -> None:
@@ -214,45 +150,3 @@ assert shm() == before, (shm(), before)
         folder=tmp_path,
     )
     assert (done.stderr, done.returncode) == ("", 0)
-
-
-@linux
-@pytest.mark.only_on("native", "cffi")
-@pytest.mark.parametrize(
-    "call",
-    [
-        "set('A')",
-        "exchange('A')",
-        "compare_and_set('A', 'B')",
-        "compare_and_set(One.A, 'A')",
-        "wait_for('A', 'collect', One.B, timeout=0)",
-        "wait_while('B', 'A', 'collect', timeout=0)",
-    ],
-)
-def test_bound_anew_where_it_was(call: str, tmp_path: Path) -> None:
-    """A value that is bound anew to what is mapped at the same address is not taken for the old."""
-    done = run_script(
-        HEAD
-        + """
-class Value(IntEnumValue):
-    def to_value(self, wanted):
-        if wanted == "A":
-            self.__init__(Two.A, segment_name=name("b"))  # the segment of One goes
-            self.__init__(Three.X, segment_name=name("c"))  # and this is mapped where it was
-            return 1
-        if wanted == "collect":
-            gc.collect()
-        return 2
-
-value = Value(One.A, segment_name=name("a"))
-try:
-    print("returned", eval("value." + sys.argv[1]))
-except RuntimeError as error:
-    print(error)
-assert value.load() is Three.X and value.version == 0
-""",
-        call,
-        folder=tmp_path,
-    )
-    assert (done.stderr, done.returncode) == ("", 0)
-    assert done.stdout == "the value was initialised anew while it was used\n"

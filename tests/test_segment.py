@@ -21,7 +21,7 @@ import pytest
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment, shm
 from atomic_intenum.backends import backend
-from atomic_intenum.vocabulary import vocabulary_of
+from atomic_intenum.registry import vocabulary_of
 from support import (
     IDLE,
     WorkerStatus,

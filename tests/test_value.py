@@ -181,39 +181,31 @@ def test_first_member_without_parameter(wrong: Any) -> None:
         Plain(wrong)
 
 
-def test_second_init(status: WorkerStatus) -> None:
-    """A second __init__ binds the object to a new value and leaves the old one to its others."""
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+@pytest.mark.parametrize("arguments", [("CALCULATING",), ("SLEEPING",), (CALCULATING, 3)])
+def test_second_init(status: WorkerStatus, arguments: tuple[Any, ...], closed: bool) -> None:
+    """A second __init__ raises RuntimeError, whatever it is given, and changes nothing."""
     twin = copy.copy(status)
-    old_lock = status.get_lock()
-    status.__init__("CALCULATING")  # type: ignore[misc]
-    assert status.load() is CALCULATING
+    lock = status.get_lock()
+    if closed:
+        status.close()
+    with pytest.raises(RuntimeError, match="this value was initialised before"):
+        status.__init__(*arguments)  # type: ignore[misc]
     assert twin.load() is IDLE
-    status.set(UNAVAILABLE)
-    assert twin.load() is IDLE
-    assert status.get_lock() is not old_lock
+    if closed:
+        with pytest.raises(ValueError, match="closed"):
+            status.load()
+    else:
+        assert status.load() is IDLE
+        assert status.get_lock() is lock
 
 
-def test_second_init_under_lock(status: WorkerStatus) -> None:
-    """A lock that is held while __init__ runs again can still be released."""
-    with status.get_lock():
-        status.__init__(CALCULATING)  # type: ignore[misc]
-        status.set(UNAVAILABLE)
-    gc.collect()
-    assert status.load() is UNAVAILABLE
-
-
-def test_failed_second_init(status: WorkerStatus) -> None:
-    """A second __init__ that fails leaves the value as it was."""
-    with pytest.raises(KeyError):
-        status.__init__("SLEEPING")  # type: ignore[misc]
+def test_init_of_an_attached_value(status: WorkerStatus) -> None:
+    """A value that was copied or attached is initialised, too, though its __init__ never ran."""
+    twin = copy.copy(status)
+    with pytest.raises(RuntimeError, match="initialised before"):
+        twin.__init__(CALCULATING)  # type: ignore[misc]
     assert status.load() is IDLE
-
-
-def test_init_again_after_close(status: WorkerStatus) -> None:
-    """__init__ opens a closed value anew."""
-    status.close()
-    status.__init__(CALCULATING)  # type: ignore[misc]
-    assert status.load() is CALCULATING
 
 
 # -- writing

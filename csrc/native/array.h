@@ -45,7 +45,7 @@ static bool array_is_open(Array *self)
     return true;
 }
 
-static bool array_is_closed(PyObject *op, const aie_word *Py_UNUSED(word))
+static bool array_is_closed(PyObject *op)
 {
     return FIELD_LOAD(((Array *)op)->life) != ARRAY_OPEN;
 }

@@ -47,11 +47,11 @@ static PyObject *compare_int(Value *self, PyObject *other, int op)
 static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
 {
     Value *self = (Value *)op_self;
-    Table *table;
-    aie_word *word = value_word_of(self, &table);
+    aie_word *word = value_word(self);
     if (word == NULL) {
         return NULL;
     }
+    const Table *table = self->table;
     const table_entry *entry = table_by_identity(table, other);
     if (entry != NULL) {
         int32_t left = aie_word_value(aie_word_load(word));
@@ -61,12 +61,11 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
         return compare_int(self, other, op);
     }
     if (PyObject_TypeCheck(other, table->state->value_type)) {
-        Table *theirs;
-        aie_word *right = value_word_of((Value *)other, &theirs);
+        aie_word *right = value_word((Value *)other);
         if (right == NULL) {
             return NULL;
         }
-        if (theirs->enum_type == table->enum_type) {
+        if (((Value *)other)->table->enum_type == table->enum_type) {
             int32_t left = aie_word_value(aie_word_load(word));
             return boolean(ordering(op, sign(left, aie_word_value(aie_word_load(right)))));
         }
@@ -92,13 +91,12 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
 static Py_hash_t value_hash(PyObject *op)
 {
     Value *self = (Value *)op;
-    Table *table;
-    aie_word *word = value_word_of(self, &table);
+    aie_word *word = value_word(self);
     if (word == NULL) {
         return -1;
     }
     PyObject *number = PyLong_FromLong(aie_word_value(aie_word_load(word)));
-    PyObject *key = number == NULL ? NULL : PyTuple_Pack(2, table->enum_type, number);
+    PyObject *key = number == NULL ? NULL : PyTuple_Pack(2, self->table->enum_type, number);
     Py_XDECREF(number);
     if (key == NULL) {
         return -1;

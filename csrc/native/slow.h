@@ -13,7 +13,7 @@ typedef struct {
     Mapping *mapping;
     PyObject *op;
     const char *what; /* op is, for an error */
-    bool (*is_closed)(PyObject *op, const aie_word *word);
+    bool (*is_closed)(PyObject *op);
 } target;
 
 /* The word is LOCKED: wait for the lock, 50 ms at a time, looking at signals in between.  Who gets
@@ -24,7 +24,7 @@ static int change_slow(const target *to, aie_change *change)
     PyObject *mapping = Py_NewRef((PyObject *)to->mapping);
     aie_result result = aie_change_slice(to->word, to->control, to->event, change, 0);
     while (result == AIE_BUSY && PyErr_CheckSignals() == 0) {
-        if (to->is_closed(to->op, to->word)) {
+        if (to->is_closed(to->op)) {
             raise_closed(to->what);
             break;
         }

@@ -7,106 +7,6 @@
 #include "operations.h"
 #include "waiting.h"
 
-/* What a Value is bound to, the word apart. */
-typedef struct {
-    PyObject *table;
-    PyObject *mapping;
-    PyObject *segment;
-    PyObject *guard;
-    PyObject *lock;
-    Py_ssize_t index;
-    int calls_from_value;
-} value_bound;
-
-static value_bound value_bound_now(const Value *self)
-{
-    return (value_bound){.table = (PyObject *)self->table,
-                         .mapping = (PyObject *)self->mapping,
-                         .segment = self->segment,
-                         .guard = self->guard,
-                         .lock = self->lock};
-}
-
-/* Bind to `next`, whose references go over to the value; `before` gets the old ones.  Nothing here
- * runs Python code, so under the GIL it is one step.  Without it value_word_of relies on the order:
- * the word goes first and comes last. */
-static void value_rebind(Value *self, const value_bound *next, aie_control *control, aie_word *word,
-                         value_bound *before)
-{
-    *before = value_bound_now(self);
-    FIELD_STORE(self->word, NULL);
-    FIELD_STORE(self->table, (Table *)next->table);
-    FIELD_STORE(self->mapping, (Mapping *)next->mapping);
-    FIELD_STORE(self->segment, next->segment);
-    FIELD_STORE(self->guard, next->guard);
-    FIELD_STORE(self->lock, next->lock);
-    FIELD_STORE(self->control, control);
-    FIELD_STORE(self->event, mapping_event((Mapping *)next->mapping));
-    FIELD_STORE(self->index, next->index);
-    FIELD_STORE(self->calls_from_value, next->calls_from_value);
-    /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
-    FIELD_STORE(self->word, word);
-}
-
-static void value_bound_free(value_bound *bound)
-{
-    Py_XDECREF(bound->table);
-    Py_XDECREF(bound->guard);
-    Py_XDECREF(bound->lock);
-    Py_XDECREF(bound->segment);
-    Py_XDECREF(bound->mapping);
-}
-
-typedef struct value_retired {
-    struct value_retired *next;
-    value_bound bound;
-} value_retired;
-
-/* Give up what was bound before.  Under the GIL nobody is left who uses it: a call that gave up the
- * GIL holds what it needs.  Without the GIL any call may be in flight, so it stays with the object.
- */
-static int value_forget(Value *self, value_bound *before)
-{
-#ifdef Py_GIL_DISABLED
-    if (before->table == NULL) {
-        return 0;
-    }
-    value_retired *retired = PyMem_Malloc(sizeof(*retired));
-    if (retired == NULL) {
-        PyErr_NoMemory();
-        return -1; /* leaked rather than freed under somebody */
-    }
-    *retired = (value_retired){.next = FIELD_LOAD(self->retired), .bound = *before};
-    /* release: pairs with whoever takes the object apart.  acquire: of the one that it is put
-     * before. */
-    while (!__atomic_compare_exchange_n(&self->retired, &retired->next, retired, true,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-    }
-#else
-    (void)self;
-    value_bound_free(before);
-#endif
-    return 0;
-}
-
-static void value_forget_retired(value_retired *retired)
-{
-    while (retired != NULL) {
-        value_retired *next = retired->next;
-        value_bound_free(&retired->bound);
-        PyMem_Free(retired);
-        retired = next;
-    }
-}
-
-#ifdef Py_GIL_DISABLED
-#define ONE_AT_A_TIME(op) Py_BEGIN_CRITICAL_SECTION(op)
-#define ONE_AT_A_TIME_ENDS() Py_END_CRITICAL_SECTION()
-#else
-#define ONE_AT_A_TIME(op)
-#define ONE_AT_A_TIME_ENDS()
-#endif
-
 static int bind_offset(PyObject *object, Py_ssize_t *offset)
 {
     *offset = PyLong_AsSsize_t(object);
@@ -149,27 +49,31 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (calls_from_value < 0) {
         return NULL;
     }
-    long first = 0;
-    if (args[8] != Py_None) {
-        first = PyLong_AsLong(args[8]);
-        if (first == -1 && PyErr_Occurred()) {
-            return NULL;
-        }
+    long first = args[8] == Py_None ? 0 : PyLong_AsLong(args[8]);
+    if (first == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    int fresh = 0;
+    /* acq_rel: one thread alone binds. */
+    if (!__atomic_compare_exchange_n(&self->bound, &fresh, 1, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        PyErr_SetString(PyExc_RuntimeError, "this value was initialised before");
+        return NULL;
     }
     if (args[8] != Py_None) {
         aie_word_first(word, (int32_t)first);
     }
-    value_bound next = {.table = Py_NewRef(args[0]),
-                        .mapping = Py_NewRef(args[1]),
-                        .segment = Py_NewRef(args[2]),
-                        .guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]),
-                        .index = index,
-                        .calls_from_value = calls_from_value};
-    value_bound before;
-    ONE_AT_A_TIME(op);
-    value_rebind(self, &next, control, word, &before);
-    ONE_AT_A_TIME_ENDS();
-    return value_forget(self, &before) < 0 ? NULL : none();
+    self->control = control;
+    self->event = mapping_event(mapping);
+    self->guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]);
+    self->mapping = (Mapping *)Py_NewRef(args[1]);
+    self->segment = Py_NewRef(args[2]);
+    self->index = index;
+    self->calls_from_value = calls_from_value;
+    FIELD_STORE(self->table, (Table *)Py_NewRef(args[0]));
+    /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
+    FIELD_STORE(self->word, word);
+    return none();
 }
 
 static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -178,47 +82,19 @@ static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     return none();
 }
 
-/* The lock object of get_lock(): the first one given stays, so that every thread gets the same.
- * None if the value is bound to another place than that which the lock was made for. */
-static PyObject *value_keep_lock(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+/* The lock object of get_lock(): the first one given stays, so that every thread gets the same. */
+static PyObject *value_keep_lock(PyObject *op, PyObject *lock)
 {
     Value *self = (Value *)op;
-    Py_ssize_t index;
-    if (nargs != 3) {
-        PyErr_SetString(PyExc_TypeError, "_atomic_keep_lock(lock, segment, index)");
-        return NULL;
-    }
-    if (bind_offset(args[2], &index) < 0 || value_word(self) == NULL) {
-        return NULL;
-    }
     PyObject *kept = NULL;
-    ONE_AT_A_TIME(op);
-    if (self->segment == args[1] && self->index == index) {
-        if (self->lock == NULL) {
-            FIELD_STORE(self->lock, Py_NewRef(args[0]));
-        }
-        kept = Py_NewRef(self->lock);
+    Py_INCREF(lock);
+    /* acq_rel: whoever finds it sees what it is made of. */
+    if (!__atomic_compare_exchange_n(&self->lock, &kept, lock, 0, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE)) {
+        Py_DECREF(lock);
+        lock = kept;
     }
-    ONE_AT_A_TIME_ENDS();
-    return kept == NULL ? none() : kept;
-}
-
-/* What another object for the same shared value is made of, all of one binding. */
-static PyObject *value_get_place(PyObject *op, void *Py_UNUSED(closure))
-{
-    Value *self = (Value *)op;
-    if (value_word(self) == NULL) {
-        return NULL;
-    }
-    PyObject *vocabulary, *segment, *guard;
-    Py_ssize_t index;
-    ONE_AT_A_TIME(op);
-    vocabulary = Py_NewRef(self->table->vocabulary);
-    segment = Py_NewRef(self->segment);
-    index = self->index;
-    guard = Py_NewRef(self->guard == NULL ? Py_None : self->guard);
-    ONE_AT_A_TIME_ENDS();
-    return Py_BuildValue("(NNnN)", vocabulary, segment, index, guard);
+    return Py_NewRef(lock);
 }
 
 static PyObject *value_get_lock(PyObject *op, void *Py_UNUSED(closure))
@@ -229,19 +105,18 @@ static PyObject *value_get_lock(PyObject *op, void *Py_UNUSED(closure))
 
 static PyObject *value_get_guard(PyObject *op, void *Py_UNUSED(closure))
 {
-    PyObject *guard = FIELD_LOAD(((Value *)op)->guard);
+    PyObject *guard = ((Value *)op)->guard;
     return Py_NewRef(guard == NULL ? Py_None : guard);
 }
 
 static PyObject *value_get_segment(PyObject *op, void *Py_UNUSED(closure))
 {
-    return value_word((Value *)op) == NULL ? NULL : Py_NewRef(FIELD_LOAD(((Value *)op)->segment));
+    return value_word((Value *)op) == NULL ? NULL : Py_NewRef(((Value *)op)->segment);
 }
 
 static PyObject *value_get_index(PyObject *op, void *Py_UNUSED(closure))
 {
-    return value_word((Value *)op) == NULL ? NULL
-                                           : PyLong_FromSsize_t(FIELD_LOAD(((Value *)op)->index));
+    return value_word((Value *)op) == NULL ? NULL : PyLong_FromSsize_t(((Value *)op)->index);
 }
 
 static PyObject *value_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
@@ -259,30 +134,6 @@ static int value_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->segment);
     Py_VISIT(self->guard);
     Py_VISIT(self->lock);
-    for (value_retired *retired = self->retired; retired != NULL; retired = retired->next) {
-        Py_VISIT(retired->bound.table);
-        Py_VISIT(retired->bound.mapping);
-        Py_VISIT(retired->bound.segment);
-        Py_VISIT(retired->bound.guard);
-        Py_VISIT(retired->bound.lock);
-    }
-    return 0;
-}
-
-static int value_clear(PyObject *op)
-{
-    Value *self = (Value *)op;
-    /* All taken away before any of it goes: that may run Python code, which may bind the value anew,
-     * and even keep it. */
-    value_bound before = value_bound_now(self);
-    FIELD_STORE(self->word, NULL);
-    self->table = NULL;
-    self->mapping = NULL;
-    self->segment = self->guard = self->lock = NULL;
-    value_retired *retired = self->retired;
-    self->retired = NULL;
-    value_bound_free(&before);
-    value_forget_retired(retired);
     return 0;
 }
 
@@ -293,7 +144,11 @@ static void value_dealloc(PyObject *op)
     if (FIELD_LOAD(self->weakrefs) != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    value_clear(op);
+    Py_XDECREF(self->lock);
+    Py_XDECREF(self->guard);
+    Py_XDECREF(self->segment);
+    Py_XDECREF((PyObject *)self->mapping);
+    Py_XDECREF((PyObject *)self->table);
     free_object(op);
 }
 
@@ -333,9 +188,8 @@ static PyMethodDef value_methods[] = {
      "_atomic_bind($self, /, *args)\n--\n\nPut the value on a word of a segment."},
     {"_atomic_close", value_close, METH_NOARGS,
      "_atomic_close($self, /)\n--\n\nMark the value closed."},
-    {"_atomic_keep_lock", FAST(value_keep_lock), METH_FASTCALL,
-     "_atomic_keep_lock($self, lock, segment, index, /)\n--\n\n"
-     "Keep lock if none is kept; return the one kept.  None if the value is elsewhere by now."},
+    {"_atomic_keep_lock", value_keep_lock, METH_O,
+     "_atomic_keep_lock($self, lock, /)\n--\n\nKeep lock if none is kept; return the one kept."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -350,8 +204,6 @@ static PyGetSetDef value_hot_getset[] = {
 static PyGetSetDef value_getset[] = {
     {"_atomic_lock", value_get_lock, NULL, "The lock that get_lock() made, or None.", NULL},
     {"_atomic_guard", value_get_guard, NULL, "What every write enters, or None.", NULL},
-    {"_atomic_place", value_get_place, NULL,
-     "Vocabulary, segment, index and guard at one moment; ValueError once closed.", NULL},
     {"_atomic_segment", value_get_segment, NULL, "The segment; ValueError once closed.", NULL},
     {"_atomic_index", value_get_index, NULL, "Index of the word; ValueError once closed.", NULL},
     {"_atomic_vocabulary", value_get_vocabulary, NULL, "The vocabulary, or None.", NULL},
@@ -365,12 +217,11 @@ static PyMemberDef value_members[] = {
 
 PyDoc_STRVAR(value_doc, "Value()\n--\n\nA typed value on a state word; IntEnumValue's base class.");
 
-/* The hot ones are added by hand, in add_hot. */
+/* The hot ones are added by hand, in add_hot.  No tp_clear: see array.h. */
 static PyType_Slot value_slots[] = {
     {Py_tp_doc, (void *)value_doc},
     {Py_tp_dealloc, (void *)value_dealloc},
     {Py_tp_traverse, (void *)value_traverse},
-    {Py_tp_clear, (void *)value_clear},
     {Py_tp_richcompare, (void *)value_richcompare},
     {Py_tp_hash, (void *)value_hash},
     {Py_tp_methods, (void *)value_methods},

@@ -12,17 +12,10 @@
  * exception. */
 static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
 {
-    PyObject *guard = FIELD_LOAD(self->guard);
-    aie_control *control = FIELD_LOAD(self->control);
-    if (value_stays(self, word) < 0) { /* or they may be those of another word */
-        return -1;
+    if (self->guard == NULL) {
+        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, word);
     }
-    if (guard == NULL) {
-        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(control, word);
-    }
-    Py_INCREF(guard);
-    PyObject *answer = PyObject_CallMethod(guard, "held_here", NULL);
-    Py_DECREF(guard);
+    PyObject *answer = PyObject_CallMethod(self->guard, "held_here", NULL);
     int held = answer == NULL ? -1 : PyObject_IsTrue(answer);
     Py_XDECREF(answer);
     return held;
@@ -48,7 +41,7 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
         }
         return -1;
     }
-    if (value_stays(self, word) < 0) { /* asking the guard ran Python code */
+    if (value_word(self) == NULL) { /* asking the guard ran Python code */
         return -1;
     }
     /* The clock before the word: what came before the deadline is not too late. */
@@ -64,11 +57,7 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
     /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
      * and taken again: the first looks are with it. */
     if (spin > 0 && goal->count <= FEW_MEMBERS && aie_await_looking(word, goal, seen) == AIE_OK) {
-        if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, without the GIL */
-            raise_closed("value");
-            return -1;
-        }
-        return 1;
+        return value_word(self) == NULL ? -1 : 1; /* closed meanwhile, without the GIL */
     }
     aie_result result;
     Py_BEGIN_ALLOW_THREADS
@@ -82,19 +71,14 @@ static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_
     }
     Py_END_ALLOW_THREADS
     while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
-        if (PyErr_CheckSignals() < 0) {
-            return -1;
-        }
-        if (FIELD_LOAD(self->word) != word) {
-            raise_closed("value");
+        if (PyErr_CheckSignals() < 0 || value_word(self) == NULL) {
             return -1;
         }
         Py_BEGIN_ALLOW_THREADS
         result = aie_await_sleeping(word, goal, deadline, seen);
         Py_END_ALLOW_THREADS
     }
-    if (FIELD_LOAD(self->word) != word) { /* closed meanwhile, whatever came after */
-        raise_closed("value");
+    if (value_word(self) == NULL) { /* closed meanwhile, whatever came after */
         return -1;
     }
     return result == AIE_OK;
@@ -110,25 +94,22 @@ static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t narg
         return NULL;
     }
     PyObject *result = NULL;
-    Table *table;
-    aie_word *word = value_word_of(self, &table);
+    aie_word *word = value_word(self);
     Py_ssize_t i = 0;
-    while (word != NULL && i < nargs
-           && value_number(self, word, table, args[i], &wait.values[i]) == 0) {
+    while (word != NULL && i < nargs && value_number(self, args[i], &wait.values[i]) == 0) {
         i++;
+        word = value_word(self);
     }
-    value_hold hold;
-    if (word != NULL && i == nargs && value_hold_on(self, word, table, &hold) == 0) {
+    if (word != NULL && i == nargs) {
         aie_goal goal = {wait.values, (size_t)nargs, leave};
         uint64_t seen = 0;
         int met = value_await(self, word, &goal, wait.deadline, &seen);
         if (met > 0) {
-            result = table_member(table, aie_word_value(seen));
+            result = table_member(self->table, aie_word_value(seen));
         }
         else if (met == 0) {
             wait_in_vain(&wait);
         }
-        value_let_go(&hold);
     }
     wait_done(&wait);
     return result;

@@ -9,7 +9,6 @@ from typing import Any, Final, SupportsIndex, final
 from typing_extensions import disjoint_base
 
 from .guard import Guard
-from .segment import Segment
 from .vocabulary import Vocabulary
 
 HOT_NAMES: Final[tuple[str, ...]]
@@ -96,9 +95,7 @@ class Value:
     @property
     def _atomic_guard(self) -> Guard | None: ...
     @property
-    def _atomic_place(self) -> tuple[Vocabulary, Segment, int, Guard | None]: ...
-    @property
-    def _atomic_segment(self) -> Segment: ...
+    def _atomic_segment(self) -> Any: ...
     @property
     def _atomic_index(self) -> int: ...
     @property
@@ -107,7 +104,7 @@ class Value:
         self,
         table: Table,
         mapping: Mapping,
-        segment: Segment,
+        segment: Any,
         index: int,
         word_offset: int,
         control_offset: int,
@@ -117,7 +114,7 @@ class Value:
         /,
     ) -> None: ...
     def _atomic_close(self) -> None: ...
-    def _atomic_keep_lock(self, lock: Any, segment: Segment, index: int, /) -> Any: ...
+    def _atomic_keep_lock(self, lock: Any, /) -> Any: ...
 
 @disjoint_base
 class Array:
@@ -141,7 +138,7 @@ class Array:
     @property
     def __array_interface__(self) -> Any: ...
     @property
-    def _atomic_segment(self) -> Segment: ...
+    def _atomic_segment(self) -> Any: ...
     @property
     def _atomic_vocabulary(self) -> Vocabulary | None: ...
     @property
@@ -150,7 +147,7 @@ class Array:
         self,
         table: Table,
         mapping: Mapping,
-        segment: Segment,
+        segment: Any,
         count: int,
         word_offset: int,
         word_stride: int,

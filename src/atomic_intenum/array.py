@@ -10,6 +10,7 @@ from .backends import backend
 from .errors import class_name, show, type_name
 from .guard import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
+from .registry import vocabulary_of
 from .segment import Segment, attach, create
 from .shared import (
     Shared,
@@ -20,7 +21,7 @@ from .shared import (
 )
 from .typed import Typed, found_by, path_of, vocabulary_of_member
 from .value import IntEnumValue, value_at
-from .vocabulary import Vocabulary, vocabulary_of
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from typing import Self

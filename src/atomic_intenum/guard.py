@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from .errors import show
 from .forking import after_fork_in_child
-from .valuelock import ValueLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,9 +94,10 @@ class Guard:
         self.depth: Callable[[], int] | None = None
         self.depth_on_entry: Callable[[], int] | None = None
         self.context: Any = lock if hasattr(lock, "__enter__") else _Context(lock)
-        if isinstance(lock, ValueLock):
+        quietly = getattr(getattr(lock, "_semlock", None), "acquire_quietly", None)
+        if quietly is not None:  # a value's own
             # A write is no explicit acquire: it must not take the report of a death.
-            self.acquire = lock._semlock.acquire_quietly
+            self.acquire = quietly
             self.context = _Context(self)
             self.depth = getattr(lock._semlock, "depth", None)
         elif isinstance(lock, synchronize.SemLock):

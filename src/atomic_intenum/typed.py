@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, TypeVar, get_args, 
 
 from .errors import class_name, show, type_name
 from .forking import ProcessLock
-from .vocabulary import Vocabulary, is_int_enum, vocabulary_of
+from .registry import vocabulary_of
+from .vocabulary import Vocabulary, is_int_enum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from .backends import backend
 from .guard import Guard, LockLike
 from .layout import KIND_ARRAY, KIND_VALUE, SINGLE_STRIDE
+from .registry import vocabulary_of
 from .segment import Segment, attach, create
 from .shared import (
     Shared,
@@ -20,7 +21,8 @@ from .shared import (
 )
 from .timeouts import deadline_of
 from .typed import Typed, found_by, path_of, vocabulary_of_member
-from .vocabulary import Vocabulary, vocabulary_of
+from .valuelock import ValueLock
+from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,6 +82,9 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         *,
         segment_name: str | None = None,
     ) -> None:
+        if self._atomic_vocabulary is not None:
+            message = "this value was initialised before"
+            raise RuntimeError(message)
         if segment_name is not None:
             require_named(type(self))
             if lock is not None:
@@ -243,14 +248,13 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             ValueError: the value is closed.
 
         """
-        while True:
-            _, segment, index, guard = self._atomic_place
-            lock = self._atomic_lock
-            if lock is None:
-                made = backend.make_lock(segment, index) if guard is None else guard.lock
-                lock = self._atomic_keep_lock(made, segment, index)  # type: ignore[arg-type]
-            if lock is not None:  # None: another thread's __init__ came between
-                return lock
+        segment = self._atomic_segment
+        lock = self._atomic_lock
+        if lock is None:
+            guard = self._atomic_guard
+            made = ValueLock(segment, self._atomic_index) if guard is None else guard.lock
+            lock = self._atomic_keep_lock(made)  # type: ignore[arg-type]
+        return lock
 
     @property
     def lock(self) -> Lock | RLock:
@@ -301,7 +305,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             ValueError: the value is closed.
 
         """
-        vocabulary, segment, index, guard = self._atomic_place
+        segment, index, guard = self._atomic_segment, self._atomic_index, self._atomic_guard
+        vocabulary = self._atomic_vocabulary_here()
         require_inheriting(type(self))
         cls, subscripts = path_of(type(self))
         place = (*segment.reference(), index)
@@ -345,8 +350,10 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         return vocabulary.refuse_comparison(type(other))
 
     def _atomic_twin(self) -> Self:
-        vocabulary, segment, index, guard = self._atomic_place
-        twin: Self = value_at(type(self), vocabulary, segment, index, guard)
+        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
+        twin: Self = value_at(
+            type(self), vocabulary, segment, self._atomic_index, self._atomic_guard
+        )
         return twin
 
 

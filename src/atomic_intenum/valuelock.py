@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from multiprocessing import synchronize
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from .segment import Segment
+from .backends import backend
+from .segment import Segment, attach
 
 
 class Semlock(Protocol):
@@ -53,11 +53,12 @@ class ValueLock(synchronize.RLock):
     __enter__ = _OfSemlock("__enter__")
     __exit__ = _OfSemlock("__exit__")
 
-    def __init__(self, segment: Segment, index: int, semlock: Semlock) -> None:
+    def __init__(self, segment: Segment, index: int) -> None:
         # Not the base's __init__: that makes a semaphore.
         self._segment = segment
         self._index = index
-        self._semlock = semlock
+        word, control = segment.word_offset(index), segment.control_offset(index)
+        self._semlock: Semlock = backend.Lock(segment.mapping, word, control)
         self._make_methods()  # type: ignore[attr-defined] # acquire and release, without a frame
 
     @property
@@ -70,9 +71,5 @@ class ValueLock(synchronize.RLock):
         return _rebuild, (*self._segment.reference(), self._index)
 
 
-def _rebuild(name: str, nonce: int, index: int) -> Any:
-    # Not at the top: the backends import this module.
-    from .backends import backend  # noqa: PLC0415
-    from .segment import attach  # noqa: PLC0415
-
-    return backend.make_lock(attach(name, nonce).checked(index), index)
+def _rebuild(name: str, nonce: int, index: int) -> ValueLock:
+    return ValueLock(attach(name, nonce).checked(index), index)

@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import weakref
 from enum import EnumType, IntEnum
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any, NoReturn
 
-from .backends import backend
 from .errors import class_name, show, type_name
-from .forking import ProcessLock
-from .segment import Pool
-
-if TYPE_CHECKING:
-    from .backends.contract import Table
 
 _INT32 = range(-(2**31), 2**31)
-
-_lock = ProcessLock()
-#: Weak on both sides: a vocabulary refers to its enum, and lives as long as something uses it.
-_known: weakref.WeakKeyDictionary[type[IntEnum], weakref.ref[Vocabulary]] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 def is_int_enum(candidate: object) -> bool:
@@ -47,7 +34,7 @@ class Vocabulary:
 
     """
 
-    __slots__ = ("__weakref__", "_names", "enum", "fingerprint", "pool", "table", "text")
+    __slots__ = ("__weakref__", "_names", "entries", "enum", "fingerprint", "pool", "table", "text")
 
     def __init__(self, enum: type[IntEnum]) -> None:
         self.enum = enum
@@ -67,9 +54,9 @@ class Vocabulary:
         self.text = json.dumps({"enum": enum.__name__, "members": members}).encode("ascii")
         digest = hashlib.blake2b(self.text, digest_size=8).digest()
         self.fingerprint = int.from_bytes(digest, "little")
-        entries = tuple((member, member.name, number) for number, member in numbers.items())
-        self.table: Table = backend.Table(self, enum, entries)
-        self.pool = Pool(self.text, self.fingerprint)
+        self.entries = tuple((member, member.name, number) for number, member in numbers.items())
+        self.table: Any = None
+        self.pool: Any = None
 
     def __contains__(self, member: IntEnum) -> bool:
         """Tell whether this object is a member: not one that int.__new__ made up."""
@@ -115,21 +102,3 @@ class Vocabulary:
         """Raise TypeError: the two are not comparable."""
         message = f"cannot compare {class_name(self.enum)} to {class_name(other)}"
         raise TypeError(message)
-
-
-def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
-    """Return the vocabulary of an IntEnum: always the same one while anything uses it."""
-    return _look_up(enum) or _lock.call(_look_up_or_make, enum)
-
-
-def _look_up(enum: type[IntEnum]) -> Vocabulary | None:
-    reference = _known.get(enum)
-    return None if reference is None else reference()
-
-
-def _look_up_or_make(enum: type[IntEnum]) -> Vocabulary:
-    vocabulary = _look_up(enum)
-    if vocabulary is None:
-        vocabulary = Vocabulary(enum)
-        _known[enum] = weakref.ref(vocabulary)
-    return vocabulary

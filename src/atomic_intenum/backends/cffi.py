@@ -12,7 +12,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from ..valuelock import ValueLock
 from . import pure, pure_array
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
@@ -20,7 +19,6 @@ from .pure import Table
 
 if TYPE_CHECKING:
     from ..guard import Guard
-    from ..segment import Segment
 
 __all__ = ["Array", "Mapping", "Table", "Value"]
 
@@ -268,9 +266,8 @@ class Value(pure.Value):
     __slots__ = ()
 
     @staticmethod
-    def _atomic_word(segment: Segment, index: int) -> AtomicWord:
-        mapping: Any = segment.mapping
-        return AtomicWord(mapping, segment.word_offset(index), segment.control_offset(index))
+    def _atomic_word(mapping: Mapping, word_offset: int, control_offset: int) -> AtomicWord:
+        return AtomicWord(mapping, word_offset, control_offset)
 
 
 class Array(pure_array.Array):
@@ -386,12 +383,6 @@ def _deadline(timeout: float | None) -> float:
     if seconds <= 0:
         return 0
     return math.inf if seconds >= 1e9 else int(lib.aie_now()) + int(seconds * 1e9)
-
-
-def make_lock(segment: Segment, index: int) -> ValueLock:
-    """Make the robust lock of a value."""
-    semlock = Lock(segment.mapping, segment.word_offset(index), segment.control_offset(index))
-    return ValueLock(segment, index, semlock)
 
 
 def is_mapped(device: int, inode: int) -> bool:

@@ -11,11 +11,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, Protocol, SupportsIndex, TypeVar, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.synchronize import Lock, RLock
 
     from ..guard import Guard
-    from ..segment import Segment
     from ..vocabulary import Vocabulary
 
 T = TypeVar("T", bound=IntEnum)
@@ -167,11 +166,7 @@ class Value(Generic[T]):
         @property
         def _atomic_guard(self) -> Guard | None: ...
         @property
-        def _atomic_place(self) -> tuple[Vocabulary, Segment, int, Guard | None]:
-            """Everything that says where the value is, at one moment: __init__ may run again."""
-
-        @property
-        def _atomic_segment(self) -> Segment: ...
+        def _atomic_segment(self) -> Any: ...
         @property
         def _atomic_index(self) -> int: ...
         @property
@@ -181,7 +176,7 @@ class Value(Generic[T]):
             self,
             table: Table,
             mapping: Mapping,
-            segment: Segment,
+            segment: Any,
             index: int,
             word_offset: int,
             control_offset: int,
@@ -191,13 +186,8 @@ class Value(Generic[T]):
             /,
         ) -> None: ...
         def _atomic_close(self) -> None: ...
-        def _atomic_keep_lock(
-            self, lock: Lock | RLock, segment: Segment, index: int, /
-        ) -> Lock | RLock | None:
-            """Keep the lock made for that place, if none is kept, and return the one kept.
-
-            None if the value is at another place by now.
-            """
+        def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock:
+            """Keep the lock, if none is kept, and return the one kept."""
 
 
 class Array(Generic[T]):
@@ -312,7 +302,7 @@ class Array(Generic[T]):
             """
 
         @property
-        def _atomic_segment(self) -> Segment: ...
+        def _atomic_segment(self) -> Any: ...
         @property
         def _atomic_vocabulary(self) -> Vocabulary | None: ...
         @property
@@ -321,7 +311,7 @@ class Array(Generic[T]):
             self,
             table: Table,
             mapping: Mapping,
-            segment: Segment,
+            segment: Any,
             count: int,
             word_offset: int,
             word_stride: int,
@@ -359,8 +349,9 @@ class Backend(Protocol):
     ) -> Table:
         """Make the table of an IntEnum from (member, name, number), without aliases."""
 
-    def make_lock(self, segment: Segment, index: int) -> Lock | RLock:
-        """Make a lock object for a value that was given none."""
+    #: The semlock of a value's own lock, made from a mapping, the word's and the control block's
+    #: offset.
+    Lock: Callable[[Any, int, int], Any]
 
     def own_guard(self) -> Guard | None:
         """Return what each write of a new value enters where no lock was given; None: nothing."""

@@ -12,21 +12,17 @@ import multiprocessing
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import tracker
 from ..guard import Guard, LockLike
-from ..layout import KIND_ARRAY, MAGIC
+from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, MAGIC
 from . import pure, pure_array
 from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of
 from .naps import nap
 from .pure import Table
 
-if TYPE_CHECKING:
-    from multiprocessing.synchronize import Lock, RLock
-
-    from ..segment import Segment
 
 __all__ = ["Array", "Mapping", "Table", "Value"]
 
@@ -157,10 +153,9 @@ class Value(pure.Value):
     __slots__ = ()
 
     @staticmethod
-    def _atomic_word(segment: Segment, index: int) -> LockedWord:
-        mapping: Any = segment.mapping
-        watched = segment.header.kind == KIND_ARRAY
-        return (WatchedWord if watched else LockedWord)(mapping, segment.word_offset(index))
+    def _atomic_word(mapping: Mapping, word_offset: int, control_offset: int) -> LockedWord:  # noqa: ARG004
+        kind = HEADER.unpack_from(mapping, HEADER_OFFSET)[-1]
+        return (WatchedWord if kind == KIND_ARRAY else LockedWord)(mapping, word_offset)
 
 
 class Array(pure_array.Array):
@@ -173,7 +168,7 @@ class Array(pure_array.Array):
         return LockedWords(mapping, place)
 
 
-def make_lock(segment: Segment, index: int) -> Lock | RLock:  # noqa: ARG001
+def Lock(*_: object) -> Any:  # noqa: N802
     """Raise: every value here has a guard, and that guard's lock is its lock."""
     message = "a value of the lock-based path has a lock from the start"
     raise RuntimeError(message)

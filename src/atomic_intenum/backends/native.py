@@ -7,16 +7,14 @@ from types import GetSetDescriptorType, MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._native import Array, Mapping, Table, Value
+from .._native import Array, Lock, Mapping, Table, Value
 from ..forking import ProcessLock
-from ..valuelock import ValueLock
 from .contract import PROTOCOL_ATOMIC, overriders
 
 if TYPE_CHECKING:
     from ..guard import Guard
-    from ..segment import Segment
 
-__all__ = ["Array", "Mapping", "Table", "Value"]
+__all__ = ["Array", "Lock", "Mapping", "Table", "Value"]
 
 NAME = "native"
 PROTOCOL = PROTOCOL_ATOMIC
@@ -25,14 +23,6 @@ INHERITED_ONLY = False
 
 # Daemon threads may be inside the core while the interpreter takes its objects apart.
 atexit.register(_native.stop_unmapping)
-
-
-def make_lock(segment: Segment, index: int) -> ValueLock:
-    """Make the robust lock of a value."""
-    semlock = _native.Lock(
-        segment.mapping, segment.word_offset(index), segment.control_offset(index)
-    )
-    return ValueLock(segment, index, semlock)
 
 
 def is_mapped(device: int, inode: int) -> bool:

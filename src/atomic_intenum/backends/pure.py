@@ -12,6 +12,7 @@ import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ..forking import ProcessLock
 from ..guard import guarded
 from ..timeouts import deadline_of
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from enum import IntEnum
 
     from ..guard import Guard
-    from ..segment import Segment
     from ..vocabulary import Vocabulary
     from .contract import Mapping
 
@@ -143,7 +143,7 @@ class Binding:
         self,
         table: Table,
         mapping: Mapping,
-        segment: Segment,
+        segment: Any,
         index: int,
         word: Word,
         guard: Guard | None,
@@ -168,26 +168,32 @@ def _closed() -> ValueError:
 _CLOSED = _ClosedWord()
 
 
-def _number_of(value: Value, binding: Binding, given: object) -> int:
-    """Return what to write to what the value is bound to, for what is no member by identity.
-
-    Raises:
-        RuntimeError: __init__ ran meanwhile, so the number may be of another enum.
-
-    """
-    number = value._atomic_number(given)
-    if value._atomic_binding is not binding:
-        message = "the value was initialised anew while it was used"
-        raise RuntimeError(message)
-    return number
-
-
 def _held(binding: Binding) -> bool:
     """Tell whether this thread holds the lock that writers of the value need."""
     guard = binding.guard
     if guard is None:
         return binding.word.held_here()
     return guard.held_here()
+
+
+_binding = ProcessLock()
+
+
+def bind_once(shared: Any, binding: object, what: str) -> None:
+    """Bind a value or an array for good; of two threads that try, one does.
+
+    Raises:
+        RuntimeError: it is bound.
+
+    """
+    _binding.call(_bind_alone, shared, binding, what)
+
+
+def _bind_alone(shared: Any, binding: object, what: str) -> None:
+    if shared._atomic_vocabulary is not None:
+        message = f"this {what} was initialised before"
+        raise RuntimeError(message)
+    shared._atomic_binding = binding
 
 
 class Value:
@@ -205,28 +211,30 @@ class Value:
         def from_value(self, value: int) -> str: ...  # noqa: D102
 
     @staticmethod
-    def _atomic_word(segment: Segment, index: int) -> Word:
-        """Make a word of a segment; given by the backend."""
+    def _atomic_word(mapping: Any, word_offset: int, control_offset: int) -> Word:
+        """Make a word; given by the backend."""
         raise NotImplementedError
 
     def _atomic_bind(
         self,
         table: Table,
         mapping: Mapping,
-        segment: Segment,
+        segment: Any,
         index: int,
-        word_offset: int,  # noqa: ARG002
-        control_offset: int,  # noqa: ARG002
+        word_offset: int,
+        control_offset: int,
         guard: Guard | None,
         calls_from_value: bool,  # noqa: FBT001
         first: int | None,
         /,
     ) -> None:
-        word = self._atomic_word(segment, index)
+        word = self._atomic_word(mapping, word_offset, control_offset)
         if first is not None:
             word.first(first)
-        self._atomic_binding = Binding(
-            table, mapping, segment, index, word, guard, calls_from_value=calls_from_value
+        bind_once(
+            self,
+            Binding(table, mapping, segment, index, word, guard, calls_from_value=calls_from_value),
+            "value",
         )
 
     def _atomic_open(self) -> Binding:
@@ -242,10 +250,8 @@ class Value:
         with contextlib.suppress(AttributeError):  # it never was open
             self._atomic_binding.word = _CLOSED
 
-    def _atomic_keep_lock(self, lock: Any, segment: Segment, index: int, /) -> Any:
+    def _atomic_keep_lock(self, lock: Any, /) -> Any:
         binding = self._atomic_open()
-        if binding.segment is not segment or binding.index != index:
-            return None
         if not binding.locks:
             binding.locks.append(lock)
         return binding.locks[0]
@@ -257,11 +263,6 @@ class Value:
         except AttributeError:
             return None
         return locks[0] if locks else None
-
-    @property
-    def _atomic_place(self) -> tuple[Vocabulary, Segment, int, Guard | None]:
-        binding = self._atomic_open()
-        return binding.table.vocabulary, binding.segment, binding.index, binding.guard
 
     @property
     def _atomic_guard(self) -> Guard | None:
@@ -278,7 +279,7 @@ class Value:
             return None
 
     @property
-    def _atomic_segment(self) -> Segment:
+    def _atomic_segment(self) -> Any:
         return self._atomic_open().segment
 
     @property
@@ -315,7 +316,7 @@ class Value:
             raise _unbound(self) from None
         number = binding.table.numbers.get(id(value))
         if number is None:
-            number = _number_of(self, binding, value)
+            number = self._atomic_number(value)
         if binding.guard is None:
             binding.word.exchange(number)
         else:
@@ -329,7 +330,7 @@ class Value:
             raise _unbound(self) from None
         number = binding.table.numbers.get(id(value))
         if number is None:
-            number = _number_of(self, binding, value)
+            number = self._atomic_number(value)
         if binding.guard is None:
             before = binding.word.exchange(number)
         else:
@@ -346,10 +347,10 @@ class Value:
         numbers = binding.table.numbers
         expected = numbers.get(id(old))
         if expected is None:
-            expected = _number_of(self, binding, old)
+            expected = self._atomic_number(old)
         desired = numbers.get(id(new))
         if desired is None:
-            desired = _number_of(self, binding, new)
+            desired = self._atomic_number(new)
         guard = binding.guard
         if guard is None:
             return binding.word.compare_and_set(expected, desired)
@@ -370,9 +371,7 @@ class Value:
         binding = self._atomic_open()
         numbers = binding.table.numbers
         wanted = [(numbers.get(id(member)), member) for member in members]
-        goal = Goal(
-            frozenset(_number_of(self, binding, m) if n is None else n for n, m in wanted), leave
-        )
+        goal = Goal(frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave)
         number = binding.word.number()
         if not goal.met(number) and _held(binding):
             message = "waiting while holding the value's lock: nobody could change the value"

@@ -12,24 +12,18 @@ import time
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
-from ..forking import ProcessLock
 from ..guard import guarded
 from ..layout import VALUE_OFFSET
 from ..timeouts import deadline_of
-from .pure import Goal
+from .pure import Goal, bind_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..guard import Guard
-    from ..segment import Segment
     from ..vocabulary import Vocabulary
     from .contract import Mapping
     from .pure import Table
-
-
-#: Of two threads that bind one array one does.
-_binding = ProcessLock()
 
 
 class Place(NamedTuple):
@@ -93,7 +87,7 @@ class Binding(NamedTuple):
 
     table: Table
     mapping: Mapping
-    segment: Segment
+    segment: Any
     place: Place
     words: Words
     guard: Guard | None
@@ -124,7 +118,7 @@ class Array:
         self,
         table: Table,
         mapping: Mapping,
-        segment: Segment,
+        segment: Any,
         count: int,
         word_offset: int,
         word_stride: int,
@@ -133,31 +127,17 @@ class Array:
         /,
     ) -> None:
         place = Place(count, word_offset, word_stride, control_offset)
-        _binding.call(self._atomic_bind_alone, table, mapping, segment, place, guard)
-
-    def _atomic_bind_alone(
-        self,
-        table: Table,
-        mapping: Mapping,
-        segment: Segment,
-        place: Place,
-        guard: Guard | None,
-    ) -> None:
-        if self._atomic_vocabulary is not None:
-            message = "this array was initialised before"
-            raise RuntimeError(message)
         words = self._atomic_words(mapping, place)
+        bind_once(self, Binding(table, mapping, segment, place, words, guard), "array")
         self._atomic_closed = False
-        self._atomic_binding = Binding(table, mapping, segment, place, words, guard)
 
     def _atomic_open(self) -> Binding:
         try:
-            binding = self._atomic_binding
+            if not self._atomic_closed:
+                return self._atomic_binding
         except AttributeError:
-            raise _closed() from None
-        if self._atomic_closed:
-            raise _closed()
-        return binding
+            pass
+        raise _closed()
 
     def _atomic_write(self, binding: Binding, write: Callable[[Words], Any]) -> Any:
         """Write inside the guard, where there is one."""
@@ -170,7 +150,7 @@ class Array:
         self._atomic_closed = True
 
     @property
-    def _atomic_segment(self) -> Segment:
+    def _atomic_segment(self) -> Any:
         return self._atomic_open().segment
 
     @property

@@ -1,0 +1,37 @@
+"""What this process keeps for each IntEnum: its vocabulary, the backend's table and the pool."""
+
+from __future__ import annotations
+
+import weakref
+from enum import IntEnum
+
+from .backends import backend
+from .forking import ProcessLock
+from .segment import Pool
+from .vocabulary import Vocabulary
+
+_lock = ProcessLock()
+#: Weak on both sides: a vocabulary refers to its enum, and lives as long as something uses it.
+_known: weakref.WeakKeyDictionary[type[IntEnum], weakref.ref[Vocabulary]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
+    """Return the vocabulary of an IntEnum: always the same one while anything uses it."""
+    return _look_up(enum) or _lock.call(_look_up_or_make, enum)
+
+
+def _look_up(enum: type[IntEnum]) -> Vocabulary | None:
+    reference = _known.get(enum)
+    return None if reference is None else reference()
+
+
+def _look_up_or_make(enum: type[IntEnum]) -> Vocabulary:
+    vocabulary = _look_up(enum)
+    if vocabulary is None:
+        vocabulary = Vocabulary(enum)
+        vocabulary.table = backend.Table(vocabulary, enum, vocabulary.entries)
+        vocabulary.pool = Pool(vocabulary.text, vocabulary.fingerprint)
+        _known[enum] = weakref.ref(vocabulary)
+    return vocabulary
