@@ -23,7 +23,6 @@ from .lock_array import LockedWords, advance, event_of
 from .naps import nap
 from .pure import Table
 
-
 __all__ = ["Array", "Mapping", "Table", "Value"]
 
 NAME = "lock"
