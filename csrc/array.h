@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "await.h"
-#include "change.h"
+#include "locked_write.h"
 #include "event.h"
 #include "word.h"
 

@@ -19,7 +19,7 @@
 
 #include "platform.h"
 #include "result.h"
-#include "wait.h"
+#include "park.h"
 #include "word.h"
 
 #ifndef AIE_LOOK_AGAIN /* a stress test makes it hours: a lost wake-up then shows */

@@ -1,4 +1,4 @@
-"""Builds ``atomic_intenum._cffi``: calls.h, and so core.h, for what can call C through cffi.
+"""Builds ``atomic_intenum._cffi``: cffi_calls.h, and so core.h, for what can call C through cffi.
 
 setup.py runs this; by hand (``python csrc/build_cffi.py``) it builds into the current folder.
 """
@@ -121,7 +121,7 @@ ffi = FFI()
 ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "atomic_intenum._cffi",
-    '#include "calls.h"',
+    '#include "cffi_calls.h"',
     # Quoted includes only: with -I a header there would hide one of the system's of the same name.
     extra_compile_args=["-std=c11", "-O3", "-pthread", "-iquote", str(HERE)],
     extra_link_args=["-pthread"],

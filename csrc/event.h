@@ -22,8 +22,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "point.h"
-#include "wait.h"
+#include "crash_point.h"
+#include "park.h"
 
 typedef _Atomic uint32_t aie_event;
 

@@ -23,7 +23,7 @@
 
 #include "layout.h"
 #include "platform.h"
-#include "point.h"
+#include "crash_point.h"
 #include "result.h"
 
 /* The kernel walks at most 2,048 entries of a dead thread's robust list; past that a death would

@@ -27,8 +27,8 @@
  * The limited API of 3.11, so one binary serves all later versions; Py_RETURN_NONE and its kin are
  * avoided, because headers of 3.12 and later make them take no reference, which 3.11 needs.
  */
-#include "native/array.h"
-#include "native/lock.h"
+#include "native/row.h"
+#include "native/semlock.h"
 #include "native/value.h"
 
 PyDoc_STRVAR(

@@ -4,7 +4,7 @@
  * acquire load is, and users may reason about one total order over all their values.
  *
  * A change is a compare-and-swap loop: value replaced, version one up, WAITERS cleared, LOCKED
- * kept.  When the loop sees LOCKED it stops: the caller takes the slow path of change.h.
+ * kept.  When the loop sees LOCKED it stops: the caller takes the slow path of locked_write.h.
  * Wait-free: aie_word_load.  Lock-free: all others (a failed CAS means that somebody else's
  * succeeded).
  */
@@ -18,9 +18,9 @@
 
 #include "event.h"
 #include "layout.h"
-#include "point.h"
+#include "crash_point.h"
 #include "result.h"
-#include "wait.h"
+#include "park.h"
 
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
  * `seen` comes back as the word that the outcome was decided on (the one before the write). */

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atomic_intenum import layout
-from atomic_intenum.segment import Header
+from atomic_intenum.layout import Header
 from conftest import SHM
 
 if TYPE_CHECKING:

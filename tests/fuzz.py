@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment
+from atomic_intenum import IntEnumArray, IntEnumValue, layout
+from atomic_intenum.memory import segment, takeover
 from boards import Board
 from support import CALCULATING, IDLE, JobEnum, WorkerStatus, WorkerStatusEnum
 
@@ -332,7 +333,7 @@ def corrupt(chance: random.Random, content: bytes) -> bytes:
     damaged = bytearray(content)
     pick = chance.random()
     if pick < 0.5:  # a field, by a number near an edge
-        fields = list(segment.Header(*layout.HEADER.unpack_from(damaged, layout.HEADER_OFFSET)))
+        fields = list(layout.Header(*layout.HEADER.unpack_from(damaged, layout.HEADER_OFFSET)))
         formats = layout.HEADER.format[1:]
         for _ in range(chance.choice([1, 1, 2, 3])):
             which = chance.randrange(len(fields))
@@ -356,7 +357,7 @@ def corrupt(chance: random.Random, content: bytes) -> bytes:
 
 def headers(count: int, chance: random.Random) -> Counter[str]:
     """Attach segments with corrupt headers; return how often each outcome came."""
-    segment._HALF_MADE = 0.0  # nobody will finish them
+    takeover.HALF_MADE = 0.0  # nobody will finish them
     outcomes: Counter[str] = Counter()
     name = f"fuzz{os.getpid()}-header"
     path = Path("/dev/shm") / name

@@ -155,7 +155,7 @@ def own_segments() -> set[str]:
     By the creator's pid in their headers: others may run on this machine.
     """
     from atomic_intenum import layout
-    from atomic_intenum.segment import Header
+    from atomic_intenum.layout import Header
 
     found = set()
     for path, text in _headers():

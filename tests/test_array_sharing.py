@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import boards
-from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment
+from atomic_intenum import IntEnumArray, IntEnumValue, layout
 from atomic_intenum.backends import backend
+from atomic_intenum.memory import owner, segment
 from boards import KINDS, SHAPES, Board, Wide, check_kind
 from crew import Bits, child
 from support import (
@@ -61,7 +62,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
     chosen = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**12}"
     yield chosen
     gc.collect()
-    segment._drain(forget=chosen)
+    owner.drain(forget=chosen)
     left = (SHM / chosen).exists()
     (SHM / chosen).unlink(missing_ok=True)
     assert not left, f"{chosen} is left"

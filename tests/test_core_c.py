@@ -245,7 +245,7 @@ CORE_FAULTS = {
         WAITS[0],
     ),
     "a private futex": Fault(
-        "wait_futex.h",
+        "park_futex.h",
         "address, FUTEX_WAIT_BITSET,",
         "address, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,",
         WAITS[1],

@@ -53,7 +53,8 @@ HEAD = """
 import gc, multiprocessing, os, pickle, queue, random, signal, sys, threading, time, warnings
 from multiprocessing import resource_tracker, util
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, segment, shm
+from atomic_intenum import IntEnumArray, IntEnumValue
+from atomic_intenum.memory import owner, posix, segment, takeover
 from support import make_enum
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
@@ -183,7 +184,7 @@ def create():
 
 def create_in_child():
     create()
-    segment._remove_all()
+    owner.remove_all()
 
 
 resource_tracker.ensure_running()
@@ -298,7 +299,7 @@ def look_and_keep_the_traceback():
         kept.append(interrupt)
         raise
 
-shm._PATIENCE = 2 * PATIENCE
+posix._PATIENCE = 2 * PATIENCE
 taken, kept = Value(A, segment_name=marker), []
 other = Other()
 before = descriptors()

@@ -14,7 +14,7 @@ import pytest
 
 import children
 from atomic_intenum import IntEnumValue
-from atomic_intenum.guard import Guard, guarded
+from atomic_intenum.given_lock import Guard, guarded
 from crew import Task
 from support import (
     CALCULATING,

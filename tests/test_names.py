@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import IntEnumValue, layout, segment, shm
+from atomic_intenum import IntEnumValue, layout
+from atomic_intenum.memory import owner, posix, takeover
 from crew import WATCH, Task, child
 from support import (
     CALCULATING,
@@ -60,7 +61,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
     chosen = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**12}"
     yield chosen
     gc.collect()
-    segment._drain(forget=chosen)
+    owner.drain(forget=chosen)
     left = (SHM / chosen).exists()
     (SHM / chosen).unlink(missing_ok=True)
     assert not left, f"{chosen} is left"
@@ -235,7 +236,7 @@ def failing(error: int, filename: str | None = None) -> Callable[..., Any]:
 def test_handlers_missing_file_amid_an_attach(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that a signal handler misses is not reported as a name that is missing."""
     created = make(name)
-    monkeypatch.setattr(shm, "open_and_map", failing(errno.ENOENT, "settings.toml"))
+    monkeypatch.setattr(posix, "open_and_map", failing(errno.ENOENT, "settings.toml"))
     with pytest.raises(FileNotFoundError, match=r"settings\.toml"):
         WorkerStatus.attach(name)
     monkeypatch.undo()
@@ -247,7 +248,7 @@ def test_handlers_missing_file_amid_an_attach(name: str, monkeypatch: pytest.Mon
 def test_handlers_file_that_exists(given: bool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that a signal handler finds there already is not taken for the name that is wanted."""
     fresh = make_enum("Fresh", {"A": 0})
-    monkeypatch.setattr(shm.Created, "make", failing(errno.EEXIST, "service.pid"))
+    monkeypatch.setattr(posix.Created, "make", failing(errno.EEXIST, "service.pid"))
     with pytest.raises(FileExistsError, match=r"service\.pid"):
         IntEnumValue(fresh.A, segment_name=name if given else None)
     monkeypatch.undo()
@@ -261,7 +262,7 @@ def test_look_that_fails(
 ) -> None:
     """What keeps one from looking whose a name is says nothing of that: it is raised."""
     created = make(name)
-    monkeypatch.setattr(shm, "examine", look)
+    monkeypatch.setattr(posix, "examine", look)
     with pytest.raises(OSError) as caught:  # noqa: PT011 - it tells by its number
         make(name)
     assert caught.value.errno != errno.EEXIST
@@ -278,9 +279,9 @@ def test_grace_begins_as_the_creator_is_found_dead(
     content = (SHM / name).read_bytes()[: layout.HEADER_SIZE]
     clock = [100.0]
     removed: list[float] = []
-    wanted = segment._Wanted(name)
+    wanted = takeover.Wanted(name)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(segment, "_is_kept", lambda *_: not removed and clock[0] < 200)
+    monkeypatch.setattr(takeover, "_is_kept", lambda *_: not removed and clock[0] < 200)
 
     def judge() -> float | None:
         return wanted._judge(content, lambda: removed.append(clock[0]))
@@ -288,7 +289,7 @@ def test_grace_begins_as_the_creator_is_found_dead(
     assert judge() == -math.inf
     clock[0] = 300.0
     assert judge() == math.inf
-    clock[0] += segment._TRACKER_GRACE
+    clock[0] += takeover._TRACKER_GRACE
     assert judge() == math.inf
     assert not removed
     clock[0] += 0.1
@@ -303,7 +304,7 @@ def test_name_wanted_while_it_is_removed(name: str, monkeypatch: pytest.MonkeyPa
     """A thread that looks whose a name is and one that removes it don't wait for each other."""
     created = make(name)
     looking, removing = threading.Event(), threading.Event()
-    is_kept, remove = segment._is_kept, shm.remove
+    is_kept, remove = takeover._is_kept, posix.remove
 
     def look(*arguments: Any) -> bool:
         looking.set()
@@ -314,8 +315,8 @@ def test_name_wanted_while_it_is_removed(name: str, monkeypatch: pytest.MonkeyPa
         removing.set()
         remove(*arguments)
 
-    monkeypatch.setattr(segment, "_is_kept", look)
-    monkeypatch.setattr(shm, "remove", remove_meanwhile)
+    monkeypatch.setattr(takeover, "_is_kept", look)
+    monkeypatch.setattr(posix, "remove", remove_meanwhile)
     wanting = Task(lambda: make(name))
     assert looking.wait(DEADLINE)
     unlinking = Task(created.unlink)
@@ -328,7 +329,7 @@ def test_name_wanted_while_it_is_removed(name: str, monkeypatch: pytest.MonkeyPa
 @named
 def test_name_lost_while_it_is_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value is in the memory that was created for it, whoever has taken its name meanwhile."""
-    reserve = shm._reserve
+    reserve = posix._reserve
     path = SHM / name
     taken: list[bytes] = []
 
@@ -338,12 +339,12 @@ def test_name_lost_while_it_is_made(name: str, monkeypatch: pytest.MonkeyPatch) 
         taken.append(bytes(size))
         path.write_bytes(taken[0])
 
-    monkeypatch.setattr(shm, "_reserve", reserve_and_lose)
+    monkeypatch.setattr(posix, "_reserve", reserve_and_lose)
     created = make(name)
     assert created.load() is IDLE
     assert path.read_bytes() == taken[0]
     del created
-    segment._drain()
+    owner.drain()
     assert path.read_bytes() == taken[0]
     path.unlink()
 
@@ -451,8 +452,8 @@ def test_attach_something_foreign(content: bytes, reason: str, name: str) -> Non
 @pytest.mark.parametrize("content", [b"", bytes(4096)], ids=["empty", "no-magic"])
 def test_half_made_for_ever(content: bytes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is half made for a second is refused, and stays: nobody knows who is making it."""
-    assert segment._HALF_MADE == 1.0
-    monkeypatch.setattr(segment, "_HALF_MADE", 0.3)
+    assert takeover.HALF_MADE == 1.0
+    monkeypatch.setattr(takeover, "HALF_MADE", 0.3)
     (SHM / name).write_bytes(content)
     began = time.monotonic()
     with pytest.raises(ValueError, match=name):
@@ -502,7 +503,7 @@ def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.Monkey
     if step == "empty":
         stalls(os, "posix_fallocate", before=True)
     else:
-        stalls(shm.Created, "make", before=False)
+        stalls(posix.Created, "make", before=False)
     creator = Task(lambda: make(name))
     until((SHM / name).exists, "creation")
     real_sleep = time.sleep
@@ -522,7 +523,7 @@ def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.Monkey
 def spoil(name: str, **fields: int) -> None:
     """Overwrite fields of the header of a segment in place."""
     with (SHM / name).open("r+b") as file:
-        header = segment.Header(*layout.HEADER.unpack(file.read(192)[8 : 8 + layout.HEADER.size]))
+        header = layout.Header(*layout.HEADER.unpack(file.read(192)[8 : 8 + layout.HEADER.size]))
         file.seek(8)
         file.write(layout.HEADER.pack(*header._replace(**fields)))
 
@@ -593,11 +594,11 @@ name = sys.argv[1]
 
 EXIT = """
 import sys
-from atomic_intenum import segment, shm
+from atomic_intenum.memory import owner, posix, segment, takeover
 from support import IDLE, WorkerStatus
 
 values = [WorkerStatus(IDLE, segment_name=name) for name in sys.argv[1:]]
-unlink, ended = shm.Created.unlink, []
+unlink, ended = posix.Created.unlink, []
 
 def end_the_second(created):
     ended.append(created.name)
@@ -606,11 +607,11 @@ def end_the_second(created):
     unlink(created)
 
 def end_the_first():
-    segment._everything = everything
+    owner._everything = everything
     raise KeyboardInterrupt("while it waits for its turn")
 
-everything, segment._everything = segment._everything, end_the_first
-shm.Created.unlink = end_the_second
+everything, owner._everything = owner._everything, end_the_first
+posix.Created.unlink = end_the_second
 """
 
 
@@ -795,7 +796,7 @@ def test_unlink_leaves_the_next_of_the_name(name: str) -> None:
         old.unlink()
     del first, attached, old
     gc.collect()
-    segment._drain()
+    owner.drain()
     assert (SHM / name).exists()
     assert WorkerStatus.attach(name) == second == CALCULATING
 
@@ -947,8 +948,8 @@ def test_value_that_comes_back_is_owned(
     how: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A creator that gets its value back after dropping it owns the name until it drops that."""
-    segment._drain()
-    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
+    owner.drain()
+    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
     created = make(name)
     pickled = pickle.dumps(created)
     del created
@@ -958,13 +959,13 @@ def test_value_that_comes_back_is_owned(
         returned: Any = pickle.loads(pickled)
     else:
         returned = WorkerStatus.attach(name)
-    monkeypatch.setattr(segment, "_LINGER", 0.0)
+    monkeypatch.setattr(owner, "_LINGER", 0.0)
     for _ in range(2):
         WorkerStatus(IDLE)
         assert (SHM / name).exists()
         with pytest.raises(FileExistsError, match=name):
             make(name)
-        segment._drain(forget=name)
+        owner.drain(forget=name)
     assert WorkerStatus.attach(name) == returned == IDLE
     del returned
     gc.collect()
@@ -977,8 +978,8 @@ def test_value_that_comes_back_is_owned(
 @named
 def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came back while it lingered stays when its time to linger is over."""
-    segment._drain()
-    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
+    owner.drain()
+    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     created = make(name)
@@ -987,7 +988,7 @@ def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.Monk
     gc.collect()
     WorkerStatus(IDLE)  # an allocation drains: now it lingers
     returned = pickle.loads(pickled)
-    clock[0] += 2 * segment._LINGER
+    clock[0] += 2 * owner._LINGER
     WorkerStatus(IDLE)
     assert (SHM / name).exists()
     assert WorkerStatus.attach(name) == returned
@@ -995,7 +996,7 @@ def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.Monk
     gc.collect()
     WorkerStatus(IDLE)
     assert (SHM / name).exists()  # the pickle may be on its way once more
-    clock[0] += 2 * segment._LINGER
+    clock[0] += 2 * owner._LINGER
     WorkerStatus(IDLE)
     assert not (SHM / name).exists()
 
@@ -1172,7 +1173,7 @@ def test_name_of_a_zombie(name: str) -> None:
     assert os.read(reader, 4) == b"made"
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     try:
-        assert shm.start_time(pid) > 0
+        assert posix.start_time(pid) > 0
         assert make(name) == IDLE
     finally:
         os.waitpid(pid, 0)
@@ -1189,7 +1190,7 @@ def test_pid_that_is_used_again(name: str) -> None:
 
     dies_owning(name)
     with child(wait) as stranger:
-        started = shm.start_time(stranger.pid)
+        started = posix.start_time(stranger.pid)
         spoil(name, creator_pid=stranger.pid, creator_start=started)
         with pytest.raises(FileExistsError, match=name):
             make(name)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment, shm
+from atomic_intenum import IntEnumArray, IntEnumValue, layout
 from atomic_intenum.backends import backend
+from atomic_intenum.memory import owner, posix, segment, takeover
 from atomic_intenum.registry import vocabulary_of
 from support import (
     IDLE,
@@ -78,10 +79,10 @@ def test_layout_is_the_cores() -> None:
 def field_offsets() -> dict[str, int]:
     """Return where in the header each field of it is."""
     formats = layout.HEADER.format[1:]
-    assert len(formats) == len(segment.Header._fields)
+    assert len(formats) == len(layout.Header._fields)
     return {
         field: layout.HEADER_OFFSET + struct.calcsize("=" + formats[:number])
-        for number, field in enumerate(segment.Header._fields)
+        for number, field in enumerate(layout.Header._fields)
     }
 
 
@@ -93,7 +94,7 @@ def test_layout_is_the_cores_through_cffi() -> None:
         lib,
     )
 
-    from atomic_intenum.backends import contract, pure
+    from atomic_intenum.backends import contract, python_value
 
     assert layout.MAGIC == lib.AIE_MAGIC
     assert layout.LAYOUT_VERSION == lib.AIE_LAYOUT_VERSION
@@ -103,18 +104,18 @@ def test_layout_is_the_cores_through_cffi() -> None:
         assert ffi.offsetof("aie_header", field) == offset, field
     assert contract.PROTOCOL_ATOMIC == lib.AIE_PROTOCOL_ATOMIC == backend.PROTOCOL
     assert contract.PROTOCOL_LOCK == lib.AIE_PROTOCOL_LOCK
-    assert pure.VERSION_SHIFT == lib.AIE_VERSION_SHIFT
+    assert python_value.VERSION_SHIFT == lib.AIE_VERSION_SHIFT
 
 
 @pytest.mark.only_on("native")
 def test_protocols_are_the_cores() -> None:
     """Protocol ids and word layout of the Python side are the core's."""
     from atomic_intenum import _native
-    from atomic_intenum.backends import contract, pure
+    from atomic_intenum.backends import contract, python_value
 
     assert contract.PROTOCOL_ATOMIC == _native.PROTOCOL_ATOMIC == backend.PROTOCOL
     assert contract.PROTOCOL_LOCK == _native.PROTOCOL_LOCK
-    assert pure.VERSION_SHIFT == _native.VERSION_SHIFT
+    assert python_value.VERSION_SHIFT == _native.VERSION_SHIFT
 
 
 def test_fields_are_aligned() -> None:
@@ -137,12 +138,12 @@ def test_header() -> None:
     assert header.vocabulary_size == len(vocabulary.text)
     assert header.fingerprint == vocabulary.fingerprint
     assert header.creator_pid == os.getpid()
-    assert header.creator_start == shm.start_time(os.getpid()) > 0
+    assert header.creator_start == posix.start_time(os.getpid()) > 0
     assert header.pid_namespace == Path("/proc/self/ns/pid").stat().st_ino
     raw = (SHM / value._atomic_segment.name).read_bytes()
     assert int.from_bytes(raw[:8], sys.byteorder) == layout.MAGIC
     assert raw[192 : 192 + header.vocabulary_size] == vocabulary.text
-    assert segment.Header(*layout.HEADER.unpack_from(raw, 8)) == header
+    assert layout.Header(*layout.HEADER.unpack_from(raw, 8)) == header
     offset = value._atomic_segment.word_offset(value._atomic_index)
     assert int.from_bytes(raw[offset : offset + 8], sys.byteorder) == word_of(value) == 2
 
@@ -208,7 +209,7 @@ def made() -> Iterator[tuple[Path, segment.Segment]]:
     yield SHM / created.name, created
     del created
     gc.collect()
-    segment._drain()
+    owner.drain()
 
 
 def attach_anew(made: segment.Segment) -> segment.Segment:
@@ -255,7 +256,7 @@ def test_attach_another_nonce(made: tuple[Path, segment.Segment]) -> None:
 def spoil(path: Path, **fields: int) -> None:
     """Overwrite fields of a header."""
     content = bytearray(path.read_bytes())
-    header = segment.Header(*layout.HEADER.unpack_from(content, 8))
+    header = layout.Header(*layout.HEADER.unpack_from(content, 8))
     layout.HEADER.pack_into(content, 8, *header._replace(**fields))
     with path.open("r+b") as file:
         file.write(content[:192])
@@ -487,11 +488,11 @@ def test_large_memory_is_reserved_by_the_piece(monkeypatch: pytest.MonkeyPatch) 
         pieces.append((offset, size))
         reserve(fd, offset, size)
         if offset:
-            with pytest.raises(shm.EmptyError):
+            with pytest.raises(posix.EmptyError):
                 segment.attach(Path(f"/proc/self/fd/{fd}").readlink().name)
 
     monkeypatch.setattr(os, "posix_fallocate", note)
-    monkeypatch.setattr(segment, "_HALF_MADE", 0.0)
+    monkeypatch.setattr(takeover, "HALF_MADE", 0.0)
     board = IntEnumArray(200_000, fresh.A)
     size = (SHM / board._atomic_segment.name).stat().st_size
     assert max(length for _, length in pieces) <= 1 << 22 < size
@@ -564,9 +565,9 @@ def test_segment_that_somebody_else_removed() -> None:
 @pytest.mark.parametrize("pickled", [False, True])
 def test_removal_that_fails(pickled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that cannot be removed is an OSError once, and keeps nobody from creating."""
-    monkeypatch.setattr(segment, "_dead", deque())  # what earlier tests dropped
-    monkeypatch.setattr(segment, "_lingering", deque())
-    monkeypatch.setattr(segment, "_LINGER", 0)
+    monkeypatch.setattr(owner, "_dead", deque())  # what earlier tests dropped
+    monkeypatch.setattr(owner, "_lingering", deque())
+    monkeypatch.setattr(owner, "_LINGER", 0)
     fresh = fresh_enum()
     kind: Any = vars(atomic_intenum)["IntEnumArray"][fresh]
     board = kind(1, fresh.A)
@@ -574,14 +575,14 @@ def test_removal_that_fails(pickled: bool, monkeypatch: pytest.MonkeyPatch) -> N
     assert owned is not None
     owned.pickled = pickled
     refused = owned.created
-    unlink = shm.Created.unlink
+    unlink = posix.Created.unlink
 
-    def refuse(created: shm.Created) -> None:
+    def refuse(created: posix.Created) -> None:
         if created is refused:
             raise PermissionError(errno.EPERM, "no longer allowed")
         unlink(created)
 
-    monkeypatch.setattr(shm.Created, "unlink", refuse)
+    monkeypatch.setattr(posix.Created, "unlink", refuse)
     del board
     collect()
     with pytest.raises(PermissionError):
@@ -589,13 +590,13 @@ def test_removal_that_fails(pickled: bool, monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(3):
         assert kind(1, fresh.A)[0] is fresh.A
     monkeypatch.undo()
-    segment._remove(owned)
+    owner.remove(owned)
 
 
 def test_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment that was pickled is removed a while after its last value, at an allocation."""
-    segment._drain()
-    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
+    owner.drain()
+    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     fresh = fresh_enum()

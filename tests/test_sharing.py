@@ -20,7 +20,8 @@ import pytest
 
 import children
 import support
-from atomic_intenum import IntEnumValue, segment
+from atomic_intenum import IntEnumValue
+from atomic_intenum.memory import owner
 from support import (
     CALCULATING,
     DEADLINE,
@@ -297,7 +298,7 @@ def test_fork_allocates_elsewhere() -> None:
         os.write(writer, b"made")
         first.set(UNAVAILABLE)
         assert [value.load() for value in own] == [CALCULATING] * 40
-        segment._remove_all()  # os._exit does not
+        owner.remove_all()  # os._exit does not
 
     pid = fork(child)
     mine = [WorkerStatus(IDLE) for _ in range(40)]
@@ -319,7 +320,7 @@ def test_fork_of_a_fork() -> None:
         own = WorkerStatus(IDLE)
         assert wait_for(fork(lambda: (status.set(CALCULATING), own.set(CALCULATING)))) == 0  # type: ignore[func-returns-value]
         assert own.load() is CALCULATING
-        segment._remove_all()
+        owner.remove_all()
 
     assert wait_for(fork(child)) == 0
     assert status.load() is CALCULATING
@@ -336,7 +337,7 @@ def test_fork_while_a_thread_allocates() -> None:
     def child() -> None:
         values = [WorkerStatus(CALCULATING) for _ in range(3)]
         assert [value.load() for value in values] == [CALCULATING] * 3
-        segment._remove_all()
+        owner.remove_all()
 
     threads = [threading.Thread(target=allocate) for _ in range(2)]
     for thread in threads:
@@ -358,7 +359,7 @@ asked, inside, seen = threading.Event(), [], []
 # Hooks before a fork run in the reverse order of their registration.
 os.register_at_fork(before=lambda: seen.append(bool(inside)))  # once the lock is taken
 
-from atomic_intenum.forking import ProcessLock
+from atomic_intenum.process import ProcessLock
 
 lock = ProcessLock(no_fork=True)
 os.register_at_fork(before=asked.set)  # before the lock is waited for
@@ -399,7 +400,8 @@ def test_fork_waits_for_the_lock(tmp_path: Path) -> None:
 
 FORK_IS_INTERRUPTED = """
 import os, signal, threading, warnings
-from atomic_intenum import segment, tracker
+from atomic_intenum import tracker
+from atomic_intenum.memory import owner, posix, segment, takeover
 from support import IDLE, WorkerStatus
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
@@ -424,7 +426,7 @@ if pid == 0:
     signal.alarm(10)
     for _ in range(300):
         WorkerStatus(IDLE)
-    segment._remove_all()
+    owner.remove_all()
     os._exit(0)
 signal.setitimer(signal.ITIMER_REAL, 0)
 holder.join()
@@ -603,9 +605,9 @@ def test_class_bound_to_another_enum(monkeypatch: pytest.MonkeyPatch) -> None:
 @pickles
 def test_pickle_after_creator_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unpickling what the creator has dropped is a FileNotFoundError that says what to do."""
-    segment._drain()
-    monkeypatch.setattr(segment, "_LINGER", 0.0)
-    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
+    owner.drain()
+    monkeypatch.setattr(owner, "_LINGER", 0.0)
+    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
     fresh: Any = make_enum("Dropped", "A B", module=__name__)
     monkeypatch.setattr(sys.modules[__name__], "Dropped", fresh, raising=False)
     value: Any = IntEnumValue(fresh.A)

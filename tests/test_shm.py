@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atomic_intenum import layout, shm
+from atomic_intenum import layout
+from atomic_intenum.memory import posix
 from crew import PATIENCE, WATCH, Task, child
 from support import IDLE, run_script
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared
 
 
 @pytest.fixture
-def old(request: pytest.FixtureRequest) -> Iterator[shm.Created]:
+def old(request: pytest.FixtureRequest) -> Iterator[posix.Created]:
     """Give shared memory with a name of this test alone; nothing of that name may be left."""
     name = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**12}"
     created = create(name)
@@ -43,14 +44,14 @@ def old(request: pytest.FixtureRequest) -> Iterator[shm.Created]:
     assert not left, f"{name} is left"
 
 
-def create(name: str) -> shm.Created:
+def create(name: str) -> posix.Created:
     """Create shared memory."""
-    created = shm.Created(name)
+    created = posix.Created(name)
     created.make(SIZE, mmap.mmap).close()
     return created
 
 
-def inode(created: shm.Created) -> shm.Inode:
+def inode(created: posix.Created) -> posix.Inode:
     """Return the inode, which is known here."""
     assert created.inode is not None
     return created.inode
@@ -58,20 +59,20 @@ def inode(created: shm.Created) -> shm.Inode:
 
 def replace(module: str, name: str, replacement: Callable[..., object]) -> None:
     """Replace a function of a module that shm uses, for shm alone; in a child, which ends soon."""
-    original = vars(shm)[module]
+    original = vars(posix)[module]
     stand_in = SimpleNamespace(**{**vars(original), name: replacement})
-    setattr(shm, module, stand_in)
+    setattr(posix, module, stand_in)
 
 
 def test_nobody_removes_between_look_and_removal(
-    old: shm.Created, monkeypatch: pytest.MonkeyPatch
+    old: posix.Created, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one who removes is between its look and the removal, no other gets to the name."""
     name = old.name
-    monkeypatch.setattr(shm, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(posix, "_PATIENCE", PATIENCE)
 
     def remove(pipe: Connection) -> None:
-        unlink = vars(shm)["_posixshmem"].shm_unlink
+        unlink = vars(posix)["_posixshmem"].shm_unlink
 
         def unlink_when_told(path: str) -> None:
             pipe.send("has looked")
@@ -79,11 +80,11 @@ def test_nobody_removes_between_look_and_removal(
             unlink(path)
 
         replace("_posixshmem", "shm_unlink", unlink_when_told)
-        shm.remove(name, inode(old))
+        posix.remove(name, inode(old))
         pipe.send("removed")
 
-    def succeed() -> shm.Created:
-        shm.remove(name, inode(old))
+    def succeed() -> posix.Created:
+        posix.remove(name, inode(old))
         return create(name)
 
     with child(remove) as remover:
@@ -100,30 +101,30 @@ def test_nobody_removes_between_look_and_removal(
         new.unlink()
 
 
-def test_remover_that_comes_second(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remover_that_comes_second(old: posix.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited while another removed, and gave the name to new memory, leaves that alone."""
     name = old.name
-    monkeypatch.setattr(shm, "_PATIENCE", PATIENCE)
+    monkeypatch.setattr(posix, "_PATIENCE", PATIENCE)
 
     def remove(pipe: Connection) -> None:
-        flock = vars(shm)["fcntl"].flock
+        flock = vars(posix)["fcntl"].flock
 
         def tell_and_flock(fd: int, operation: int) -> None:
             pipe.send("has opened")  # at other times: waits, or lets go
             flock(fd, operation)
 
         replace("fcntl", "flock", tell_and_flock)
-        shm.remove(name, inode(old))
+        posix.remove(name, inode(old))
 
     with ExitStack() as stack:
 
-        def succeed(_: bytes, remove_old: Callable[[], None]) -> tuple[Peer, shm.Created]:
+        def succeed(_: bytes, remove_old: Callable[[], None]) -> tuple[Peer, posix.Created]:
             remover = stack.enter_context(child(remove))
             assert remover.says() == "has opened"
             remove_old()
             return remover, create(name)
 
-        remover, new = shm.examine(name, layout.HEADER_SIZE, succeed)
+        remover, new = posix.examine(name, layout.HEADER_SIZE, succeed)
         remover.process.join(PATIENCE)
         try:
             assert (SHM / name).stat().st_ino == inode(new)[1]
@@ -131,16 +132,18 @@ def test_remover_that_comes_second(old: shm.Created, monkeypatch: pytest.MonkeyP
             new.unlink()
 
 
-def test_fork_while_a_name_is_looked_at(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_while_a_name_is_looked_at(
+    old: posix.Created, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A child forked meanwhile has the locked descriptor too, and keeps nobody out with it."""
-    monkeypatch.setattr(shm, "_PATIENCE", 2 * PATIENCE)
+    monkeypatch.setattr(posix, "_PATIENCE", 2 * PATIENCE)
 
     def live_on(pipe: Connection) -> None:
         pipe.send("alive")
         pipe.recv()
 
     def look() -> str:
-        return shm.examine(old.name, layout.HEADER_SIZE, lambda *_: "inside")
+        return posix.examine(old.name, layout.HEADER_SIZE, lambda *_: "inside")
 
     with ExitStack() as stack:
 
@@ -149,80 +152,82 @@ def test_fork_while_a_name_is_looked_at(old: shm.Created, monkeypatch: pytest.Mo
             assert bystander.says() == "alive"
             return bystander
 
-        bystander = shm.examine(old.name, layout.HEADER_SIZE, fork)
+        bystander = posix.examine(old.name, layout.HEADER_SIZE, fork)
         stack.callback(bystander.tell)
         assert Task(look).result() == "inside"
 
 
-def test_lock_that_nobody_will_release(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_that_nobody_will_release(old: posix.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked descriptor that a killed process's child has inherited stops nobody for ever."""
-    monkeypatch.setattr(shm, "_PATIENCE", WATCH)
+    monkeypatch.setattr(posix, "_PATIENCE", WATCH)
     with (SHM / old.name).open("rb") as inherited:
         fcntl.flock(inherited, fcntl.LOCK_EX)
-        Task(lambda: shm.remove(old.name, inode(old))).result()
+        Task(lambda: posix.remove(old.name, inode(old))).result()
     assert not (SHM / old.name).exists()
 
 
-def test_removal_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removal_amid_a_removal(old: posix.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a signal handler removes and creates anew while its thread removes it stays."""
     name = old.name
-    look = shm.inode_of
-    new: list[shm.Created] = []
-    handlers = [shm.remove]
+    look = posix.inode_of
+    new: list[posix.Created] = []
+    handlers = [posix.remove]
 
-    def look_and_handle(name: str) -> shm.Inode | None:
+    def look_and_handle(name: str) -> posix.Inode | None:
         found = look(name)
         if handlers:
             handlers.pop()(name, inode(old))
             new.append(create(name))
         return found
 
-    monkeypatch.setattr(shm, "inode_of", look_and_handle)
-    Task(lambda: shm.remove(name, inode(old))).result()
+    monkeypatch.setattr(posix, "inode_of", look_and_handle)
+    Task(lambda: posix.remove(name, inode(old))).result()
     try:
         assert (SHM / name).stat().st_ino == inode(new[0])[1]
     finally:
         new[0].unlink()
 
 
-def test_another_removal_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_removal_amid_a_removal(
+    old: posix.Created, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the system numbers no shared memory, a removal is not taken for another name's."""
     other = create(f"{old.name}-2")
-    monkeypatch.setattr(shm, "_inode", lambda _: (0, 0))  # as on macOS
-    look = shm.inode_of
-    handlers = [shm.remove]
+    monkeypatch.setattr(posix, "_inode", lambda _: (0, 0))  # as on macOS
+    look = posix.inode_of
+    handlers = [posix.remove]
 
-    def look_and_handle(name: str) -> shm.Inode | None:
+    def look_and_handle(name: str) -> posix.Inode | None:
         found = look(name) and (0, 0)
         if handlers:
             handlers.pop()(other.name, (0, 0))
         return found
 
-    monkeypatch.setattr(shm, "inode_of", look_and_handle)
-    shm.remove(old.name, (0, 0))
+    monkeypatch.setattr(posix, "inode_of", look_and_handle)
+    posix.remove(old.name, (0, 0))
     assert not (SHM / old.name).exists()
     assert not (SHM / other.name).exists()
     monkeypatch.undo()
     other.unlink()
 
 
-def test_stopped_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_amid_a_removal(old: posix.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was stopped after its look, so long that others went on, looks again."""
-    look = shm.inode_of
+    look = posix.inode_of
     clock = [0.0]
-    new: list[shm.Created] = []
+    new: list[posix.Created] = []
 
-    def look_and_stop(name: str) -> shm.Inode | None:
+    def look_and_stop(name: str) -> posix.Inode | None:
         found = look(name)
         if not new:
-            clock[0] += shm._PATIENCE
+            clock[0] += posix._PATIENCE
             (SHM / name).unlink()
             new.append(create(name))
         return found
 
-    monkeypatch.setattr(shm, "inode_of", look_and_stop)
-    monkeypatch.setattr(shm, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    shm.remove(old.name, inode(old))
+    monkeypatch.setattr(posix, "inode_of", look_and_stop)
+    monkeypatch.setattr(posix, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    posix.remove(old.name, inode(old))
     monkeypatch.undo()
     try:
         assert (SHM / old.name).stat().st_ino == inode(new[0])[1]
@@ -231,7 +236,7 @@ def test_stopped_amid_a_removal(old: shm.Created, monkeypatch: pytest.MonkeyPatc
 
 
 def test_file_that_a_signal_handler_misses(
-    old: shm.Created, monkeypatch: pytest.MonkeyPatch
+    old: posix.Created, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A FileNotFoundError about something else goes through, and the name can still be removed."""
 
@@ -244,25 +249,25 @@ def test_file_that_a_signal_handler_misses(
         ("_posixshmem", "shm_unlink"),
     ):
         with monkeypatch.context() as patch:
-            original = vars(shm)[module]
-            patch.setattr(shm, module, SimpleNamespace(**{**vars(original), name: miss}))
+            original = vars(posix)[module]
+            patch.setattr(posix, module, SimpleNamespace(**{**vars(original), name: miss}))
             with pytest.raises(FileNotFoundError, match=r"settings\.toml"):
-                shm.remove(old.name, inode(old))
+                posix.remove(old.name, inode(old))
             with pytest.raises(FileNotFoundError, match=r"settings\.toml"):
                 old.unlink()
         assert (SHM / old.name).exists()
 
 
 CALLS: dict[str, tuple[str, str, Callable[[str], object]]] = {
-    "flock": ("fcntl", "flock", lambda name: shm.examine(name, SIZE, lambda *_: "went on")),
-    "kill": ("os", "kill", lambda _: shm.is_running(os.getpid(), 0)),
-    "stat": ("os", "stat", lambda _: shm.pid_namespace() >= 0),
+    "flock": ("fcntl", "flock", lambda name: posix.examine(name, SIZE, lambda *_: "went on")),
+    "kill": ("os", "kill", lambda _: posix.is_running(os.getpid(), 0)),
+    "stat": ("os", "stat", lambda _: posix.pid_namespace() >= 0),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_error_of_a_signal_handler(
-    call: str, old: shm.Created, monkeypatch: pytest.MonkeyPatch
+    call: str, old: posix.Created, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the system can't do is done without; a TimeoutError of a signal handler goes through."""
     module, name, action = CALLS[call]
@@ -271,8 +276,8 @@ def test_error_of_a_signal_handler(
     def fail(*_: object) -> None:
         raise errors[-1]
 
-    original = vars(shm)[module]
-    monkeypatch.setattr(shm, module, SimpleNamespace(**{**vars(original), name: fail}))
+    original = vars(posix)[module]
+    monkeypatch.setattr(posix, module, SimpleNamespace(**{**vars(original), name: fail}))
     errors.append(OSError(errno.ENOTSUP, "not here"))
     assert action(old.name)
     errors.append(TimeoutError("too late"))
@@ -282,7 +287,8 @@ def test_error_of_a_signal_handler(
 
 FEW = """
 import errno, os, resource, sys
-from atomic_intenum import IntEnumValue, segment, shm
+from atomic_intenum import IntEnumValue
+from atomic_intenum.memory import owner, posix, segment, takeover
 from support import collect_unless_counted, make_enum
 
 enums = [make_enum("Few", {"A": number}) for number in range(16)]
@@ -313,7 +319,7 @@ match sys.argv[1]:
     case "at first":
         fill()
     case "created":
-        shm._reserve = failing_at_first(shm._reserve)
+        posix._reserve = failing_at_first(posix._reserve)
 value = None
 while value is None:
     try:
@@ -340,7 +346,7 @@ def test_out_of_descriptors(when: str, tmp_path: Path) -> None:
 NO_TRACKER = """
 import errno, multiprocessing, os
 from multiprocessing import util
-from atomic_intenum import segment
+from atomic_intenum.memory import owner, posix, segment, takeover
 from support import IDLE, WorkerStatus
 
 def refuse(*_):
@@ -390,14 +396,14 @@ def test_no_resource_tracker(tmp_path: Path) -> None:
 TAKEN = """
 import mmap, os, resource, sys
 from multiprocessing import resource_tracker
-from atomic_intenum import shm
+from atomic_intenum.memory import owner, posix, segment, takeover
 
 name, other = f"t{os.getpid()}", sys.argv[1]
 path = "/dev/shm/" + name
 resource_tracker.ensure_running()  # another user may not be allowed to read what it runs
 if other == "another user's":
     os.seteuid(65534)
-old = shm.Created(name)
+old = posix.Created(name)
 old.make(4096, mmap.mmap).close()
 os.unlink(path)
 os.seteuid(os.getuid())
@@ -429,18 +435,18 @@ def test_name_that_stands_for_what_cannot_be_opened(other: str, tmp_path: Path) 
 
 NO_DESCRIPTOR = """
 import errno, os, resource
-from atomic_intenum import segment, shm
+from atomic_intenum.memory import owner, posix, segment, takeover
 
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
 try:
-    segment._own_identity()
+    owner.identity()
 except OSError as error:
     assert error.errno == errno.EMFILE, error
 else:
     raise AssertionError("it was read nevertheless")
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
-print(segment._own_identity()[1] == shm.start_time(os.getpid()) != 0)
+print(owner.identity()[1] == posix.start_time(os.getpid()) != 0)
 """
 
 
@@ -451,13 +457,13 @@ def test_start_time_out_of_descriptors(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
-def test_handler_amid_a_lock(old: shm.Created, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handler_amid_a_lock(old: posix.Created, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a signal handler raises while one waits to look is raised; the next look works."""
 
     def handle(*_: object) -> None:
         raise ConnectionResetError(errno.ECONNRESET, "as a handler might")
 
-    monkeypatch.setattr(shm, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": handle}))
+    monkeypatch.setattr(posix, "fcntl", SimpleNamespace(**{**vars(fcntl), "flock": handle}))
     with pytest.raises(ConnectionResetError):
         old.unlink()
     monkeypatch.undo()

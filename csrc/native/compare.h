@@ -3,7 +3,7 @@
 #ifndef AIE_NATIVE_COMPARE_H
 #define AIE_NATIVE_COMPARE_H
 
-#include "change.h"
+#include "write.h"
 
 static int ordering(int op, int difference)
 {

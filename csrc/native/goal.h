@@ -3,7 +3,7 @@
 #ifndef AIE_NATIVE_GOAL_H
 #define AIE_NATIVE_GOAL_H
 
-#include "state.h"
+#include "module_state.h"
 
 #define GOAL_ON_STACK 16
 

@@ -3,7 +3,7 @@
 #ifndef AIE_NATIVE_TABLE_H
 #define AIE_NATIVE_TABLE_H
 
-#include "state.h"
+#include "module_state.h"
 
 typedef struct {
     PyObject *member; /* NULL: empty */

@@ -4,8 +4,8 @@
 #define AIE_NATIVE_VALUE_H
 
 #include "compare.h"
-#include "operations.h"
-#include "waiting.h"
+#include "value_methods.h"
+#include "wait.h"
 
 static int bind_offset(PyObject *object, Py_ssize_t *offset)
 {

@@ -8,7 +8,7 @@ from typing import Any, Final, SupportsIndex, final
 
 from typing_extensions import disjoint_base
 
-from .guard import Guard
+from .given_lock import Guard
 from .vocabulary import Vocabulary
 
 HOT_NAMES: Final[tuple[str, ...]]

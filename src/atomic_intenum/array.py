@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
 from .backends import backend
 from .errors import class_name, show, type_name
-from .guard import Guard
+from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
+from .memory.segment import Segment, attach, create
 from .registry import vocabulary_of
-from .segment import Segment, attach, create
-from .shared import (
+from .sharing import (
     Shared,
     attach_by_name,
     require_inheriting,

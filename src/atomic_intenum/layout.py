@@ -7,17 +7,38 @@ from __future__ import annotations
 
 import struct
 import sys
+from typing import NamedTuple
 
 MAGIC = 0x4D554E4554414D31
 LAYOUT_VERSION = 1
 
-#: What follows the magic: layout_version, header_size, protocol, word_stride, capacity,
-#: control_offset, control_stride, mutex_size, libc, vocabulary_size, fingerprint, nonce,
-#: creator_start, pid_namespace, creator_pid, kind.
+#: What follows the magic: the fields of :class:`Header`.
 HEADER = struct.Struct("=IIIIQQIIIIQQQQII")
 HEADER_OFFSET = 8
 #: Bytes of the header proper; the vocabulary's text follows.
 HEADER_SIZE = 192
+
+
+class Header(NamedTuple):
+    """The fixed part of a segment's header, after the magic."""
+
+    layout_version: int
+    header_size: int
+    protocol: int
+    word_stride: int
+    capacity: int
+    control_offset: int
+    control_stride: int
+    mutex_size: int
+    libc: int
+    vocabulary_size: int
+    fingerprint: int
+    nonce: int
+    creator_start: int
+    pid_namespace: int
+    creator_pid: int
+    kind: int
+
 
 #: A state word.
 WORD = struct.Struct("=Q")

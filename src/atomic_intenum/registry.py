@@ -6,8 +6,8 @@ import weakref
 from enum import IntEnum
 
 from .backends import backend
-from .forking import ProcessLock
-from .segment import Pool
+from .memory.pool import Pool
+from .process import ProcessLock
 from .vocabulary import Vocabulary
 
 _lock = ProcessLock()

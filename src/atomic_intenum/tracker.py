@@ -7,7 +7,7 @@ import os
 from multiprocessing import resource_tracker
 from typing import Any
 
-from .forking import ProcessLock
+from .process import ProcessLock
 
 #: Around everything here that talks to the resource tracker, whose own lock a fork's child would
 #: find taken.

@@ -8,7 +8,7 @@ from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, TypeVar, get_args, get_origin
 
 from .errors import class_name, show, type_name
-from .forking import ProcessLock
+from .process import ProcessLock
 from .registry import vocabulary_of
 from .vocabulary import Vocabulary, is_int_enum
 

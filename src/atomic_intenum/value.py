@@ -8,11 +8,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .backends import backend
-from .guard import Guard, LockLike
+from .given_lock import Guard, LockLike
 from .layout import KIND_ARRAY, KIND_VALUE, SINGLE_STRIDE
+from .memory.segment import Segment, attach, create
+from .own_lock import ValueLock
 from .registry import vocabulary_of
-from .segment import Segment, attach, create
-from .shared import (
+from .sharing import (
     Shared,
     attach_by_name,
     require_inheriting,
@@ -21,7 +22,6 @@ from .shared import (
 )
 from .timeouts import deadline_of
 from .typed import Typed, found_by, path_of, vocabulary_of_member
-from .valuelock import ValueLock
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ bool dead[PROCESSES];
 #define word_is_whole (VALUE(word) == last_written && VERSION(word) == writes)
 #endif
 
-/* ---- wait.h: a shared futex on the word's upper half.  Comparing and falling asleep is one step. */
+/* ---- park.h: a shared futex on the word's upper half.  Comparing and falling asleep is one step. */
 
 bool asleep[PROCESSES];
 
@@ -222,7 +222,7 @@ inline take_report()
 #define END(clear) atomic { clear }
 #endif
 
-/* A store or a compare-and-set: aie_word_change, and change.h as long as the word is locked. */
+/* A store or a compare-and-set: aie_word_change, and locked_write.h as long as the word is locked. */
 proctype writer(byte me; byte expected; byte desired)
 {
     byte seen;

@@ -12,13 +12,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from . import pure, pure_array
+from . import python_row, python_value
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
-from .pure import Table
+from .python_value import Table
 
 if TYPE_CHECKING:
-    from ..guard import Guard
+    from ..given_lock import Guard
 
 __all__ = ["Array", "Mapping", "Table", "Value"]
 
@@ -83,7 +83,7 @@ class AtomicWord:
         """Tell whether this thread holds the value's own lock."""
         return bool(lib.aie_lock_is_mine(self._control, self._address))
 
-    def sleep(self, goal: pure.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
+    def sleep(self, goal: python_value.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         """Sleep on the word, 250 ms at most; a signal ends it, and the interpreter looks at it."""
         numbers = ffi.new("int32_t[]", list(goal.numbers))
         until = core_deadline(deadline)
@@ -145,7 +145,7 @@ class AtomicWords:
 
     __slots__ = ("_array", "_found", "_use")
 
-    def __init__(self, mapping: Mapping, place: pure_array.Place) -> None:
+    def __init__(self, mapping: Mapping, place: python_row.Place) -> None:
         self._use = mapping.use
         base = ffi.cast("unsigned char *", lib.aie_cffi_base(mapping.region))
         self._array = ffi.new("aie_array *")
@@ -225,7 +225,7 @@ class AtomicWords:
                 raise_result(result)
             wait = True
 
-    def watcher(self, goal: pure.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
+    def watcher(self, goal: python_value.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
         """Begin a wait."""
         return AtomicWatcher(self._use, self._array, goal, every=every)
 
@@ -235,7 +235,7 @@ class AtomicWatcher:
 
     __slots__ = ("_array", "_numbers", "_use", "_watch")
 
-    def __init__(self, use: Use, array: Any, goal: pure.Goal, *, every: bool) -> None:
+    def __init__(self, use: Use, array: Any, goal: python_value.Goal, *, every: bool) -> None:
         self._use = use
         self._array = array
         self._numbers = ffi.new("int32_t[]", list(goal.numbers))  # of which _watch has the address
@@ -260,7 +260,7 @@ class AtomicWatcher:
         return self._watch.index if result == _OK else None
 
 
-class Value(pure.Value):
+class Value(python_value.Value):
     """A value on the atomic core."""
 
     __slots__ = ()
@@ -270,13 +270,13 @@ class Value(pure.Value):
         return AtomicWord(mapping, word_offset, control_offset)
 
 
-class Array(pure_array.Array):
+class Array(python_row.Array):
     """An array on the atomic core."""
 
     __slots__ = ()
 
     @staticmethod
-    def _atomic_words(mapping: Mapping, place: pure_array.Place) -> AtomicWords:
+    def _atomic_words(mapping: Mapping, place: python_row.Place) -> AtomicWords:
         return AtomicWords(mapping, place)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.synchronize import Lock, RLock
 
-    from ..guard import Guard
+    from ..given_lock import Guard
     from ..vocabulary import Vocabulary
 
 T = TypeVar("T", bound=IntEnum)

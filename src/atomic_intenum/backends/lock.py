@@ -15,13 +15,13 @@ from collections import deque
 from typing import Any
 
 from .. import tracker
-from ..guard import Guard, LockLike
+from ..given_lock import Guard, LockLike
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, MAGIC
-from . import pure, pure_array
+from . import python_row, python_value
 from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of
 from .naps import nap
-from .pure import Table
+from .python_value import Table
 
 __all__ = ["Array", "Mapping", "Table", "Value"]
 
@@ -85,21 +85,21 @@ class LockedWord:
 
     def number(self) -> int:
         """Return the value."""
-        return pure.value_of(self._cell[0])
+        return python_value.value_of(self._cell[0])
 
     def version(self) -> int:
         """Return the version."""
-        return self._cell[0] >> pure.VERSION_SHIFT
+        return self._cell[0] >> python_value.VERSION_SHIFT
 
     def first(self, number: int) -> None:
         """Give the word its first value."""
-        self._cell[0] = number & pure.VALUE_MASK
+        self._cell[0] = number & python_value.VALUE_MASK
 
     def held_here(self) -> bool:
         """Return False: the lock is the guard's."""
         return False
 
-    def sleep(self, goal: pure.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
+    def sleep(self, goal: python_value.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         """Look again and again: nobody wakes another process here."""
         now = time.monotonic()
         until = min(deadline, now + 0.25)
@@ -111,15 +111,15 @@ class LockedWord:
     def exchange(self, desired: int) -> int:
         """Write; the caller holds the lock."""
         seen = self._cell[0]
-        self._cell[0] = pure.successor(seen, desired)
-        return pure.value_of(seen)
+        self._cell[0] = python_value.successor(seen, desired)
+        return python_value.value_of(seen)
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
         """Write if the value is the expected one; the caller holds the lock."""
         seen = self._cell[0]
-        if pure.value_of(seen) != expected:
+        if python_value.value_of(seen) != expected:
             return False
-        self._cell[0] = pure.successor(seen, desired)
+        self._cell[0] = python_value.successor(seen, desired)
         return True
 
 
@@ -146,7 +146,7 @@ class WatchedWord(LockedWord):
         return written
 
 
-class Value(pure.Value):
+class Value(python_value.Value):
     """A value whose writers hold its guard's lock."""
 
     __slots__ = ()
@@ -157,13 +157,13 @@ class Value(pure.Value):
         return (WatchedWord if kind == KIND_ARRAY else LockedWord)(mapping, word_offset)
 
 
-class Array(pure_array.Array):
+class Array(python_row.Array):
     """An array whose writers hold one lock, whichever word they write."""
 
     __slots__ = ()
 
     @staticmethod
-    def _atomic_words(mapping: Mapping, place: pure_array.Place) -> LockedWords:
+    def _atomic_words(mapping: Mapping, place: python_row.Place) -> LockedWords:
         return LockedWords(mapping, place)
 
 

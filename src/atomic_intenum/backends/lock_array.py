@@ -12,12 +12,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .. import layout
-from . import pure
+from . import python_value
 from .naps import nap
 
 if TYPE_CHECKING:
-    from ..guard import Guard
-    from .pure_array import Place
+    from ..given_lock import Guard
+    from .python_row import Place
 
 #: Words that are written or searched at a time.
 _BLOCK = 1024
@@ -60,7 +60,7 @@ class LockedWords:
         """Return how many words have that value."""
         return self.numbers().count(number)
 
-    def counts(self, table: pure.Table) -> dict[int, int]:  # noqa: ARG002
+    def counts(self, table: python_value.Table) -> dict[int, int]:  # noqa: ARG002
         """Return how many words have each value that any has."""
         return Counter(self.numbers())
 
@@ -68,9 +68,9 @@ class LockedWords:
         """Write a word and return the value before."""
         cell = index * self._step
         seen = self._cells[cell]
-        self._cells[cell] = pure.successor(seen, desired)
+        self._cells[cell] = python_value.successor(seen, desired)
         advance(self._event)
-        return pure.value_of(seen)
+        return python_value.value_of(seen)
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
         """Write a word if its value is the expected one."""
@@ -106,7 +106,7 @@ class LockedWords:
         self._found = index
         return index
 
-    def watcher(self, goal: pure.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
+    def watcher(self, goal: python_value.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
         """Begin a wait."""
         return LockedWatcher(self._values, self._event, goal, guard, every=every)
 
@@ -120,7 +120,7 @@ class LockedWatcher:
         self,
         values: memoryview,
         event: memoryview,
-        goal: pure.Goal,
+        goal: python_value.Goal,
         guard: Guard | None,
         *,
         every: bool,

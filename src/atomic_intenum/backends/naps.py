@@ -1,6 +1,6 @@
 """How long a wait of the lock-based path naps between two looks: nobody wakes anybody there.
 
-A nap is a quarter of the time slept so far, within bounds, as in csrc/wait_poll.h: what comes soon
+A nap is a quarter of the time slept so far, within bounds, as in csrc/park_poll.h: what comes soon
 is seen soon.  In Python a nap costs 20 to 130 us of processor time (the most where the processor
 halts meanwhile), and a sleeper may take no more than 1 % of a core: so the longest is 32 ms.
 """

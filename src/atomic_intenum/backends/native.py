@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _native
 from .._native import Array, Lock, Mapping, Table, Value
-from ..forking import ProcessLock
+from ..process import ProcessLock
 from .contract import PROTOCOL_ATOMIC, overriders
 
 if TYPE_CHECKING:
-    from ..guard import Guard
+    from ..given_lock import Guard
 
 __all__ = ["Array", "Lock", "Mapping", "Table", "Value"]
 

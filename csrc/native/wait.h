@@ -1,9 +1,9 @@
-/* waiting.h -- wait_for and wait_while of a Value.
+/* wait.h -- wait_for and wait_while of a Value.
  */
-#ifndef AIE_NATIVE_WAITING_H
-#define AIE_NATIVE_WAITING_H
+#ifndef AIE_NATIVE_WAIT_H
+#define AIE_NATIVE_WAIT_H
 
-#include "change.h"
+#include "write.h"
 #include "goal.h"
 
 /* ---- waiting */

@@ -6,7 +6,7 @@ from multiprocessing import synchronize
 from typing import Any, Protocol
 
 from .backends import backend
-from .segment import Segment, attach
+from .memory.segment import Segment, attach
 
 
 class Semlock(Protocol):

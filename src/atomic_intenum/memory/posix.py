@@ -19,9 +19,9 @@ from functools import partial
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
-from . import layout, tracker
-from .errors import is_of_system
-from .forking import after_fork_in_child
+from .. import layout, tracker
+from ..errors import is_of_system
+from ..process import after_fork_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

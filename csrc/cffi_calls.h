@@ -1,11 +1,11 @@
-/* calls.h -- what build_cffi.py binds: the core in calls that take and return plain integers.
+/* cffi_calls.h -- what build_cffi.py binds: the core in calls that take and return plain integers.
  *
  * A call that filled a struct would cost an allocation in Python.  So an outcome that carries a
  * value is one int64: the value itself, and below all of those AIE_CFFI_RESULT - result.  And what
  * belongs together is one call: between two of them a signal handler may raise.
  */
-#ifndef AIE_CALLS_H
-#define AIE_CALLS_H
+#ifndef AIE_CFFI_CALLS_H
+#define AIE_CFFI_CALLS_H
 
 #include "sysfeatures.h"
 

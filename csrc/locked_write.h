@@ -1,10 +1,10 @@
-/* change.h -- the slow path of a write: somebody holds the value's lock, so take it, write,
+/* locked_write.h -- the slow path of a write: somebody holds the value's lock, so take it, write,
  * release.
  *
  * Out of line in spirit: nobody comes here unless the fast path of word.h saw LOCKED.
  */
-#ifndef AIE_CHANGE_H
-#define AIE_CHANGE_H
+#ifndef AIE_LOCKED_WRITE_H
+#define AIE_LOCKED_WRITE_H
 
 #include "sysfeatures.h"
 

@@ -1,7 +1,7 @@
-/* lock.h -- Lock: what a multiprocessing RLock calls its _semlock: the robust lock of one value.
+/* semlock.h -- Lock: what a multiprocessing RLock calls its _semlock: the robust lock of one value.
  */
-#ifndef AIE_NATIVE_LOCK_H
-#define AIE_NATIVE_LOCK_H
+#ifndef AIE_NATIVE_SEMLOCK_H
+#define AIE_NATIVE_SEMLOCK_H
 
 #include "mapping.h"
 

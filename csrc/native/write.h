@@ -1,7 +1,7 @@
-/* change.h -- Value, the object, and every way of changing its word.
+/* write.h -- Value, the object, and every way of changing its word.
  */
-#ifndef AIE_NATIVE_CHANGE_H
-#define AIE_NATIVE_CHANGE_H
+#ifndef AIE_NATIVE_WRITE_H
+#define AIE_NATIVE_WRITE_H
 
 #include "slow.h"
 

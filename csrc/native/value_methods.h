@@ -1,9 +1,9 @@
-/* operations.h -- what each operation of a Value does: load, set, exchange, compare_and_set, ...
+/* value_methods.h -- what each operation of a Value does: load, set, exchange, compare_and_set, ...
  */
-#ifndef AIE_NATIVE_OPERATIONS_H
-#define AIE_NATIVE_OPERATIONS_H
+#ifndef AIE_NATIVE_VALUE_METHODS_H
+#define AIE_NATIVE_VALUE_METHODS_H
 
-#include "change.h"
+#include "write.h"
 
 static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 {

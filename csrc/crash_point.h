@@ -1,10 +1,10 @@
-/* point.h -- the named points where a process may be killed; csrc/README.md lists each of them.
+/* crash_point.h -- the named points where a process may be killed; csrc/README.md lists each of them.
  *
  * Nothing in an ordinary build.  A build that wants to stop at one defines AIE_POINT(name) before
  * it includes core.h.
  */
-#ifndef AIE_POINT_H
-#define AIE_POINT_H
+#ifndef AIE_CRASH_POINT_H
+#define AIE_CRASH_POINT_H
 
 #ifndef AIE_POINT
 #define AIE_POINT(name) ((void)0)

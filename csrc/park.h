@@ -1,4 +1,4 @@
-/* wait.h -- sleeping on a 32-bit word of shared memory, and waking who sleeps: one contract, and
+/* park.h -- sleeping on a 32-bit word of shared memory, and waking who sleeps: one contract, and
  * the only ladder of platforms.
  *
  *   aie_wait(address, expected, deadline)
@@ -14,17 +14,17 @@
  *
  * Build switch: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too.
  */
-#ifndef AIE_WAIT_H
-#define AIE_WAIT_H
+#ifndef AIE_PARK_H
+#define AIE_PARK_H
 
 #include "sysfeatures.h"
 
 #if defined(__linux__) && !defined(AIE_PRETEND_NO_FUTEX)
 #define AIE_FUTEX 1
-#include "wait_futex.h"
+#include "park_futex.h"
 #else
 #define AIE_FUTEX 0
-#include "wait_poll.h"
+#include "park_poll.h"
 #endif
 
 #endif

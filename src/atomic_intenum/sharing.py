@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from .backends import backend
 from .errors import class_name
-from .segment import attach, check_name
+from .memory.segment import attach, check_name
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from .segment import Segment
+    from .memory.segment import Segment
     from .vocabulary import Vocabulary
 
 

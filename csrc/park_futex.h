@@ -1,6 +1,6 @@
-/* wait_futex.h -- the contract of wait.h on Linux: a shared futex. */
-#ifndef AIE_WAIT_FUTEX_H
-#define AIE_WAIT_FUTEX_H
+/* park_futex.h -- the contract of park.h on Linux: a shared futex. */
+#ifndef AIE_PARK_FUTEX_H
+#define AIE_PARK_FUTEX_H
 
 #include "sysfeatures.h"
 

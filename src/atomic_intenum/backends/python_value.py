@@ -12,15 +12,15 @@ import operator
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..forking import ProcessLock
-from ..guard import guarded
+from ..given_lock import guarded
+from ..process import ProcessLock
 from ..timeouts import deadline_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from enum import IntEnum
 
-    from ..guard import Guard
+    from ..given_lock import Guard
     from ..vocabulary import Vocabulary
     from .contract import Mapping
 

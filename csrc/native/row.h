@@ -1,10 +1,10 @@
-/* array.h -- Array: what IntEnumArray inherits: many state words of one segment.
+/* row.h -- Array: what IntEnumArray inherits: many state words of one segment.
  *
  * It is bound once and never again, so that a call that gave up the GIL, and a memoryview, find
  * what they started with; close() only marks it.
  */
-#ifndef AIE_NATIVE_ARRAY_H
-#define AIE_NATIVE_ARRAY_H
+#ifndef AIE_NATIVE_ROW_H
+#define AIE_NATIVE_ROW_H
 
 #include "goal.h"
 #include "slow.h"

@@ -1,9 +1,9 @@
-/* state.h -- the module state, and what all types need: arguments, timeouts, errors.
+/* module_state.h -- the module state, and what all types need: arguments, timeouts, errors.
  *
  * Of native.c; all files of this folder are, and none is included by anything else.
  */
-#ifndef AIE_NATIVE_STATE_H
-#define AIE_NATIVE_STATE_H
+#ifndef AIE_NATIVE_MODULE_STATE_H
+#define AIE_NATIVE_MODULE_STATE_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

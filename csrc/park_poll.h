@@ -1,12 +1,12 @@
-/* wait_poll.h -- the contract of wait.h where no process can wake another's sleeper: look again and
+/* park_poll.h -- the contract of park.h where no process can wake another's sleeper: look again and
  * again.
  *
  * Each nap is a quarter of the time slept so far, from 1 us to 16 ms: what comes soon is seen soon,
  * and nothing is seen later than after a quarter more of its time.  A nap costs 20 to 60 us of
  * processor time (the most where the processor halts meanwhile), and a sleeper may take no more
  * than 1 % of a core: 16 ms is less than half of that, and leaves room for slower machines. */
-#ifndef AIE_WAIT_POLL_H
-#define AIE_WAIT_POLL_H
+#ifndef AIE_PARK_POLL_H
+#define AIE_PARK_POLL_H
 
 #include "sysfeatures.h"
 

@@ -10,7 +10,7 @@ from multiprocessing import synchronize
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from .errors import show
-from .forking import after_fork_in_child
+from .process import after_fork_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,18 +12,18 @@ import time
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
-from ..guard import guarded
+from ..given_lock import guarded
 from ..layout import VALUE_OFFSET
 from ..timeouts import deadline_of
-from .pure import Goal, bind_once
+from .python_value import Goal, bind_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..guard import Guard
+    from ..given_lock import Guard
     from ..vocabulary import Vocabulary
     from .contract import Mapping
-    from .pure import Table
+    from .python_value import Table
 
 
 class Place(NamedTuple):

@@ -1,0 +1,1 @@
+"""Where words live: segments of shared memory, their names, and their end."""

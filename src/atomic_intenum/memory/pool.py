@@ -1,0 +1,82 @@
+"""Pools: where the values without a name get their words."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .. import layout
+from ..tracker import creating
+from . import owner
+from .segment import create
+
+if TYPE_CHECKING:
+    from .segment import Segment
+
+#: Words of a pool's first segment (with their control blocks they fill a page), and of its largest.
+_FIRST_CAPACITY = 16
+_LARGEST_CAPACITY = 256
+
+
+class _Batch:
+    """A pool's segment in use, and the indices not yet handed out."""
+
+    __slots__ = ("capacity", "free", "pid", "segment")
+
+    def __init__(self, segment: Segment | None, capacity: int) -> None:
+        self.segment = segment
+        self.capacity = capacity
+        self.pid = os.getpid()
+        self.free = list(range(capacity - 1, -1, -1)) if segment is not None else []
+
+
+class Pool:
+    """Where the values of one vocabulary get their words, in this process.
+
+    A word is never handed out twice, so a process that still looks at an old value never sees a new
+    one's state.
+
+    Args:
+        text: the vocabulary's, for the segments' headers.
+        fingerprint: of that text.
+
+    """
+
+    __slots__ = ("__weakref__", "_batch", "_fingerprint", "_text")
+
+    def __init__(self, text: bytes, fingerprint: int) -> None:
+        self._text = text
+        self._fingerprint = fingerprint
+        self._batch = _Batch(None, _FIRST_CAPACITY // 2)
+
+    def allocate(self) -> tuple[Segment, int]:
+        """Return a segment and the index of a fresh word in it.
+
+        Raises:
+            OSError: a further segment was needed and there is no room.
+
+        """
+        pid = os.getpid()
+        owner.drain()
+        while True:
+            batch = self._batch
+            if batch.pid == pid and batch.segment is not None:
+                try:
+                    # One step, so two threads never get the same.
+                    return batch.segment, batch.free.pop()
+                except IndexError:
+                    pass
+            creating.call(self._replace, batch)
+
+    def _replace(self, batch: _Batch) -> None:
+        """Have a new batch in use, unless another thread has seen to that."""
+        if self._batch is batch:
+            self._batch = self._grow(batch)
+
+    def _grow(self, batch: _Batch) -> _Batch:
+        doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
+        capacity = doubled if batch.pid == os.getpid() else _FIRST_CAPACITY
+        segment = create(
+            self._text, self._fingerprint, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL
+        )
+        return _Batch(segment, capacity)
