@@ -353,6 +353,19 @@ static inline aie_result aie_watch_sleeping(const aie_array *array, aie_watch *w
     return aie_watch_met(array, watch) ? AIE_OK : AIE_BUSY;
 }
 
+/* Wait once, as aie_watch_sleeping does; with `spin`, look for a while before that. */
+static inline aie_result aie_watch_await(const aie_array *array, aie_watch *watch, int64_t deadline,
+                                         bool spin)
+{
+    if (spin && aie_spin() > 0) {
+        int64_t until = aie_now() + aie_spin();
+        if (aie_watch_spinning(array, watch, until < deadline ? until : deadline) == AIE_OK) {
+            return AIE_OK;
+        }
+    }
+    return aie_watch_sleeping(array, watch, deadline);
+}
+
 /* Whether nobody but the calling thread could make it so, for a watch that is not met: it holds the
  * lock of a word that fails (all), or of every word (any). */
 static inline bool aie_watch_is_own(const aie_array *array, const aie_watch *watch)

@@ -128,4 +128,17 @@ static inline aie_result aie_await_sleeping(aie_word *word, const aie_goal *goal
     return now >= deadline ? AIE_BUSY : AIE_AGAIN;
 }
 
+/* Wait once, as aie_await_sleeping does; with `spin`, look for a while before that. */
+static inline aie_result aie_await(aie_word *word, const aie_goal *goal, int64_t deadline, bool spin,
+                                   uint64_t *seen)
+{
+    if (spin && aie_spin() > 0) {
+        int64_t until = aie_now() + aie_spin();
+        if (aie_await_spinning(word, goal, until < deadline ? until : deadline, seen) == AIE_OK) {
+            return AIE_OK;
+        }
+    }
+    return aie_await_sleeping(word, goal, deadline, seen);
+}
+
 #endif

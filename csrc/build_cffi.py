@@ -103,7 +103,7 @@ int64_t aie_cffi_array_claim(const aie_array *array, size_t start, int32_t expec
                              int32_t desired, bool wait);
 bool aie_watch_met(const aie_array *array, aie_watch *watch);
 bool aie_watch_is_own(const aie_array *array, const aie_watch *watch);
-int aie_cffi_watch(const aie_array *array, aie_watch *watch, int64_t deadline, bool spin);
+int aie_watch_await(const aie_array *array, aie_watch *watch, int64_t deadline, bool spin);
 
 int64_t aie_now(void);
 int aie_cffi_await(aie_word *word, const int32_t *values, size_t count, bool leave,

@@ -150,13 +150,7 @@ static inline int aie_cffi_await(aie_word *word, const int32_t *values, size_t c
 {
     aie_goal goal = {values, count, leave};
     uint64_t seen;
-    if (spin && aie_spin() > 0) {
-        int64_t until = aie_now() + aie_spin();
-        if (aie_await_spinning(word, &goal, until < deadline ? until : deadline, &seen) == AIE_OK) {
-            return AIE_OK;
-        }
-    }
-    return aie_await_sleeping(word, &goal, deadline, &seen);
+    return aie_await(word, &goal, deadline, spin, &seen);
 }
 
 static inline int64_t aie_cffi_array_exchange(const aie_array *array, size_t index, int32_t desired)
@@ -184,18 +178,6 @@ static inline int64_t aie_cffi_array_claim(const aie_array *array, size_t start,
         }
     }
     return result == AIE_OK ? (int64_t)index : AIE_CFFI_RESULT - (int64_t)result;
-}
-
-static inline int aie_cffi_watch(const aie_array *array, aie_watch *watch, int64_t deadline,
-                                 bool spin)
-{
-    if (spin && aie_spin() > 0) {
-        int64_t until = aie_now() + aie_spin();
-        if (aie_watch_spinning(array, watch, until < deadline ? until : deadline) == AIE_OK) {
-            return AIE_OK;
-        }
-    }
-    return aie_watch_sleeping(array, watch, deadline);
 }
 
 static inline void aie_cffi_set_spin(int64_t ns)

@@ -1,15 +1,18 @@
 /* native.c -- the CPython module over core.h; its parts are in native/, and nothing else includes
  * Python.h.
  *
- *   native/state.h      the module state, and what all types need
- *   native/table.h      Table: the members of one IntEnum, by number and by identity
- *   native/mapping.h    Mapping: one mapped segment
- *   native/value.h      Value: what IntEnumValue inherits; of change.h, operations.h, waiting.h and
- *                       compare.h
- *   native/array.h      Array: what IntEnumArray inherits: many words of one segment
- *   native/view.h       View: the values of an Array as a buffer
- *   native/lock.h       Lock: what a multiprocessing RLock calls its _semlock: the robust lock of
- *                       one value
+ *   native/module_state.h   the module state, and what all types need
+ *   native/table.h          Table: the members of one IntEnum, by number and by identity
+ *   native/mapping.h        Mapping: one mapped segment
+ *   native/write.h          a write that has to wait
+ *   native/wait.h           every wait: its arguments and its loop
+ *   native/value_methods.h  Value: what it does
+ *   native/value.h          Value: what IntEnumValue inherits; what it is bound to, and its type
+ *   native/row_methods.h    Array: what it does with many words of one segment
+ *   native/row.h            Array: what IntEnumArray inherits; what it is bound to, and its type
+ *   native/view.h           View: the values of an Array as a buffer
+ *   native/semlock.h        Lock: what a multiprocessing RLock calls its _semlock: the robust lock
+ *                           of one value
  *
  * Rules that keep every sequence of Python calls from crashing the interpreter:
  *
@@ -70,6 +73,61 @@ static PyObject *module_descriptor(PyObject *module, PyObject *args)
     return hot_descriptor((PyTypeObject *)type, name);
 }
 
+/* Where a type's definitions keep the docstring of `name`; NULL if it has none of that name. */
+static const char **docstring_of(bool of_value, const char *name)
+{
+    PyMethodDef *methods[] = {value_hot_methods, value_methods, array_methods};
+    for (size_t i = of_value ? 0 : 2; i < (of_value ? 2u : 3u); i++) {
+        for (PyMethodDef *method = methods[i]; method->ml_name != NULL; method++) {
+            if (strcmp(method->ml_name, name) == 0) {
+                return &method->ml_doc;
+            }
+        }
+    }
+    for (PyGetSetDef *getset = value_hot_getset; of_value && getset->name != NULL; getset++) {
+        if (strcmp(getset->name, name) == 0) {
+            return &getset->doc;
+        }
+    }
+    return NULL;
+}
+
+/* The docstrings of the operations are written once, in Python, for all backends.  The definitions
+ * are the process's: the first interpreter that says a docstring says it for all, and it stays. */
+static PyObject *module_document(PyObject *module, PyObject *args)
+{
+    PyObject *type;
+    const char *name, *text;
+    if (!PyArg_ParseTuple(args, "O!ss:document", &PyType_Type, &type, &name, &text)) {
+        return NULL;
+    }
+    module_state *state = PyModule_GetState(module);
+    const char **doc = docstring_of(type == (PyObject *)state->value_type, name);
+    if (doc == NULL
+        || (type != (PyObject *)state->value_type && type != (PyObject *)state->array_type)) {
+        return PyErr_Format(PyExc_AttributeError, "%R has no operation %s", type, name);
+    }
+    /* acquire, and release below: who finds a docstring finds all of it. */
+    const char *before = __atomic_load_n(doc, __ATOMIC_ACQUIRE);
+    static const char end[] = "--\n\n"; /* of a signature */
+    size_t signature = before == NULL ? 0 : strlen(before);
+    if (before != NULL && strcmp(before + signature - strlen(end), end) != 0) {
+        return none(); /* it is there already */
+    }
+    char *whole = malloc(signature + strlen(text) + 1);
+    if (whole == NULL) {
+        return PyErr_NoMemory();
+    }
+    if (before != NULL) {
+        memcpy(whole, before, signature);
+    }
+    strcpy(whole + signature, text);
+    if (!__atomic_compare_exchange_n(doc, &before, whole, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+        free(whole);
+    }
+    return none();
+}
+
 static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
     /* Only the main interpreter ends with daemon threads inside; the process goes on after others,
@@ -110,6 +168,9 @@ static PyMethodDef module_methods[] = {
      "set_spin($module, microseconds, /)\n--\n\n"
      "For tests and measurements: how long a wait looks before it sleeps."},
     {"descriptor", module_descriptor, METH_VARARGS, descriptor_doc},
+    {"document", module_document, METH_VARARGS,
+     "document($module, cls, name, text, /)\n--\n\n"
+     "Give an operation of Value or Array its docstring."},
     {"is_mapped", module_is_mapped, METH_VARARGS,
      "is_mapped($module, device, inode, /)\n--\n\n"
      "Whether an interpreter of this process has that shared memory mapped."},

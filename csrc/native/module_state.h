@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../core.h"
@@ -133,8 +134,9 @@ static void free_object(PyObject *op)
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 #define FASTCALL (METH_FASTCALL | METH_KEYWORDS)
 
-/* A timeout in seconds as a monotonic deadline; None waits for ever.  -1 with an exception. */
-static int timeout_deadline(PyObject *timeout, int64_t *deadline)
+/* A timeout in seconds as a monotonic deadline; None waits for ever.  A negative one tries once, as
+ * a multiprocessing lock does, unless it is `refused`.  -1 with an exception. */
+static int timeout_deadline(PyObject *timeout, bool refused, int64_t *deadline)
 {
     *deadline = INT64_MAX;
     if (timeout == NULL || timeout == Py_None) {
@@ -144,8 +146,9 @@ static int timeout_deadline(PyObject *timeout, int64_t *deadline)
     if (seconds == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    if (isnan(seconds)) {
-        PyErr_SetString(PyExc_ValueError, "timeout must not be NaN");
+    if (isnan(seconds) || (seconds < 0 && refused)) {
+        PyErr_Format(PyExc_ValueError, "timeout must not be %s",
+                     isnan(seconds) ? "NaN" : "negative");
         return -1;
     }
     if (seconds <= 0) {

@@ -111,7 +111,7 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
     }
     int block = parsed[0] == NULL ? 1 : PyObject_IsTrue(parsed[0]);
     int64_t deadline;
-    if (block < 0 || timeout_deadline(parsed[1], &deadline) < 0) {
+    if (block < 0 || timeout_deadline(parsed[1], false, &deadline) < 0) {
         return NULL;
     }
     return lock_acquire_until((Lock *)op, block ? deadline : 0, false);

@@ -3,9 +3,7 @@
 #ifndef AIE_NATIVE_VALUE_H
 #define AIE_NATIVE_VALUE_H
 
-#include "compare.h"
 #include "value_methods.h"
-#include "wait.h"
 
 static int bind_offset(PyObject *object, Py_ssize_t *offset)
 {
@@ -152,38 +150,25 @@ static void value_dealloc(PyObject *op)
     free_object(op);
 }
 
-/* What each subclass gets descriptors of its own for: see descriptor(). */
+/* What each subclass gets descriptors of its own for: see descriptor().  What each of them does is
+ * written in value.py: see document(). */
 static PyMethodDef value_hot_methods[] = {
     {"load", value_load, METH_NOARGS,
-     "load($self, /)\n--\n\n"
-     "The current member: one atomic load, wait-free, also while somebody holds the lock.\n\n"
-     "Raises ValueError if the value is closed, or if its word holds no member's number."},
+     "load($self, /)\n--\n\n"},
     {"set", FAST(value_set), FASTCALL,
-     "set($self, /, value)\n--\n\n"
-     "Set to a member, or to the member of that name.\n\n"
-     "Lock-free, unless somebody holds the value's lock: then it waits for that.\n"
-     "Raises TypeError for anything else, KeyError for an unknown name."},
+     "set($self, /, value)\n--\n\n"},
     {"exchange", FAST(value_exchange), FASTCALL,
-     "exchange($self, /, value)\n--\n\n"
-     "Set to a member (or name) and return the previous member, in one step.\n\n"
-     "Raises as set() does.  If the word held no member's number, the exchange has happened\n"
-     "and ValueError carries that number."},
+     "exchange($self, /, value)\n--\n\n"},
     {"compare_and_set", FAST(value_compare_and_set), FASTCALL,
-     "compare_and_set($self, /, old, new)\n--\n\n"
-     "If the value is old, make it new and return True, in one step; else return False.\n\n"
-     "Of all processes that try at once, exactly one gets True.  False never waits."},
+     "compare_and_set($self, /, old, new)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMethodDef value_methods[] = {
     {"wait_for", FAST(value_wait_for), FASTCALL,
-     "wait_for($self, member, /, *members, timeout=None)\n--\n\n"
-     "Sleep until the value is one of the members (or names), and return that member.\n\n"
-     "Raises TimeoutError after timeout seconds, RuntimeError while holding the value's lock."},
+     "wait_for($self, member, /, *members, timeout=None)\n--\n\n"},
     {"wait_while", FAST(value_wait_while), FASTCALL,
-     "wait_while($self, member, /, *members, timeout=None)\n--\n\n"
-     "Sleep until the value is none of the members (or names), and return the member it is.\n\n"
-     "Raises TimeoutError after timeout seconds, RuntimeError while holding the value's lock."},
+     "wait_while($self, member, /, *members, timeout=None)\n--\n\n"},
     {"_atomic_bind", FAST(value_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\nPut the value on a word of a segment."},
     {"_atomic_close", value_close, METH_NOARGS,
@@ -195,9 +180,9 @@ static PyMethodDef value_methods[] = {
 
 static PyGetSetDef value_hot_getset[] = {
     {"value", value_get_value, value_set_value,
-     "The current member's value, a plain int; takes a member or a name, through set().", NULL},
-    {"name", value_get_name, NULL, "The current member's name.", NULL},
-    {"version", value_get_version, NULL, "Writes so far, modulo 2**30.", NULL},
+NULL, NULL},
+    {"name", value_get_name, NULL, NULL, NULL},
+    {"version", value_get_version, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -217,7 +202,7 @@ static PyMemberDef value_members[] = {
 
 PyDoc_STRVAR(value_doc, "Value()\n--\n\nA typed value on a state word; IntEnumValue's base class.");
 
-/* The hot ones are added by hand, in add_hot.  No tp_clear: see array.h. */
+/* The hot ones are added by hand, in add_hot.  No tp_clear: see row.h. */
 static PyType_Slot value_slots[] = {
     {Py_tp_doc, (void *)value_doc},
     {Py_tp_dealloc, (void *)value_dealloc},

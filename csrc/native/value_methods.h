@@ -1,9 +1,62 @@
-/* value_methods.h -- what each operation of a Value does: load, set, exchange, compare_and_set, ...
+/* value_methods.h -- what a Value does: read, write, wait, compare.
  */
 #ifndef AIE_NATIVE_VALUE_METHODS_H
 #define AIE_NATIVE_VALUE_METHODS_H
 
+#include "wait.h"
 #include "write.h"
+
+/* Bound once and never again: all but `word` and `lock` stays as it was bound until the object goes. */
+typedef struct {
+    PyObject_HEAD
+    aie_word *word; /* NULL: __init__ never ran, or closed */
+    int bound;      /* one thread alone binds */
+    Table *table;   /* NULL: __init__ never ran */
+    aie_control *control;
+    aie_event *event; /* of the segment */
+    PyObject *guard;  /* enters and leaves the lock= given; NULL: writes are lock-free */
+    Mapping *mapping;
+    PyObject *segment;
+    PyObject *lock; /* what get_lock() returns, once made */
+    PyObject *weakrefs;
+    Py_ssize_t index;
+    int calls_from_value; /* the class overrides it, so a name is asked of it */
+} Value;
+
+/* The word, or NULL with ValueError.  Ask again after Python code ran: it may have closed the value. */
+static inline aie_word *value_word(Value *self)
+{
+    aie_word *word = FIELD_LOAD(self->word);
+    if (word == NULL) {
+        raise_closed("value");
+    }
+    return word;
+}
+
+static bool value_is_closed(PyObject *op)
+{
+    return FIELD_LOAD(((Value *)op)->word) == NULL;
+}
+
+/* The number to write for `object`, of an open value, which it may not be any more afterwards. */
+static inline int value_number(Value *self, PyObject *object, int32_t *number)
+{
+    return table_number(self->table, (PyObject *)self, object, number);
+}
+
+/* Change the word of an open value.  1 written, 0 mismatch, -1 with an exception. */
+static inline int value_change(Value *self, aie_change *change)
+{
+    aie_word *word = value_word(self);
+    if (word == NULL) {
+        return -1;
+    }
+    target to = {word, self->control, self->event, (PyObject *)self, "value", value_is_closed};
+    return self->guard == NULL ? change_word(&to, change)
+                               : change_guarded(&to, self->table->state, self->guard, change);
+}
+
+/* ---- reading and writing */
 
 static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -154,6 +207,202 @@ static PyObject *value_get_version(PyObject *op, void *Py_UNUSED(closure))
 {
     aie_word *word = value_word((Value *)op);
     return word == NULL ? NULL : PyLong_FromUnsignedLong(aie_word_version(aie_word_load(word)));
+}
+
+/* ---- waiting */
+
+typedef struct {
+    waiter waiting;
+    aie_word *word;
+    aie_goal goal;
+    uint64_t seen; /* the word that decided */
+} value_waiter;
+
+static int value_wait_is_own(waiter *waiting)
+{
+    value_waiter *wait = (value_waiter *)waiting;
+    Value *self = (Value *)waiting->op;
+    if (self->guard == NULL) {
+        return (wait->seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, wait->word);
+    }
+    PyObject *answer = PyObject_CallMethod(self->guard, "held_here", NULL);
+    int held = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return held;
+}
+
+static bool value_wait_is_met(waiter *waiting)
+{
+    value_waiter *wait = (value_waiter *)waiting;
+    wait->seen = aie_word_load(wait->word);
+    return aie_goal_met(&wait->goal, wait->seen);
+}
+
+/* So many that comparing with all of them takes no longer than looking. */
+#define FEW_MEMBERS 4
+
+static bool value_wait_is_met_soon(waiter *waiting)
+{
+    value_waiter *wait = (value_waiter *)waiting;
+    return wait->goal.count <= FEW_MEMBERS
+           && aie_await_looking(wait->word, &wait->goal, &wait->seen) == AIE_OK;
+}
+
+static aie_result value_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
+{
+    value_waiter *wait = (value_waiter *)waiting;
+    return aie_await(wait->word, &wait->goal, deadline, spin, &wait->seen);
+}
+
+/* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which. */
+static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames, bool leave)
+{
+    wait_arguments given = {.name = leave ? "wait_while" : "wait_for"};
+    if (wait_parse(&given, args, nargs, kwnames) < 0) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    aie_word *word = value_word(self);
+    Py_ssize_t i = 0;
+    while (word != NULL && i < nargs && value_number(self, args[i], &given.values[i]) == 0) {
+        i++;
+        word = value_word(self);
+    }
+    if (word != NULL && i == nargs) {
+        value_waiter wait = {
+            .waiting = {(PyObject *)self, "value",
+                        "waiting while holding the value's lock: nobody could change the value",
+                        value_is_closed, value_wait_is_own, value_wait_is_met,
+                        value_wait_is_met_soon, value_wait_sleep},
+            .word = word,
+            .goal = {given.values, (size_t)nargs, leave},
+        };
+        int met = wait_until(&wait.waiting, given.deadline);
+        if (met > 0) {
+            result = table_member(self->table, aie_word_value(wait.seen));
+        }
+        else if (met == 0) {
+            wait_in_vain(&given);
+        }
+    }
+    wait_done(&given);
+    return result;
+}
+
+static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    return value_wait((Value *)op, args, nargs, kwnames, false);
+}
+
+static PyObject *value_wait_while(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                  PyObject *kwnames)
+{
+    return value_wait((Value *)op, args, nargs, kwnames, true);
+}
+
+/* ---- comparing */
+
+static int ordering(int op, int difference)
+{
+    switch (op) {
+    case Py_LT:
+        return difference < 0;
+    case Py_LE:
+        return difference <= 0;
+    case Py_EQ:
+        return difference == 0;
+    case Py_NE:
+        return difference != 0;
+    case Py_GT:
+        return difference > 0;
+    default:
+        return difference >= 0;
+    }
+}
+
+static int sign(long long left, long long right)
+{
+    return (left > right) - (left < right);
+}
+
+/* Comparison with an int of any size. */
+static PyObject *compare_int(Value *self, PyObject *other, int op)
+{
+    int overflow;
+    long long right = PyLong_AsLongLongAndOverflow(other, &overflow);
+    if (right == -1 && !overflow && PyErr_Occurred()) {
+        return NULL;
+    }
+    aie_word *word = value_word(self);
+    if (word == NULL) {
+        return NULL;
+    }
+    int difference = overflow ? -overflow : sign(aie_word_value(aie_word_load(word)), right);
+    return boolean(ordering(op, difference));
+}
+
+static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
+{
+    Value *self = (Value *)op_self;
+    aie_word *word = value_word(self);
+    if (word == NULL) {
+        return NULL;
+    }
+    const Table *table = self->table;
+    const table_entry *entry = table_by_identity(table, other);
+    if (entry != NULL) {
+        int32_t left = aie_word_value(aie_word_load(word));
+        return boolean(ordering(op, sign(left, entry->number)));
+    }
+    if (PyLong_Check(other)) {
+        return compare_int(self, other, op);
+    }
+    if (PyObject_TypeCheck(other, table->state->value_type)) {
+        aie_word *right = value_word((Value *)other);
+        if (right == NULL) {
+            return NULL;
+        }
+        if (((Value *)other)->table->enum_type == table->enum_type) {
+            int32_t left = aie_word_value(aie_word_load(word));
+            return boolean(ordering(op, sign(left, aie_word_value(aie_word_load(right)))));
+        }
+    }
+    /* A name, or a TypeError: worded in Python, where it may also be asked of an override. */
+    PyObject *equality = op == Py_EQ || op == Py_NE ? Py_True : Py_False;
+    PyObject *operand =
+        PyObject_CallMethodObjArgs(op_self, table->state->str_operand, other, equality, NULL);
+    if (operand == NULL) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (PyLong_Check(operand)) {
+        result = compare_int(self, operand, op);
+    }
+    else {
+        PyErr_SetString(PyExc_TypeError, "the operand of a comparison is not an int");
+    }
+    Py_DECREF(operand);
+    return result;
+}
+
+static Py_hash_t value_hash(PyObject *op)
+{
+    Value *self = (Value *)op;
+    aie_word *word = value_word(self);
+    if (word == NULL) {
+        return -1;
+    }
+    PyObject *number = PyLong_FromLong(aie_word_value(aie_word_load(word)));
+    PyObject *key = number == NULL ? NULL : PyTuple_Pack(2, self->table->enum_type, number);
+    Py_XDECREF(number);
+    if (key == NULL) {
+        return -1;
+    }
+    Py_hash_t hash = PyObject_Hash(key);
+    Py_DECREF(key);
+    return hash;
 }
 
 #endif

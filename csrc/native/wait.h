@@ -1,130 +1,127 @@
-/* wait.h -- wait_for and wait_while of a Value.
+/* wait.h -- every wait of a value or an array: its arguments (member, /, *members, timeout=None),
+ * and the loop that looks, sleeps and looks again.
  */
 #ifndef AIE_NATIVE_WAIT_H
 #define AIE_NATIVE_WAIT_H
 
-#include "write.h"
-#include "goal.h"
+#include "mapping.h"
 
-/* ---- waiting */
+#define GOAL_ON_STACK 16
 
-/* Whether this thread holds the lock that every writer of the value needs: 1, 0, or -1 with an
- * exception. */
-static int value_lock_is_held_here(Value *self, aie_word *word, uint64_t seen)
+typedef struct {
+    const char *name; /* of the method */
+    PyObject *timeout;
+    int64_t deadline;
+    int32_t *values; /* one a member, for the caller to fill */
+    int32_t stack[GOAL_ON_STACK];
+} wait_arguments;
+
+/* -1 with an exception; else wait_done() has to follow. */
+static int wait_parse(wait_arguments *wait, PyObject *const *args, Py_ssize_t nargs,
+                      PyObject *kwnames)
 {
-    if (self->guard == NULL) {
-        return (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, word);
-    }
-    PyObject *answer = PyObject_CallMethod(self->guard, "held_here", NULL);
-    int held = answer == NULL ? -1 : PyObject_IsTrue(answer);
-    Py_XDECREF(answer);
-    return held;
-}
-
-/* So many that comparing with all of them takes no longer than looking. */
-#define FEW_MEMBERS 4
-
-/* One wait on the word: first spinning, then asleep.  1 the goal is met, 0 the deadline is past, -1
- * with an exception.  *seen is the word that decided.  The caller holds on to what it is of. */
-static int value_await(Value *self, aie_word *word, const aie_goal *goal, int64_t deadline,
-                       uint64_t *seen)
-{
-    *seen = aie_word_load(word);
-    if (aie_goal_met(goal, *seen)) {
-        return 1;
-    }
-    int held = value_lock_is_held_here(self, word, *seen);
-    if (held != 0) {
-        if (held > 0) {
-            PyErr_SetString(PyExc_RuntimeError, "waiting while holding the value's lock: nobody "
-                                                "could change the value");
-        }
+    if (nargs < 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at least one member", wait->name);
         return -1;
     }
-    if (value_word(self) == NULL) { /* asking the guard ran Python code */
-        return -1;
-    }
-    /* The clock before the word: what came before the deadline is not too late. */
-    int64_t now = aie_now();
-    *seen = aie_word_load(word);
-    if (aie_goal_met(goal, *seen)) {
-        return 1;
-    }
-    if (now >= deadline) {
-        return 0;
-    }
-    int64_t spin = aie_spin();
-    /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
-     * and taken again: the first looks are with it. */
-    if (spin > 0 && goal->count <= FEW_MEMBERS && aie_await_looking(word, goal, seen) == AIE_OK) {
-        return value_word(self) == NULL ? -1 : 1; /* closed meanwhile, without the GIL */
-    }
-    aie_result result;
-    Py_BEGIN_ALLOW_THREADS
-    result = AIE_AGAIN;
-    if (spin > 0) {
-        int64_t until = now + spin;
-        result = aie_await_spinning(word, goal, until < deadline ? until : deadline, seen);
-    }
-    if (result != AIE_OK) {
-        result = aie_await_sleeping(word, goal, deadline, seen);
-    }
-    Py_END_ALLOW_THREADS
-    while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
-        if (PyErr_CheckSignals() < 0 || value_word(self) == NULL) {
+    if (kwnames != NULL && PyTuple_Size(kwnames) > 0) {
+        PyObject *keyword = PyTuple_GetItem(kwnames, 0);
+        if (PyTuple_Size(kwnames) > 1
+            || PyUnicode_CompareWithASCIIString(keyword, "timeout") != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() takes one keyword argument, timeout", wait->name);
             return -1;
         }
-        Py_BEGIN_ALLOW_THREADS
-        result = aie_await_sleeping(word, goal, deadline, seen);
-        Py_END_ALLOW_THREADS
+        wait->timeout = args[nargs];
     }
-    if (value_word(self) == NULL) { /* closed meanwhile, whatever came after */
+    if (timeout_deadline(wait->timeout, true, &wait->deadline) < 0) {
         return -1;
     }
-    return result == AIE_OK;
-}
-
-/* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which. */
-static PyObject *value_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                            PyObject *kwnames, bool leave)
-{
-    Value *self = (Value *)op;
-    wait_arguments wait = {.name = leave ? "wait_while" : "wait_for"};
-    if (wait_parse(&wait, args, nargs, kwnames) < 0) {
-        return NULL;
-    }
-    PyObject *result = NULL;
-    aie_word *word = value_word(self);
-    Py_ssize_t i = 0;
-    while (word != NULL && i < nargs && value_number(self, args[i], &wait.values[i]) == 0) {
-        i++;
-        word = value_word(self);
-    }
-    if (word != NULL && i == nargs) {
-        aie_goal goal = {wait.values, (size_t)nargs, leave};
-        uint64_t seen = 0;
-        int met = value_await(self, word, &goal, wait.deadline, &seen);
-        if (met > 0) {
-            result = table_member(self->table, aie_word_value(seen));
-        }
-        else if (met == 0) {
-            wait_in_vain(&wait);
+    wait->values = wait->stack;
+    if (nargs > GOAL_ON_STACK) {
+        wait->values = PyMem_Malloc((size_t)nargs * sizeof(*wait->values));
+        if (wait->values == NULL) {
+            PyErr_NoMemory();
+            return -1;
         }
     }
-    wait_done(&wait);
-    return result;
+    return 0;
 }
 
-static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+static void wait_done(wait_arguments *wait)
 {
-    return value_wait(op, args, nargs, kwnames, false);
+    if (wait->values != wait->stack) {
+        PyMem_Free(wait->values);
+    }
 }
 
-static PyObject *value_wait_while(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                                  PyObject *kwnames)
+/* The deadline is past: TimeoutError. */
+static void wait_in_vain(const wait_arguments *wait)
 {
-    return value_wait(op, args, nargs, kwnames, true);
+    PyErr_Format(PyExc_TimeoutError, "%s() waited for %S seconds in vain", wait->name,
+                 wait->timeout);
+}
+
+/* What is waited for.  The caller holds on to `op`, and so to the memory behind it. */
+typedef struct waiter {
+    PyObject *op;
+    const char *what; /* op is, for an error */
+    const char *own;  /* the error where only this thread could end the wait */
+    bool (*is_closed)(PyObject *op);
+    /* Whether this thread holds the lock that would be needed to end it: 1, 0, or -1 with an
+     * exception. */
+    int (*is_own)(struct waiter *);
+    bool (*is_met)(struct waiter *); /* one look */
+    bool (*is_met_soon)(struct waiter *); /* looks for about a microsecond, with the GIL; or NULL */
+    /* The core's: spin, if it may, and sleep once. */
+    aie_result (*sleep)(struct waiter *, int64_t deadline, bool spin);
+} waiter;
+
+static bool waiter_is_open(const waiter *waiting)
+{
+    if (waiting->is_closed(waiting->op)) {
+        raise_closed(waiting->what);
+        return false;
+    }
+    return true;
+}
+
+/* 1 it is met, 0 the deadline is past, -1 with an exception. */
+static int wait_until(waiter *waiting, int64_t deadline)
+{
+    int64_t now = aie_now(); /* before the look: what came before the deadline is not too late */
+    if (waiting->is_met(waiting)) {
+        return 1;
+    }
+    int own = waiting->is_own(waiting);
+    if (own > 0) {
+        PyErr_SetString(PyExc_RuntimeError, waiting->own);
+    }
+    if (own != 0 || !waiter_is_open(waiting)) { /* asking a given lock runs Python code */
+        return -1;
+    }
+    if (now >= deadline) {
+        return waiting->is_met(waiting); /* it may have come meanwhile */
+    }
+    /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
+     * and taken again: the first looks are with it. */
+    if (aie_spin() > 0 && waiting->is_met_soon != NULL && waiting->is_met_soon(waiting)) {
+        return waiter_is_open(waiting) ? 1 : -1; /* closed meanwhile, without the GIL */
+    }
+    aie_result result;
+    bool spin = true;
+    for (;;) {
+        Py_BEGIN_ALLOW_THREADS
+        result = waiting->sleep(waiting, deadline, spin);
+        Py_END_ALLOW_THREADS
+        if (result != AIE_AGAIN && result != AIE_INTERRUPTED) {
+            break;
+        }
+        if (PyErr_CheckSignals() < 0 || !waiter_is_open(waiting)) {
+            return -1;
+        }
+        spin = false;
+    }
+    return !waiter_is_open(waiting) ? -1 : result == AIE_OK; /* closed, whatever came after */
 }
 
 #endif

@@ -1,46 +1,52 @@
-/* write.h -- Value, the object, and every way of changing its word.
+/* write.h -- a write that has to wait: for who holds the lock of the word, or for the lock= that the
+ * value was given.
  */
 #ifndef AIE_NATIVE_WRITE_H
 #define AIE_NATIVE_WRITE_H
 
-#include "slow.h"
+#include "mapping.h"
 
-/* Bound once and never again: all but `word` and `lock` stays as it was bound until the object goes. */
+/* Where a write goes, and who asked for it: the caller holds on to `op`, and so to all of it. */
 typedef struct {
-    PyObject_HEAD
-    aie_word *word; /* NULL: __init__ never ran, or closed */
-    int bound;      /* one thread alone binds */
-    Table *table;   /* NULL: __init__ never ran */
+    aie_word *word;
     aie_control *control;
-    aie_event *event; /* of the segment */
-    PyObject *guard;  /* enters and leaves the lock= given; NULL: writes are lock-free */
-    Mapping *mapping;
-    PyObject *segment;
-    PyObject *lock; /* what get_lock() returns, once made */
-    PyObject *weakrefs;
-    Py_ssize_t index;
-    int calls_from_value; /* the class overrides it, so a name is asked of it */
-} Value;
+    aie_event *event;
+    PyObject *op;
+    const char *what; /* op is, for an error */
+    bool (*is_closed)(PyObject *op);
+} target;
 
-/* The word, or NULL with ValueError.  Ask again after Python code ran: it may have closed the value. */
-static inline aie_word *value_word(Value *self)
+/* The word is LOCKED: wait for the lock, 50 ms at a time, looking at signals in between.  Who gets
+ * the lock writes and leaves without the GIL: whoever waited for the GIL meanwhile would keep every
+ * other process waiting.  1 written, 0 mismatch, -1 with an exception. */
+static int change_slow(const target *to, aie_change *change)
 {
-    aie_word *word = FIELD_LOAD(self->word);
-    if (word == NULL) {
-        raise_closed("value");
+    aie_result result = aie_change_slice(to->word, to->control, to->event, change, 0);
+    while (result == AIE_BUSY) {
+        if (PyErr_CheckSignals() < 0) {
+            return -1;
+        }
+        if (to->is_closed(to->op)) {
+            raise_closed(to->what);
+            return -1;
+        }
+        int64_t slice = aie_now() + AIE_SLICE;
+        Py_BEGIN_ALLOW_THREADS
+        result = aie_change_slice(to->word, to->control, to->event, change, slice);
+        Py_END_ALLOW_THREADS
     }
-    return word;
+    if (result == AIE_OK || result == AIE_MISMATCH) {
+        return result == AIE_OK;
+    }
+    raise_result(result);
+    return -1;
 }
 
-static bool value_is_closed(PyObject *op)
+/* As aie_word_change, by whatever way it takes.  1 written, 0 mismatch, -1 with an exception. */
+static inline int change_word(const target *to, aie_change *change)
 {
-    return FIELD_LOAD(((Value *)op)->word) == NULL;
-}
-
-/* The number to write for `object`, of an open value, which it may not be any more afterwards. */
-static inline int value_number(Value *self, PyObject *object, int32_t *number)
-{
-    return table_number(self->table, (PyObject *)self, object, number);
+    aie_result result = aie_word_change(to->word, to->event, change);
+    return result == AIE_LOCKED ? change_slow(to, change) : result == AIE_OK;
 }
 
 /* Call an attribute of the guard: a lock's own bound method, so that for locks made in C no Python
@@ -71,18 +77,14 @@ static int guard_enter(PyObject *guard, module_state *state)
 }
 
 /* The value was given lock=: every write holds it.  A compare that fails needs no lock. */
-static int value_change_guarded(const target *to, module_state *state, PyObject *guard,
-                                aie_change *change)
+static int change_guarded(const target *to, module_state *state, PyObject *guard,
+                          aie_change *change)
 {
     if (change->compare && aie_word_value(aie_word_load(to->word)) != change->expected) {
         return 0;
     }
-    PyObject *mapping = Py_NewRef((PyObject *)to->mapping);
-    Py_INCREF(guard);
     int entered = guard_enter(guard, state);
     if (entered < 0) {
-        Py_DECREF(guard);
-        Py_DECREF(mapping);
         return -1;
     }
     aie_result result = AIE_MISMATCH;
@@ -91,8 +93,6 @@ static int value_change_guarded(const target *to, module_state *state, PyObject 
         result = aie_word_change_held(to->word, to->event, change);
     }
     PyObject *left = entered ? guard_call(guard, state->str_release) : Py_NewRef(Py_None);
-    Py_DECREF(guard);
-    Py_DECREF(mapping);
     if (left == NULL) {
         return -1;
     }
@@ -102,22 +102,6 @@ static int value_change_guarded(const target *to, module_state *state, PyObject 
         return -1;
     }
     return result == AIE_OK;
-}
-
-/* Change the word of an open value.  1 written, 0 mismatch, -1 with an exception. */
-static inline int value_change(Value *self, aie_change *change)
-{
-    aie_word *word = value_word(self);
-    if (word == NULL) {
-        return -1;
-    }
-    target to = {word, self->control, self->event, self->mapping, (PyObject *)self, "value",
-                 value_is_closed};
-    if (self->guard != NULL) {
-        return value_change_guarded(&to, self->table->state, self->guard, change);
-    }
-    aie_result result = aie_word_change(word, to.event, change);
-    return result == AIE_LOCKED ? change_slow(&to, change) : result == AIE_OK;
 }
 
 #endif

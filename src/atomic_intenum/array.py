@@ -1,12 +1,15 @@
 """IntEnumArray: many typed statuses side by side in one segment."""
 
+# Operations has declarations, whose bodies are the backend's.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 import operator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
-from .backends import backend
+from .backends import backend, document
 from .errors import class_name, show, type_name
 from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
@@ -24,6 +27,7 @@ from .value import IntEnumValue, value_at
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
     from .backends import contract
@@ -33,12 +37,118 @@ __all__ = ["IntEnumArray"]
 T = TypeVar("T", bound=IntEnum)
 V = TypeVar("V", bound=IntEnumValue[Any])
 
+
+class Operations(Generic[T]):
+    """What the backend's Array does; its docstrings here are what ``help()`` shows of it.
+
+    ``member`` is a member of EnumType or the name of one; anything else raises TypeError, an
+    unknown name KeyError.  An index may be negative, and IndexError is raised past either end.
+    """
+
+    __slots__ = ()
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, index: SupportsIndex, /) -> T: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[T]: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+    def __setitem__(self, index: SupportsIndex, member: T | str, /) -> None: ...
+
+    def __iter__(self) -> Iterator[T]:
+        """Iterate over the members, each loaded when it is reached."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Export the values: int32, read-only, without a copy (cffi and lock from 3.12 on)."""
+
+    def exchange(self, index: SupportsIndex, member: T | str) -> T:
+        """Set a word to a member (or name) and return its previous member, in one step."""
+
+    def compare_and_set(self, index: SupportsIndex, old: T | str, new: T | str) -> bool:
+        """If a word is ``old``, make it ``new`` and return True, in one step; else False.
+
+        Of all processes that try at once exactly one gets True.  False never waits.
+        """
+
+    def claim(self, old: T | str, new: T | str) -> int | None:
+        """Find a word that is ``old``, make it ``new``, and return its index.
+
+        Nobody else gets that index: finding and making are one step.  Begins where this object
+        found one last, passes over words that somebody holds the lock of while another matches,
+        and looks at every word before it returns None.
+
+        Returns:
+            The index, which may be 0; None if no word is ``old``.
+
+        """
+
+    def snapshot(self) -> list[T]:
+        """Return the members of all words.
+
+        Each is what its word truly was at some time of the call; they need not all have been
+        so at one instant.
+
+        Raises:
+            ValueError: a word holds no member's number; or the array is closed.
+
+        """
+
+    def count(self, member: T | str, /) -> int:
+        """Return how many words are this member; each is looked at once, as in snapshot()."""
+
+    def counts(self) -> dict[T, int]:
+        """Return how many words are each member, for every member in the enum's order.
+
+        Each word is looked at once, as in snapshot(), so the counts add up to the length.
+
+        Raises:
+            ValueError: a word holds no member's number; or the array is closed.
+
+        """
+
+    def fill(self, member: T | str, /) -> None:
+        """Set every word to a member, one after the other; waits for locks that are held."""
+
+    def wait_all(self, member: T | str, /, *members: T | str, timeout: float | None = None) -> None:
+        """Sleep until every word is one of the members (or names).
+
+        Each word was so when it was looked at, one after the other.
+
+        Args:
+            member: what to wait for.
+            members: or these.
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it did not come in that time.
+            RuntimeError: it is not so yet, and this thread holds the lock of a word that keeps
+                it from being so.
+            ValueError: the array is closed, or was while this waited (noticed within 250 ms);
+                or the timeout is negative or NaN.
+
+        """
+
+    def wait_any(self, member: T | str, /, *members: T | str, timeout: float | None = None) -> int:
+        """Sleep until a word is one of the members (or names).
+
+        Returns:
+            The lowest index of such a word, which may be 0.
+
+        Arguments and errors are those of wait_all(); RuntimeError is for a thread that holds
+        the locks of all words.
+
+        """
+
+
 if TYPE_CHECKING:
 
-    class _Base(contract.Array[T]):
+    class _Base(Operations[T], contract.Array):
         __slots__ = ()
 
 else:
+    document(backend.Array, Operations)
 
     class _Base(backend.Array, Generic[T]):
         __slots__ = ()

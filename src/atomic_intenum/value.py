@@ -1,5 +1,8 @@
 """IntEnumValue: one typed status, shared between processes."""
 
+# Operations has declarations, whose bodies are the backend's.
+# mypy: disable-error-code="empty-body"
+
 from __future__ import annotations
 
 import contextlib
@@ -7,7 +10,7 @@ import threading
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from .backends import backend
+from .backends import backend, document
 from .given_lock import Guard, LockLike
 from .layout import KIND_ARRAY, KIND_VALUE, SINGLE_STRIDE
 from .memory.segment import Segment, attach, create
@@ -35,12 +38,110 @@ __all__ = ["IntEnumValue"]
 
 T = TypeVar("T", bound=IntEnum)
 
+
+class Operations(Generic[T]):
+    """What the backend's Value does; its docstrings here are what ``help()`` shows of it."""
+
+    __slots__ = ()
+
+    def load(self) -> T:
+        """Return the current member: one atomic load, wait-free, also while it is locked.
+
+        Raises:
+            ValueError: the value is closed, or its word holds no member's number.
+
+        """
+
+    def set(self, value: T | str) -> None:
+        """Set to a member, or to the member of that name; may be overridden.
+
+        Lock-free, unless somebody holds the value's lock: then it waits for that.
+
+        Raises:
+            TypeError: ``value`` is neither a member of EnumType nor a str.
+            KeyError: no member has that name.
+            ValueError: the value is closed.
+
+        """
+
+    def exchange(self, value: T | str) -> T:
+        """Set to a member (or name) and return the previous member, in one step.
+
+        Raises:
+            TypeError, KeyError: as set().
+            ValueError: the value is closed; or its word held no member's number, and then the
+                exchange has happened and the message has that number.
+
+        """
+
+    def compare_and_set(self, old: T | str, new: T | str) -> bool:
+        """If the value is ``old``, make it ``new`` and return True, in one step; else False.
+
+        Of all processes that try at once exactly one gets True.  False never waits.
+
+        Raises:
+            TypeError, KeyError, ValueError: as set(), for either argument.
+
+        """
+
+    def wait_for(self, member: T | str, /, *members: T | str, timeout: float | None = None) -> T:
+        """Sleep until the value is one of the members (or names), and return that member.
+
+        Waits see states, not events: one that comes and goes between two looks is missed, and
+        ``version`` tells.
+
+        Args:
+            member: what to wait for.
+            members: or these.
+            timeout: seconds; None waits for ever, 0 looks once.
+
+        Raises:
+            TimeoutError: it did not come in that time.
+            RuntimeError: it is not there yet, and this thread holds the value's lock, so nobody
+                could change it (whatever the timeout).
+            ValueError: the value is closed, or was while this waited (noticed within 250 ms);
+                or the timeout is negative or NaN.
+            TypeError, KeyError: as set().
+
+        """
+
+    def wait_while(self, member: T | str, /, *members: T | str, timeout: float | None = None) -> T:
+        """Sleep until the value is none of the members (or names), and return what it is.
+
+        Arguments and errors are those of wait_for().
+        """
+
+    @property
+    def value(self) -> int:
+        """The current member's value, a plain int; takes a member or a name, through set()."""
+
+    @value.setter
+    def value(self, value: T | str) -> None: ...
+
+    @property
+    def name(self) -> str:
+        """The current member's name."""
+
+    @property
+    def version(self) -> int:
+        """Writes so far, modulo 2**30."""
+
+    def __eq__(self, other: object) -> bool: ...
+    def __ne__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __lt__(self, other: object) -> bool: ...
+    def __le__(self, other: object) -> bool: ...
+    def __gt__(self, other: object) -> bool: ...
+    def __ge__(self, other: object) -> bool: ...
+
+
 if TYPE_CHECKING:
 
-    class _Base(contract.Value[T]):
+    class _Base(Operations[T], contract.Value):
         __slots__ = ()
 
 else:
+    document(backend.Value, Operations)
 
     class _Base(backend.Value, Generic[T]):
         __slots__ = ()

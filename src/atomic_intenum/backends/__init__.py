@@ -7,16 +7,17 @@ CPython types on CPython and by cffi elsewhere; and where there is none, the loc
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import platform
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .contract import Backend
 
-__all__ = ["backend"]
+__all__ = ["backend", "document"]
 
 VARIABLE = "ATOMIC_INTENUM_BACKEND"
 NAMES = ("native", "cffi", "lock")
@@ -59,3 +60,10 @@ def _chosen() -> Backend:
 
 _name = os.environ.get(VARIABLE)
 backend: Backend = _chosen() if _name is None else _forced(_name)
+
+
+def document(cls: type[Any], operations: type[Any]) -> None:
+    """Give the public operations of the backend's class the docstrings of their declarations."""
+    for name, declared in vars(operations).items():
+        if not name.startswith("_") and declared.__doc__:
+            backend.document(cls, name, inspect.cleandoc(declared.__doc__))

@@ -15,12 +15,12 @@ from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unu
 from . import python_row, python_value
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
-from .python_value import Table
+from .python_value import Table, document
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
 
-__all__ = ["Array", "Mapping", "Table", "Value"]
+__all__ = ["Array", "Mapping", "Table", "Value", "document"]
 
 NAME = "cffi"
 PROTOCOL = PROTOCOL_ATOMIC
@@ -256,7 +256,7 @@ class AtomicWatcher:
 
     def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
         """Sleep on the event word, 250 ms at most."""
-        result = lib.aie_cffi_watch(self._array, self._watch, core_deadline(deadline), first)
+        result = lib.aie_watch_await(self._array, self._watch, core_deadline(deadline), first)
         return self._watch.index if result == _OK else None
 
 

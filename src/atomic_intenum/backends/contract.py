@@ -8,10 +8,10 @@ other's segments.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.synchronize import Lock, RLock
 
     from ..given_lock import Guard
@@ -56,110 +56,17 @@ class Table(Protocol):
         """The vocabulary that the table was made for."""
 
 
-class Value(Generic[T]):
+class Value:
     """The base class of IntEnumValue: one typed value on one state word.
 
-    An instance works from ``_atomic_bind()`` on until ``_atomic_close()``; before and after, every
+    Its public operations are those that value.py declares and documents.  An instance works from
+    ``_atomic_bind()``, which it takes once, until ``_atomic_close()``; before and after, every
     operation raises ValueError.
     """
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-
-        def load(self) -> T:
-            """Return the current member: one atomic load, wait-free, also while it is locked.
-
-            Raises:
-                ValueError: the value is closed, or its word holds no member's number.
-
-            """
-
-        def set(self, value: T | str) -> None:
-            """Set to a member, or to the member of that name; may be overridden.
-
-            Lock-free, unless somebody holds the value's lock: then it waits for that.
-
-            Raises:
-                TypeError: ``value`` is neither a member of EnumType nor a str.
-                KeyError: no member has that name.
-                ValueError: the value is closed.
-
-            """
-
-        def exchange(self, value: T | str) -> T:
-            """Set to a member (or name) and return the previous member, in one step.
-
-            Raises:
-                TypeError, KeyError: as set().
-                ValueError: the value is closed; or its word held no member's number, and then the
-                    exchange has happened and the message has that number.
-
-            """
-
-        def compare_and_set(self, old: T | str, new: T | str) -> bool:
-            """If the value is ``old``, make it ``new`` and return True, in one step; else False.
-
-            Of all processes that try at once exactly one gets True.  False never waits.
-
-            Raises:
-                TypeError, KeyError, ValueError: as set(), for either argument.
-
-            """
-
-        def wait_for(
-            self, member: T | str, /, *members: T | str, timeout: float | None = None
-        ) -> T:
-            """Sleep until the value is one of the members (or names), and return that member.
-
-            Waits see states, not events: one that comes and goes between two looks is missed, and
-            ``version`` tells.
-
-            Args:
-                member: what to wait for.
-                members: or these.
-                timeout: seconds; None waits for ever, 0 looks once.
-
-            Raises:
-                TimeoutError: it did not come in that time.
-                RuntimeError: it is not there yet, and this thread holds the value's lock, so nobody
-                    could change it (whatever the timeout).
-                ValueError: the value is closed, or was while this waited (noticed within 250 ms);
-                    or the timeout is negative or NaN.
-                TypeError, KeyError: as set().
-
-            """
-
-        def wait_while(
-            self, member: T | str, /, *members: T | str, timeout: float | None = None
-        ) -> T:
-            """Sleep until the value is none of the members (or names), and return what it is.
-
-            Arguments and errors are those of wait_for().
-            """
-
-        @property
-        def value(self) -> int:
-            """The current member's value, a plain int; takes a member or a name, through set()."""
-
-        @value.setter
-        def value(self, value: T | str) -> None: ...
-
-        @property
-        def name(self) -> str:
-            """The current member's name."""
-
-        @property
-        def version(self) -> int:
-            """Writes so far, modulo 2**30."""
-
-        def __eq__(self, other: object) -> bool: ...
-        def __ne__(self, other: object) -> bool: ...
-        def __hash__(self) -> int: ...
-        def __lt__(self, other: object) -> bool: ...
-        def __le__(self, other: object) -> bool: ...
-        def __gt__(self, other: object) -> bool: ...
-        def __ge__(self, other: object) -> bool: ...
 
         @property
         def _atomic_lock(self) -> Lock | RLock | None: ...
@@ -190,116 +97,17 @@ class Value(Generic[T]):
             """Keep the lock, if none is kept, and return the one kept."""
 
 
-class Array(Generic[T]):
+class Array:
     """The base class of IntEnumArray: many words of one segment.
 
-    An instance works from ``_atomic_bind()``, which it takes once, until ``_atomic_close()``;
-    before and after, every operation raises ValueError.  ``member`` is a member of EnumType or the
-    name of one; anything else raises TypeError, an unknown name KeyError.  An index may be
-    negative, and IndexError is raised past either end.
+    Its public operations are those that array.py declares and documents.  An instance works from
+    ``_atomic_bind()``, which it takes once, until ``_atomic_close()``; before and after, every
+    operation raises ValueError.
     """
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-
-        def __len__(self) -> int: ...
-
-        @overload
-        def __getitem__(self, index: SupportsIndex, /) -> T: ...
-        @overload
-        def __getitem__(self, index: slice, /) -> list[T]: ...
-        def __getitem__(self, index: Any, /) -> Any: ...
-
-        def __setitem__(self, index: SupportsIndex, member: T | str, /) -> None: ...
-
-        def __iter__(self) -> Iterator[T]:
-            """Iterate over the members, each loaded when it is reached."""
-
-        def __buffer__(self, flags: int, /) -> memoryview:
-            """Export the values: int32, read-only, without a copy (cffi and lock from 3.12 on)."""
-
-        def exchange(self, index: SupportsIndex, member: T | str) -> T:
-            """Set a word to a member (or name) and return its previous member, in one step."""
-
-        def compare_and_set(self, index: SupportsIndex, old: T | str, new: T | str) -> bool:
-            """If a word is ``old``, make it ``new`` and return True, in one step; else False.
-
-            Of all processes that try at once exactly one gets True.  False never waits.
-            """
-
-        def claim(self, old: T | str, new: T | str) -> int | None:
-            """Find a word that is ``old``, make it ``new``, and return its index.
-
-            Nobody else gets that index: finding and making are one step.  Begins where this object
-            found one last, passes over words that somebody holds the lock of while another matches,
-            and looks at every word before it returns None.
-
-            Returns:
-                The index, which may be 0; None if no word is ``old``.
-
-            """
-
-        def snapshot(self) -> list[T]:
-            """Return the members of all words.
-
-            Each is what its word truly was at some time of the call; they need not all have been
-            so at one instant.
-
-            Raises:
-                ValueError: a word holds no member's number; or the array is closed.
-
-            """
-
-        def count(self, member: T | str, /) -> int:
-            """Return how many words are this member; each is looked at once, as in snapshot()."""
-
-        def counts(self) -> dict[T, int]:
-            """Return how many words are each member, for every member in the enum's order.
-
-            Each word is looked at once, as in snapshot(), so the counts add up to the length.
-
-            Raises:
-                ValueError: a word holds no member's number; or the array is closed.
-
-            """
-
-        def fill(self, member: T | str, /) -> None:
-            """Set every word to a member, one after the other; waits for locks that are held."""
-
-        def wait_all(
-            self, member: T | str, /, *members: T | str, timeout: float | None = None
-        ) -> None:
-            """Sleep until every word is one of the members (or names).
-
-            Each word was so when it was looked at, one after the other.
-
-            Args:
-                member: what to wait for.
-                members: or these.
-                timeout: seconds; None waits for ever, 0 looks once.
-
-            Raises:
-                TimeoutError: it did not come in that time.
-                RuntimeError: it is not so yet, and this thread holds the lock of a word that keeps
-                    it from being so.
-                ValueError: the array is closed, or was while this waited (noticed within 250 ms);
-                    or the timeout is negative or NaN.
-
-            """
-
-        def wait_any(
-            self, member: T | str, /, *members: T | str, timeout: float | None = None
-        ) -> int:
-            """Sleep until a word is one of the members (or names).
-
-            Returns:
-                The lowest index of such a word, which may be 0.
-
-            Arguments and errors are those of wait_all(); RuntimeError is for a thread that holds
-            the locks of all words.
-
-            """
 
         @property
         def _atomic_segment(self) -> Any: ...
@@ -358,6 +166,9 @@ class Backend(Protocol):
 
     def is_mapped(self, device: int, inode: int) -> bool:
         """Tell whether any interpreter of this process has that shared memory mapped."""
+
+    def document(self, cls: type[Any], name: str, text: str) -> None:
+        """Give an operation of Value or Array the docstring that help() shows."""
 
     def prepare_class(self, cls: type[Any], base: type[Any]) -> None:
         """Make a subclass of ``base`` (IntEnumValue) fast, if the backend knows how."""

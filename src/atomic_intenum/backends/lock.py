@@ -21,9 +21,9 @@ from . import python_row, python_value
 from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of
 from .naps import nap
-from .python_value import Table
+from .python_value import Table, document
 
-__all__ = ["Array", "Mapping", "Table", "Value"]
+__all__ = ["Array", "Mapping", "Table", "Value", "document"]
 
 NAME = "lock"
 PROTOCOL = PROTOCOL_LOCK

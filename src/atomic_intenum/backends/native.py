@@ -7,14 +7,14 @@ from types import GetSetDescriptorType, MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._native import Array, Lock, Mapping, Table, Value
+from .._native import Array, Lock, Mapping, Table, Value, document
 from ..process import ProcessLock
 from .contract import PROTOCOL_ATOMIC, overriders
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
 
-__all__ = ["Array", "Lock", "Mapping", "Table", "Value"]
+__all__ = ["Array", "Lock", "Mapping", "Table", "Value", "document"]
 
 NAME = "native"
 PROTOCOL = PROTOCOL_ATOMIC

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import operator
-import time
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from ..given_lock import guarded
 from ..layout import VALUE_OFFSET
 from ..timeouts import deadline_of
-from .python_value import Goal, bind_once
+from .python_value import Goal, bind_once, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from ..given_lock import Guard
     from ..vocabulary import Vocabulary
     from .contract import Mapping
-    from .python_value import Table
+    from .python_value import Table, Watch
 
 
 class Place(NamedTuple):
@@ -33,22 +32,6 @@ class Place(NamedTuple):
     word_offset: int
     word_stride: int
     control_offset: int
-
-
-class Watcher(Protocol):
-    """One wait for words of an array: for one that meets a goal, or for all of them."""
-
-    def look(self) -> int | None:
-        """Return the lowest index that meets the goal (0 if all do, and all shall), or None."""
-
-    def is_own(self) -> bool:
-        """Tell whether nobody could make it so, since this thread holds the lock that it takes."""
-
-    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
-        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
-
-        May return for no reason.  ``first``: it may spin before it sleeps.
-        """
 
 
 class Words(Protocol):
@@ -78,7 +61,7 @@ class Words(Protocol):
     def claim(self, expected: int, desired: int) -> int | None:
         """Write one word that has the expected value, and return its index."""
 
-    def watcher(self, goal: Goal, every: bool, guard: Guard | None) -> Watcher:  # noqa: FBT001
+    def watcher(self, goal: Goal, every: bool, guard: Guard | None) -> Watch:  # noqa: FBT001
         """Begin a wait."""
 
 
@@ -224,7 +207,6 @@ class Array:
         return map(operator.getitem, itertools.repeat(self), range(len(self)))
 
     def exchange(self, index: Any, member: Any) -> Any:
-        """Set a word to a member (or name) and return its previous member."""
         position = self._atomic_index(index)
         number = self._atomic_value(member)
         binding = self._atomic_open()
@@ -232,7 +214,6 @@ class Array:
         return _member_of(binding.table, before)
 
     def compare_and_set(self, index: Any, old: Any, new: Any) -> bool:
-        """If a word is old, make it new and return True; else return False."""
         position = self._atomic_index(index)
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
@@ -245,7 +226,6 @@ class Array:
     # -- all of them
 
     def snapshot(self) -> list[Any]:
-        """Return the members of all words."""
         binding = self._atomic_open()
         members = binding.table.members
         numbers = binding.words.numbers()
@@ -256,12 +236,10 @@ class Array:
         return binding.table.vocabulary.refuse_number(foreign)
 
     def count(self, member: Any, /) -> int:
-        """Return how many words are this member."""
         number = self._atomic_value(member)
         return self._atomic_open().words.count(number)
 
     def counts(self) -> dict[Any, int]:
-        """Return how many words are each member."""
         binding = self._atomic_open()
         counted = binding.words.counts(binding.table)
         for number, times in counted.items():
@@ -270,7 +248,6 @@ class Array:
         return {m: counted.get(number, 0) for number, m in binding.table.members.items()}
 
     def fill(self, member: Any, /) -> None:
-        """Set every word to a member."""
         number = self._atomic_value(member)
         binding = self._atomic_open()
         position = 0
@@ -278,7 +255,6 @@ class Array:
             position = self._atomic_write(binding, methodcaller("fill", position, number))
 
     def claim(self, old: Any, new: Any) -> int | None:
-        """Find a word that is old, make it new, and return its index."""
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
         if binding.guard is not None and not binding.words.count(expected):
@@ -290,37 +266,17 @@ class Array:
     # -- waiting
 
     def wait_all(self, member: Any, /, *members: Any, timeout: float | None = None) -> None:
-        """Sleep until every word is one of the members."""
         self._atomic_wait((member, *members), timeout, every=True)
 
     def wait_any(self, member: Any, /, *members: Any, timeout: float | None = None) -> int:
-        """Sleep until a word is one of the members, and return the lowest such index."""
         return self._atomic_wait((member, *members), timeout, every=False)
 
     def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, every: bool) -> int:
         deadline = deadline_of(timeout)
         goal = Goal(frozenset(self._atomic_value(member) for member in members), leave=False)
         binding = self._atomic_open()
-        watcher = binding.words.watcher(goal, every, binding.guard)
-        found = watcher.look()
-        if found is None and watcher.is_own():
-            message = (
-                "waiting while holding the lock of a word that is waited for: nobody could "
-                "change it"
-            )
-            raise RuntimeError(message)
-        first = True
-        while found is None:
-            late = time.monotonic() >= deadline
-            # After the clock: what came in time counts.
-            found = watcher.look() if late else watcher.sleep(deadline, first)
-            if late and found is None:
-                name = "wait_all" if every else "wait_any"
-                message = f"{name}() waited for {timeout} seconds in vain"
-                raise TimeoutError(message)
-            first = False
-            self._atomic_open()  # closed meanwhile?
-        return found
+        watcher = _RowWatcher(self, binding.words.watcher(goal, every, binding.guard))
+        return wait_until(watcher, deadline, "wait_all" if every else "wait_any", timeout)
 
     # -- the values as a buffer
 
@@ -350,6 +306,23 @@ class Array:
             "data": content,
             "offset": VALUE_OFFSET,
         }
+
+
+class _RowWatcher:
+    """A wait for words of an array, which may be closed meanwhile."""
+
+    own = "waiting while holding the lock of a word that is waited for: nobody could change it"
+
+    def __init__(self, array: Array, watch: Watch) -> None:
+        self._array = array
+        self._watch = watch
+        self.look = watch.look
+        self.is_own = watch.is_own
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        found = self._watch.sleep(deadline, first)
+        self._array._atomic_open()
+        return found
 
 
 def _member(binding: Binding, index: int) -> Any:

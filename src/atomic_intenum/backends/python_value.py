@@ -168,12 +168,82 @@ def _closed() -> ValueError:
 _CLOSED = _ClosedWord()
 
 
-def _held(binding: Binding) -> bool:
-    """Tell whether this thread holds the lock that writers of the value need."""
-    guard = binding.guard
-    if guard is None:
-        return binding.word.held_here()
-    return guard.held_here()
+class Watch(Protocol):
+    """One wait: for a word, for one of many words, or for all of them."""
+
+    def look(self) -> int | None:
+        """Return what was waited for, or None; ValueError if the value or array was closed."""
+
+    def is_own(self) -> bool:
+        """Return True if this thread holds the lock that would be needed to end the wait."""
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
+
+        May return for no reason.  ``first``: it may spin before it sleeps.
+        """
+
+
+class Watcher(Watch, Protocol):
+    """A wait, and what is said where only this thread could end it."""
+
+    own: str
+
+
+def wait_until(watcher: Watcher, deadline: float, name: str, timeout: float | None) -> int:
+    """Look, sleep and look again.
+
+    Args:
+        watcher: looks and sleeps.
+        deadline: monotonic seconds.
+        name: of the method, for the error.
+        timeout: seconds as they were given, for the error.
+
+    Raises:
+        TimeoutError: the deadline passed.
+        RuntimeError: only this thread could end the wait.
+
+    """
+    found = watcher.look()
+    if found is None and watcher.is_own():
+        raise RuntimeError(watcher.own)
+    first = True
+    while found is None:
+        late = time.monotonic() >= deadline
+        # After the clock: what came in time counts.
+        found = watcher.look() if late else watcher.sleep(deadline, first)
+        first = False
+        if late and found is None:
+            message = f"{name}() waited for {timeout} seconds in vain"
+            raise TimeoutError(message)
+    return found
+
+
+class _ValueWatcher:
+    """A wait for one word."""
+
+    own = "waiting while holding the value's lock: nobody could change the value"
+
+    def __init__(self, binding: Binding, goal: Goal) -> None:
+        self._binding = binding
+        self._goal = goal
+
+    def look(self) -> int | None:
+        number = self._binding.word.number()
+        return number if self._goal.met(number) else None
+
+    def is_own(self) -> bool:
+        guard = self._binding.guard
+        return self._binding.word.held_here() if guard is None else guard.held_here()
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        self._binding.word.sleep(self._goal, deadline, first)
+        return self.look()
+
+
+def document(cls: type[Any], name: str, text: str) -> None:
+    """Give an operation the docstring of its declaration."""
+    getattr(cls, name).__doc__ = text
 
 
 _binding = ProcessLock()
@@ -208,7 +278,7 @@ class Value:
 
         def _atomic_number(self, value: object) -> int: ...
         def _atomic_operand(self, other: object, equality: bool, /) -> int: ...  # noqa: FBT001
-        def from_value(self, value: int) -> str: ...  # noqa: D102
+        def from_value(self, value: int) -> str: ...
 
     @staticmethod
     def _atomic_word(mapping: Any, word_offset: int, control_offset: int) -> Word:
@@ -299,7 +369,6 @@ class Value:
     # helper would cost as much as all the rest of load() here.
 
     def load(self) -> Any:
-        """Return the current member."""
         try:
             binding = self._atomic_binding
         except AttributeError:
@@ -309,7 +378,6 @@ class Value:
         return binding.table.vocabulary.refuse_number(number) if member is None else member
 
     def set(self, value: Any) -> None:
-        """Set to a member or name."""
         try:
             binding = self._atomic_binding
         except AttributeError:
@@ -323,7 +391,6 @@ class Value:
             guarded(binding.guard, _exchange, binding, number)
 
     def exchange(self, value: Any) -> Any:
-        """Set to a member or name and return the previous member."""
         try:
             binding = self._atomic_binding
         except AttributeError:
@@ -339,7 +406,6 @@ class Value:
         return binding.table.vocabulary.refuse_number(before) if member is None else member
 
     def compare_and_set(self, old: Any, new: Any) -> bool:
-        """If the value is old, make it new and return True; else return False."""
         try:
             binding = self._atomic_binding
         except AttributeError:
@@ -359,11 +425,9 @@ class Value:
         return guarded(guard, _compare_and_set, binding, expected, desired)
 
     def wait_for(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
-        """Sleep until the value is one of the members, and return that member."""
         return self._atomic_wait((member, *members), timeout, leave=False)
 
     def wait_while(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
-        """Sleep until the value is none of the members, and return the member it is."""
         return self._atomic_wait((member, *members), timeout, leave=True)
 
     def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, leave: bool) -> Any:
@@ -372,27 +436,13 @@ class Value:
         numbers = binding.table.numbers
         wanted = [(numbers.get(id(member)), member) for member in members]
         goal = Goal(frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave)
-        number = binding.word.number()
-        if not goal.met(number) and _held(binding):
-            message = "waiting while holding the value's lock: nobody could change the value"
-            raise RuntimeError(message)
-        first = True
-        while not goal.met(number):
-            late = time.monotonic() >= deadline
-            if not late:
-                binding.word.sleep(goal, deadline, first)
-                first = False
-            number = binding.word.number()  # after the clock: what came in time counts
-            if late and not goal.met(number):
-                name = "wait_while" if leave else "wait_for"
-                message = f"{name}() waited for {timeout} seconds in vain"
-                raise TimeoutError(message)
+        name = "wait_while" if leave else "wait_for"
+        number = wait_until(_ValueWatcher(binding, goal), deadline, name, timeout)
         member = binding.table.members.get(number)
         return binding.table.vocabulary.refuse_number(number) if member is None else member
 
     @property
     def value(self) -> int:
-        """The current member's value."""
         try:
             binding = self._atomic_binding
         except AttributeError:
@@ -405,7 +455,6 @@ class Value:
 
     @property
     def name(self) -> str:
-        """The current member's name."""
         try:
             binding = self._atomic_binding
         except AttributeError:
@@ -418,7 +467,6 @@ class Value:
 
     @property
     def version(self) -> int:
-        """Writes so far, modulo 2**30."""
         return self._atomic_open().word.version()
 
     def _atomic_compare(self, other: object, compare: Callable[[int, int], bool]) -> bool:

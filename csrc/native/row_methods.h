@@ -1,0 +1,486 @@
+/* row_methods.h -- Array, the object, and what it does with one word, with all, and by waiting.
+ *
+ * It is bound once and never again, so that a call that gave up the GIL, and a memoryview, find
+ * what they started with; close() only marks it.
+ */
+#ifndef AIE_NATIVE_ROW_METHODS_H
+#define AIE_NATIVE_ROW_METHODS_H
+
+#include "wait.h"
+#include "write.h"
+
+typedef enum { ARRAY_NEW, ARRAY_BINDING, ARRAY_OPEN, ARRAY_CLOSED } array_life;
+
+typedef struct {
+    PyObject_HEAD
+    int life;        /* array_life; what follows does not change once it is open */
+    aie_array words; /* nothing but addresses and sizes */
+    Table *table;
+    Mapping *mapping;
+    PyObject *segment;
+    PyObject *weakrefs;
+    size_t found; /* where claim found one last; a hint */
+} Array;
+
+/* From so many words on, a walk over all of them gives up the GIL: it takes about 5 us, far more
+ * than that costs. */
+#define LARGE 8192
+
+#define WALK_BEGINS(self) \
+    PyThreadState *walking = (self)->words.count >= LARGE ? PyEval_SaveThread() : NULL
+#define WALK_ENDS()                        \
+    do {                                   \
+        if (walking != NULL) {             \
+            PyEval_RestoreThread(walking); \
+        }                                  \
+    } while (0)
+
+static bool array_is_open(Array *self)
+{
+    if (FIELD_LOAD(self->life) != ARRAY_OPEN) {
+        raise_closed("array");
+        return false;
+    }
+    return true;
+}
+
+static bool array_is_closed(PyObject *op)
+{
+    return FIELD_LOAD(((Array *)op)->life) != ARRAY_OPEN;
+}
+
+/* As table_number, of an open array, which it may not be any more afterwards. */
+static int array_number(Array *self, PyObject *object, int32_t *number)
+{
+    return array_is_open(self) ? table_number(self->table, (PyObject *)self, object, number) : -1;
+}
+
+/* An index that counts from the end if negative: its word, or -1 with IndexError. */
+static Py_ssize_t array_index(Array *self, PyObject *key)
+{
+    Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    if ((index == -1 && PyErr_Occurred()) || !array_is_open(self)) {
+        return -1;
+    }
+    Py_ssize_t count = (Py_ssize_t)self->words.count;
+    if (index < -count || index >= count) {
+        PyErr_Format(PyExc_IndexError, "index %zd is outside of an array of %zd", index, count);
+        return -1;
+    }
+    return index < 0 ? index + count : index;
+}
+
+/* 1 written, 0 mismatch, -1 with an exception. */
+static int array_change(Array *self, Py_ssize_t index, aie_change *change)
+{
+    if (!array_is_open(self)) {
+        return -1;
+    }
+    const aie_array *words = &self->words;
+    target to = {aie_array_word(words, (size_t)index),
+                 aie_array_control(words, (size_t)index),
+                 words->event,
+                 (PyObject *)self,
+                 "array",
+                 array_is_closed};
+    return change_word(&to, change);
+}
+
+/* ---- one word */
+
+static Py_ssize_t array_length(PyObject *op)
+{
+    Array *self = (Array *)op;
+    return array_is_open(self) ? (Py_ssize_t)self->words.count : -1;
+}
+
+/* For iteration, which counts up until IndexError. */
+static PyObject *array_item(PyObject *op, Py_ssize_t index)
+{
+    Array *self = (Array *)op;
+    if (!array_is_open(self)) {
+        return NULL;
+    }
+    if (index < 0 || (size_t)index >= self->words.count) {
+        PyErr_SetString(PyExc_IndexError, "index outside of the array");
+        return NULL;
+    }
+    return table_member(self->table, aie_array_value(&self->words, (size_t)index));
+}
+
+static PyObject *array_slice(Array *self, PyObject *slice)
+{
+    Py_ssize_t start, stop, step;
+    if (PySlice_Unpack(slice, &start, &stop, &step) < 0 || !array_is_open(self)) {
+        return NULL;
+    }
+    Py_ssize_t count = PySlice_AdjustIndices((Py_ssize_t)self->words.count, &start, &stop, step);
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        size_t index = (size_t)(start + i * step);
+        PyObject *member = table_member(self->table, aie_array_value(&self->words, index));
+        if (member == NULL || PyList_SetItem(list, i, member) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static PyObject *array_subscript(PyObject *op, PyObject *key)
+{
+    Array *self = (Array *)op;
+    if (PySlice_Check(key)) {
+        return array_slice(self, key);
+    }
+    Py_ssize_t index = array_index(self, key);
+    return index < 0 ? NULL
+                     : table_member(self->table, aie_array_value(&self->words, (size_t)index));
+}
+
+static int array_assign(PyObject *op, PyObject *key, PyObject *member)
+{
+    Array *self = (Array *)op;
+    if (member == NULL || PySlice_Check(key)) {
+        PyErr_SetString(PyExc_TypeError, member == NULL ? "the words of an array stay: none can be "
+                                                          "deleted"
+                                                        : "a slice cannot be assigned: each word "
+                                                          "is written by itself");
+        return -1;
+    }
+    aie_change change = {.compare = false};
+    Py_ssize_t index = array_index(self, key);
+    if (index < 0 || array_number(self, member, &change.desired) < 0) {
+        return -1;
+    }
+    return array_change(self, index, &change) < 0 ? -1 : 0;
+}
+
+static PyObject *array_exchange(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    static const char *const names[] = {"index", "member"};
+    Array *self = (Array *)op;
+    PyObject *parsed[2];
+    if (parse_arguments("exchange", args, nargs, kwnames, names, 2, 2, parsed) < 0) {
+        return NULL;
+    }
+    aie_change change = {.compare = false};
+    Py_ssize_t index = array_index(self, parsed[0]);
+    if (index < 0 || array_number(self, parsed[1], &change.desired) < 0
+        || array_change(self, index, &change) < 0) {
+        return NULL;
+    }
+    return table_member(self->table, aie_word_value(change.seen));
+}
+
+static PyObject *array_compare_and_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                       PyObject *kwnames)
+{
+    static const char *const names[] = {"index", "old", "new"};
+    Array *self = (Array *)op;
+    PyObject *parsed[3];
+    if (parse_arguments("compare_and_set", args, nargs, kwnames, names, 3, 3, parsed) < 0) {
+        return NULL;
+    }
+    aie_change change = {.compare = true};
+    Py_ssize_t index = array_index(self, parsed[0]);
+    if (index < 0 || array_number(self, parsed[1], &change.expected) < 0
+        || array_number(self, parsed[2], &change.desired) < 0) {
+        return NULL;
+    }
+    int written = array_change(self, index, &change);
+    return written < 0 ? NULL : boolean(written);
+}
+
+/* ---- all of them */
+
+static PyObject *array_snapshot(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Array *self = (Array *)op;
+    if (!array_is_open(self)) {
+        return NULL;
+    }
+    size_t count = self->words.count;
+    int32_t *values = PyMem_Malloc(count * sizeof(*values));
+    if (values == NULL) {
+        return PyErr_NoMemory();
+    }
+    WALK_BEGINS(self);
+    aie_array_read(&self->words, 0, count, values);
+    WALK_ENDS();
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *member = table_member(self->table, values[i]);
+        if (member == NULL || PyList_SetItem(list, (Py_ssize_t)i, member) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    PyMem_Free(values);
+    return list;
+}
+
+static PyObject *array_count(PyObject *op, PyObject *member)
+{
+    Array *self = (Array *)op;
+    int32_t number;
+    if (array_number(self, member, &number) < 0 || !array_is_open(self)) {
+        return NULL;
+    }
+    size_t found;
+    WALK_BEGINS(self);
+    found = aie_array_count(&self->words, number);
+    WALK_ENDS();
+    return PyLong_FromSize_t(found);
+}
+
+/* Members further apart than this are looked up word by word: the lanes would not fit the cache. */
+#define WIDEST_TALLY 1024
+
+/* {member: counts[i]} in the enum's order, where `at` says which of the counts is a member's. */
+static PyObject *counts_as_dict(const Table *table, const size_t *counts,
+                                size_t (*at)(const Table *, const table_entry *))
+{
+    PyObject *dict = PyDict_New();
+    for (uint32_t i = 0; dict != NULL && i < table->count; i++) {
+        const table_entry *entry = &table->in_order[i];
+        PyObject *found = PyLong_FromSize_t(counts[at(table, entry)]);
+        if (found == NULL || PyDict_SetItem(dict, entry->member, found) < 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(found);
+    }
+    return dict;
+}
+
+static size_t at_number(const Table *table, const table_entry *entry)
+{
+    return (uint32_t)entry->number - (uint32_t)table->low;
+}
+
+static size_t at_slot(const Table *table, const table_entry *entry)
+{
+    return (size_t)(table_by_number(table, entry->number) - table->by_number);
+}
+
+/* The members lie close together: tallies by number.  1 if a word held no member's number. */
+static int array_tally(const Array *self, size_t *tallies)
+{
+    const Table *table = self->table;
+    aie_array_tally(&self->words, table->low, table->span, tallies + table->span + 1, tallies);
+    size_t known = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        known += tallies[at_number(table, &table->in_order[i])];
+    }
+    return known != self->words.count;
+}
+
+/* They do not: counts by slot of the table. */
+static int array_look_up(const Array *self, size_t *counts)
+{
+    const table_entry *entry = NULL;
+    for (size_t i = 0; i < self->words.count; i++) {
+        int32_t value = aie_array_value(&self->words, i);
+        if (entry == NULL || entry->number != value) { /* neighbours are often alike */
+            entry = table_by_number(self->table, value);
+            if (entry == NULL) {
+                return 1;
+            }
+        }
+        counts[entry - self->table->by_number]++;
+    }
+    return 0;
+}
+
+/* A word holds no member's number: ValueError with it, or without if it is gone again. */
+static PyObject *array_refuse_foreign(Array *self)
+{
+    for (size_t i = 0; i < self->words.count; i++) {
+        int32_t value = aie_array_value(&self->words, i);
+        if (table_by_number(self->table, value) == NULL) {
+            return refuse_number(self->table, value);
+        }
+    }
+    PyErr_SetString(PyExc_ValueError, "a word held no member's value for a moment");
+    return NULL;
+}
+
+static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Array *self = (Array *)op;
+    if (!array_is_open(self)) {
+        return NULL;
+    }
+    const Table *table = self->table;
+    bool close_together = table->span >= 1 && table->span <= WIDEST_TALLY;
+    size_t numbers =
+        close_together ? (AIE_LANES + 1) * ((size_t)table->span + 1) : (size_t)table->mask + 1;
+    size_t *counts = PyMem_Calloc(numbers, sizeof(*counts));
+    if (counts == NULL) {
+        return PyErr_NoMemory();
+    }
+    int foreign;
+    WALK_BEGINS(self);
+    foreign = close_together ? array_tally(self, counts) : array_look_up(self, counts);
+    WALK_ENDS();
+    PyObject *dict = foreign ? array_refuse_foreign(self)
+                             : counts_as_dict(table, counts, close_together ? at_number : at_slot);
+    PyMem_Free(counts);
+    return dict;
+}
+
+static PyObject *array_fill(PyObject *op, PyObject *member)
+{
+    Array *self = (Array *)op;
+    int32_t number;
+    if (array_number(self, member, &number) < 0) {
+        return NULL;
+    }
+    size_t next = 0;
+    for (;;) {
+        if (!array_is_open(self)) {
+            return NULL;
+        }
+        WALK_BEGINS(self);
+        next = aie_array_fill(&self->words, next, number);
+        WALK_ENDS();
+        if (next == self->words.count) {
+            return none();
+        }
+        aie_change change = {.desired = number, .compare = false};
+        if (array_change(self, (Py_ssize_t)next, &change) < 0) {
+            return NULL;
+        }
+        next++;
+    }
+}
+
+static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    static const char *const names[] = {"old", "new"};
+    Array *self = (Array *)op;
+    PyObject *parsed[2];
+    int32_t old, new;
+    if (parse_arguments("claim", args, nargs, kwnames, names, 2, 2, parsed) < 0
+        || array_number(self, parsed[0], &old) < 0 || array_number(self, parsed[1], &new) < 0) {
+        return NULL;
+    }
+    for (;;) {
+        if (!array_is_open(self)) {
+            return NULL;
+        }
+        /* relaxed: where to begin is a hint; any index does. */
+        size_t index = __atomic_load_n(&self->found, __ATOMIC_RELAXED);
+        aie_result result;
+        WALK_BEGINS(self);
+        result = aie_array_claim(&self->words, index, old, new, &index);
+        WALK_ENDS();
+        if (result == AIE_LOCKED) {
+            if (PyErr_CheckSignals() < 0 || !array_is_open(self)) {
+                return NULL;
+            }
+            Py_BEGIN_ALLOW_THREADS
+            result = aie_array_claim_slice(&self->words, old, new, &index);
+            Py_END_ALLOW_THREADS
+            if (result == AIE_BUSY || result == AIE_MISMATCH) {
+                continue; /* another word may match by now */
+            }
+        }
+        if (result == AIE_OK) {
+            __atomic_store_n(&self->found, index, __ATOMIC_RELAXED);
+            return PyLong_FromSize_t(index);
+        }
+        if (result == AIE_MISMATCH) {
+            return none();
+        }
+        raise_result(result);
+        return NULL;
+    }
+}
+
+/* ---- waiting */
+
+typedef struct {
+    waiter waiting;
+    const aie_array *words;
+    aie_watch watch;
+} array_waiter;
+
+static int array_wait_is_own(waiter *waiting)
+{
+    array_waiter *wait = (array_waiter *)waiting;
+    int own;
+    WALK_BEGINS((Array *)waiting->op);
+    own = aie_watch_is_own(wait->words, &wait->watch);
+    WALK_ENDS();
+    return own;
+}
+
+static bool array_wait_is_met(waiter *waiting)
+{
+    array_waiter *wait = (array_waiter *)waiting;
+    bool met;
+    WALK_BEGINS((Array *)waiting->op);
+    met = aie_watch_met(wait->words, &wait->watch);
+    WALK_ENDS();
+    return met;
+}
+
+static aie_result array_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
+{
+    array_waiter *wait = (array_waiter *)waiting;
+    return aie_watch_await(wait->words, &wait->watch, deadline, spin);
+}
+
+/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which.  1 met; 0 with
+ * TimeoutError and -1 with another exception. */
+static int array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                      bool all, size_t *index)
+{
+    wait_arguments given = {.name = all ? "wait_all" : "wait_any"};
+    if (wait_parse(&given, args, nargs, kwnames) < 0) {
+        return -1;
+    }
+    int met = -1;
+    Py_ssize_t i = 0;
+    while (i < nargs && array_number(self, args[i], &given.values[i]) == 0) {
+        i++;
+    }
+    if (i == nargs && array_is_open(self)) {
+        array_waiter wait = {
+            .waiting = {(PyObject *)self, "array",
+                        "waiting while holding the lock of a word that is waited for: nobody could "
+                        "change it",
+                        array_is_closed, array_wait_is_own, array_wait_is_met, NULL,
+                        array_wait_sleep},
+            .words = &self->words,
+            .watch = {.goal = {given.values, (size_t)nargs, false}, .all = all, .index = 0},
+        };
+        met = wait_until(&wait.waiting, given.deadline);
+        *index = wait.watch.index;
+        if (met == 0) {
+            wait_in_vain(&given);
+        }
+    }
+    wait_done(&given);
+    return met;
+}
+
+static PyObject *array_wait_all(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    size_t index;
+    return array_wait((Array *)op, args, nargs, kwnames, true, &index) > 0 ? none() : NULL;
+}
+
+static PyObject *array_wait_any(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
+{
+    size_t index;
+    if (array_wait((Array *)op, args, nargs, kwnames, false, &index) <= 0) {
+        return NULL;
+    }
+    return PyLong_FromSize_t(index);
+}
+
+#endif
