@@ -22,7 +22,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo-tools  ## watch workers claim and finish jobs, and see what was measured
-	@$(PY) -m atomic_intenum demo $(ARGS)
+	@$(PY) examples/demo $(ARGS)
 
 # One run a backend: the package chooses its backend once, when it is imported.
 BACKENDS ?= lock $(BUILT)

@@ -20,8 +20,7 @@ import machine
 from contenders import BUSY, IDLE, LOCKED, MEMBERS, NUMPY, OURS_MANY, Board, WorkerStatusEnum
 from memory import SHM
 from results import OF_MEGABYTES, Missing, Results, Turns, figure, quietest
-
-from atomic_intenum.bench.timing import Loop, Statement, on_quietest_cpu, take_turns
+from timing import Loop, Statement, on_quietest_cpu, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

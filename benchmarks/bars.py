@@ -44,10 +44,10 @@ from contenders import (
 )
 from operations import COUNTS, OPERATIONS
 from results import OF_MEGABYTES, Bar, Missing, Results, Turns, amount, bar, bar_of_sets, ratio
+from timing import Loop, on_quietest_cpu, take_turns
 from two_processes import TwoProcesses
 
 import atomic_intenum
-from atomic_intenum.bench.timing import Loop, on_quietest_cpu, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,9 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import machine
 from operations import COUNTS
 from results import OF_MEGABYTES, Missing, Results, Turns, figure
+from timing import on_quietest_cpu
 from worker import Interpreter, Worker
-
-from atomic_intenum.bench.timing import on_quietest_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -20,9 +20,9 @@ from contenders import (
     UNLOCKED,
     Contender,
 )
+from timing import Statement
 
 import atomic_intenum
-from atomic_intenum.bench.timing import Statement
 
 # Both ways, so that every one of them finds what it expects.
 _TOGGLE_CELL = "cell.cas(1, 2)\ncell.cas(2, 1)"

@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import machine
 from contenders import BUSY, IDLE, OURS, WorkerStatus
 from results import Missing, Results, figure, in_sets
+from timing import no_collection
 from wakeups import MissingError, compiled, plain_c, two_cpus
-
-from atomic_intenum.bench.timing import no_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,8 +31,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from contenders import BUSY, IDLE, WorkerStatus
-
-from atomic_intenum.bench.timing import no_collection
+from timing import no_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

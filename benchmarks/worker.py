@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from atomic_intenum.bench.timing import Loop
+    from timing import Loop
 
 
 class Interpreter(NamedTuple):
@@ -108,8 +108,7 @@ def _open(
 ) -> dict[str, dict[str, Any]]:
     from contenders import names_of
     from operations import CANNOT, OPERATIONS
-
-    from atomic_intenum.bench.timing import Loop
+    from timing import Loop
 
     answer: dict[str, dict[str, Any]] = {}
     statements = OPERATIONS[operation]
@@ -132,7 +131,7 @@ def _open(
 
 
 def _serve() -> None:
-    from atomic_intenum.bench.timing import no_collection
+    from timing import no_collection
 
     with ExitStack() as last:
         stack = last.enter_context(ExitStack())

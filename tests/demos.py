@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,11 +27,13 @@ needs_posix = pytest.mark.skipif(os.name != "posix", reason="process groups and 
 #: Seconds after which a run counts as hung.
 PATIENCE = 30
 
-START = """
-import multiprocessing, sys
-multiprocessing.set_start_method(sys.argv[1])
-from atomic_intenum.__main__ import main
-sys.exit(main(sys.argv[2:]))
+#: The program, which is run by path.
+DEMO = Path(__file__).parent.parent / "examples" / "demo"
+
+START = f"""
+import multiprocessing, runpy, sys
+multiprocessing.set_start_method(sys.argv.pop(1))
+runpy.run_path({str(DEMO)!r}, run_name="__main__")
 """
 
 START_METHODS = multiprocessing.get_all_start_methods()
@@ -39,7 +42,7 @@ METHOD = START_METHODS[0]  # the platform's own
 #: A monitor's line: when, how many workers have each status, and what all have done.
 PROGRESS = re.compile(
     r" *\d+\.\d s \| ([\d,]+) UNAVAILABLE, ([\d,]+) IDLE, ([\d,]+) CALCULATING"
-    r" \| (?:([\d,]+) files?, )?([\d,]+) transitions?\n"
+    r" \| ([\d,]+) files?, ([\d,]+) transitions?\n"
 )
 
 
@@ -49,9 +52,9 @@ def number(text: str) -> int:
 
 
 def looks(output: str) -> list[tuple[int, ...]]:
-    """Return the numbers of each of the monitor's lines; 0 for the files where there are none."""
+    """Return the numbers of each of the monitor's lines."""
     found = (PROGRESS.fullmatch(line) for line in output.splitlines(keepends=True))
-    return [tuple(number(text or "0") for text in line.groups()) for line in found if line]
+    return [tuple(number(text) for text in line.groups()) for line in found if line]
 
 
 def said(output: str, pattern: str) -> int:
@@ -61,11 +64,18 @@ def said(output: str, pattern: str) -> int:
     return number(match[1])
 
 
-def start(*arguments: str, method: str | None = None) -> subprocess.Popen[str]:
-    """Start the demo as the leader of a process group, with any warning an error."""
-    how = ["-m", "atomic_intenum"] if method is None else ["-c", START, method]
+def start(*arguments: str, method: str | None = None, script: str = START) -> subprocess.Popen[str]:
+    """Start the demo as the leader of a process group, with any warning an error.
+
+    Args:
+        arguments: for it.
+        method: to start its processes by; None: the platform's own.
+        script: what to run instead of the demo, if there is a method, which is its first argument.
+
+    """
+    how = [str(DEMO)] if method is None else ["-c", script, method]
     return subprocess.Popen(
-        [sys.executable, "-W", "error", *how, "demo", *arguments],
+        [sys.executable, "-W", "error", *how, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,9 +84,11 @@ def start(*arguments: str, method: str | None = None) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def running(*arguments: str, method: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *arguments: str, method: str | None = None, script: str = START
+) -> Iterator[subprocess.Popen[str]]:
     """Run the demo, and end the whole group if the test fails meanwhile."""
-    with start(*arguments, method=method) as process:
+    with start(*arguments, method=method, script=script) as process:
         try:
             yield process
         finally:

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,10 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum.bench import command, tables
-from atomic_intenum.bench.timing import Loop, Statement, take_turns
-from atomic_intenum.demo.interrupt import Interrupt
+from atomic_intenum import __main__, bench
 from conftest import BACKEND
+from demos import (
+    METHOD,
+    PATIENCE,
+    START_METHODS,
+    lines_until,
+    needs_posix,
+    running,
+    segments_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +69,7 @@ def test_short_benchmark() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert f"backend {BACKEND}" in done.stdout
     for name in ("read the member", "set", "compare and set", "create", "wake a sleeper, and back"):
-        assert re.search(rf"^{name}  .*(ns|us) .*[\d.]+ x ", done.stdout, re.MULTILINE), done.stdout
+        assert re.search(rf"^{name}  .* ns .*[\d.]+ times ", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_short_benchmark_needs_nothing_else() -> None:
@@ -70,71 +78,134 @@ def test_short_benchmark_needs_nothing_else() -> None:
     code = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "from atomic_intenum.bench import tables\n"
-        "sys.stdout.isatty = lambda: True\n"
-        "import os\n"
-        "os.environ['TERM'] = 'xterm'\n"
-        "tables.show(('', 'a'), [('one', '1.5'), ('another', '20')])\n"
+        "from atomic_intenum.__main__ import main\n"
+        "sys.exit(main(['bench', '--seconds', '0.1']))\n"
     )
     done = run("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "           a\none      1.5\nanother   20\n"
 
 
-def test_short_benchmark_is_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
-    """After Ctrl-C it ends at the next safe point, with 130."""
-    interrupt = Interrupt()
-    interrupt.requested = True
-    assert command.run(60, interrupt) == 130
-    assert capsys.readouterr().out.endswith("interrupted\n")
+BENCH = """
+import multiprocessing, sys
+multiprocessing.set_start_method(sys.argv.pop(1))
+from atomic_intenum.__main__ import main
+sys.exit(main(["bench", *sys.argv[1:]]))
+"""
 
 
-def test_table_is_plain_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """A table that goes into a file is plain text in columns."""
-    tables.show(("what", "time"), [("load", "11 ns"), ("compare", "15.5 ns")])
-    assert capsys.readouterr().out == "what        time\nload       11 ns\ncompare  15.5 ns\n"
+@needs_posix
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize("moment", [pytest.param("about", id="reading"), "create"])
+def test_short_benchmark_is_interrupted(method: str, moment: str) -> None:
+    """Ctrl-C ends it and its sleeper without a word, with 130, and nothing is left."""
+    seconds = "60" if moment == "about" else "4"
+    with running("--seconds", seconds, method=method, script=BENCH) as process:
+        lines_until(process, moment)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (130, "")
+    assert "wake" not in output
+    assert segments_of(process.pid) == []
 
 
+WAKEUPS = """
+import multiprocessing, sys
+multiprocessing.set_start_method(sys.argv[1])
+from atomic_intenum import bench
+bench._wakeups(60, lambda: print("measuring", flush=True))
+"""
+
+
+@needs_posix
+@pytest.mark.parametrize("method", START_METHODS)
+def test_sleeper_of_a_killed_benchmark(method: str) -> None:
+    """If the benchmark is killed, the process that it wakes ends by itself."""
+    with running(method=method, script=WAKEUPS) as process:
+        lines_until(process, "measuring")
+        process.kill()
+        # The output ends with the last process that holds it.
+        process.communicate(timeout=PATIENCE)
+    assert segments_of(process.pid) == []
+
+
+@needs_posix
+def test_short_benchmark_without_a_reader() -> None:
+    """If nobody reads the output any more, it ends without a traceback."""
+    with running("--seconds", "0.5", method=METHOD, script=BENCH) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 1
+
+
+@pytest.mark.parametrize("seconds", ["0", "nan", "soon"])
+def test_short_benchmark_for_no_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A time that is none is named, and the exit code is 2."""
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(["bench", "--seconds", seconds])
+    assert caught.value.code == 2
+    assert f"{seconds!r} is not a number of seconds" in capsys.readouterr().err
+
+
+def test_short_benchmark_does_what_it_says() -> None:
+    """Each compare-and-set that is measured matches, or it would be another thing's figure."""
+    (operation,) = (each for each in bench.OPERATIONS if each.name == "compare and set")
+    objects = bench.objects()
+    exec(operation.before, objects)
+    version = objects["status"].version
+    exec(operation.ours, objects)
+    assert objects["status"].version == version + operation.number
+
+
+# -- the long one: how it times
+
+
+needs_benchmarks = pytest.mark.skipif(
+    not BENCHMARKS.is_dir(), reason="there are no benchmarks here"
+)
+
+
+@needs_benchmarks
 def test_loop_counts_its_operations() -> None:
     """A loop runs its statement as often as it says, and in each timing what goes before it."""
+    timing = benchmark_module("timing")
     done: list[int] = []
-    loop = Loop(
-        Statement("note(1)", before="forget()"), {"note": done.append, "forget": done.clear}, 1e-5
-    )
+    statement = timing.Statement("note(1)", before="forget()")
+    loop = timing.Loop(statement, {"note": done.append, "forget": done.clear}, 1e-5)
     done[:] = [1, 1]
     loop.time()
     assert len(done) == loop.operations
 
 
+@needs_benchmarks
 def test_loop_refuses_a_statement_that_does_something_else() -> None:
     """A statement that does not do what it is said to do is no benchmark."""
+    timing = benchmark_module("timing")
     with pytest.raises(AssertionError, match="does not hold"):
-        Loop(Statement("pass", holds="one == 2"), {"one": 1}, 1e-5)
+        timing.Loop(timing.Statement("pass", holds="one == 2"), {"one": 1}, 1e-5)
 
 
+@needs_benchmarks
 def test_turns_alternate() -> None:
     """Loops take turns, in the opposite order each time."""
     order: list[str] = []
 
-    class Noted(Loop):
-        def __init__(self, name: str) -> None:
-            super().__init__(Statement("pass"), {}, 1e-6)
-            self.name = name
-
-        def time(self) -> float:
-            order.append(self.name)
+    def noted(name: str) -> Any:
+        def time() -> float:
+            order.append(name)
             return 1.0
 
-    assert take_turns([Noted("a"), Noted("b")], 3) == [[1.0] * 3] * 2
+        return SimpleNamespace(time=time)
+
+    take_turns = benchmark_module("timing").take_turns
+    assert take_turns([noted("a"), noted("b")], 3) == [[1.0] * 3] * 2
     assert "".join(order) == "abbaab"
-    assert take_turns([Noted("a"), Noted("b")], 1, warm_up=2) == [[1.0]] * 2
+    assert take_turns([noted("a"), noted("b")], 1, warm_up=2) == [[1.0]] * 2
     assert "".join(order) == "abbaab" * 2
 
 
-# -- the long one: what of it is committed
-
-
-needs_results = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="there are no benchmarks here")
+# -- what of it is committed
 
 
 def report(readme: Path) -> subprocess.CompletedProcess[str]:
@@ -143,7 +214,7 @@ def report(readme: Path) -> subprocess.CompletedProcess[str]:
     return run(BENCHMARKS / "report.py", results, "--readme", readme, "--check")
 
 
-@needs_results
+@needs_benchmarks
 def test_readme_has_the_figures_of_the_results() -> None:
     """The README's table is the one that report.py makes of the committed results."""
     assert len(MACHINE) == 1
@@ -151,7 +222,7 @@ def test_readme_has_the_figures_of_the_results() -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
-@needs_results
+@needs_benchmarks
 def test_other_figures_in_the_readme_are_noticed(tmp_path: Path) -> None:
     """One figure that is not that of the results is noticed."""
     text = README.read_text()
@@ -165,7 +236,7 @@ def test_other_figures_in_the_readme_are_noticed(tmp_path: Path) -> None:
     assert "other figures" in done.stdout
 
 
-@needs_results
+@needs_benchmarks
 def test_plots_are_made_from_the_results() -> None:
     """Each plot that the README shows is there, and carries the digest of the committed results."""
     origin = benchmark_module("report").digest(RESULTS / f"{MACHINE[0]}.json")
@@ -189,7 +260,7 @@ def one_round(results: Any, seconds: float, *gaps: str, cpu: str = "one") -> Any
     return round_
 
 
-@needs_results
+@needs_benchmarks
 def test_rounds_are_pooled() -> None:
     """Of several rounds the median of the quiet ones counts; what one misses is missing."""
     pool, results = map(benchmark_module, ("pool", "results"))
@@ -202,7 +273,7 @@ def test_rounds_are_pooled() -> None:
     assert run.machine["rounds"] == 4
 
 
-@needs_results
+@needs_benchmarks
 def test_ratio_of_rounds() -> None:
     """A ratio of several rounds is the median of those in which both sides together took least."""
     pool, results = map(benchmark_module, ("pool", "results"))
@@ -230,7 +301,7 @@ SETS = [
 ]
 
 
-@needs_results
+@needs_benchmarks
 def test_ratio_of_sets(tmp_path: Path) -> None:
     """A ratio is the median of the quiet interpreters' own, and these are told in all rounds."""
     pool, results = map(benchmark_module, ("pool", "results"))
@@ -289,7 +360,7 @@ def values_in_bars(monkeypatch: pytest.MonkeyPatch) -> float:
     return float(found)
 
 
-@needs_results
+@needs_benchmarks
 @pytest.mark.parametrize("values_in", [values_in_operations, values_in_arrays, values_in_bars])
 def test_quiet_moments_of_megabytes(
     values_in: Callable[[pytest.MonkeyPatch], float], monkeypatch: pytest.MonkeyPatch
@@ -298,7 +369,7 @@ def test_quiet_moments_of_megabytes(
     assert values_in(monkeypatch) == 3.0
 
 
-@needs_results
+@needs_benchmarks
 def test_slow_turns_of_a_wake_up_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each turn of the wake-ups is a set: a way that is slow in most turns has its quiet ratio."""
     sleepers = benchmark_module("sleepers")
@@ -314,7 +385,7 @@ def test_slow_turns_of_a_wake_up_do_not_count(monkeypatch: pytest.MonkeyPatch) -
     assert (len(base.sets), other.times(base), other.median) == (2 * sleepers.TURNS, 2.0, 9.0)
 
 
-@needs_results
+@needs_benchmarks
 def test_rounds_of_two_machines_are_refused() -> None:
     """Rounds of two machines are not one run, and the error names both."""
     pool, results = map(benchmark_module, ("pool", "results"))
@@ -323,7 +394,7 @@ def test_rounds_of_two_machines_are_refused() -> None:
         pool.pooled(rounds)
 
 
-@needs_results
+@needs_benchmarks
 def test_throughput_is_that_of_all_windows() -> None:
     """Windows of two states give the throughput of all together, not that of one state."""
     results = benchmark_module("results")
@@ -335,7 +406,7 @@ def test_throughput_is_that_of_all_windows() -> None:
 # -- the gate
 
 
-@needs_results
+@needs_benchmarks
 def test_instructions_are_counted_inside_the_extension_alone() -> None:
     """Of a dump only what the extension itself took counts: no calls, no other object."""
     dump = """\
@@ -364,7 +435,7 @@ calls=10 0
     assert count(dump, "/usr/bin/python3") == 1000
 
 
-@needs_results
+@needs_benchmarks
 @pytest.mark.parametrize(
     ("bar", "faster", "passes", "fails"),
     [

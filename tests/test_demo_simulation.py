@@ -1,4 +1,4 @@
-"""The demo's simulated workers, and how a board of many is drawn."""
+"""The demo's board of many workers: what is wrong is found, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atomic_intenum.demo import command
-from atomic_intenum.demo.board import Board, Status
-from atomic_intenum.demo.interrupt import Interrupt
-from atomic_intenum.demo.monitor import Look, Monitor
-from atomic_intenum.demo.screen import Lines
+import command
+from board import Board, Status
 from conftest import BACKEND
 from demos import (
+    DEMO,
     METHOD,
     PATIENCE,
     PROGRESS,
@@ -33,11 +31,14 @@ from demos import (
     running,
     said,
 )
+from interrupt import Interrupt
+from monitor import Look, Monitor
+from screen import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from atomic_intenum.demo.live import LiveBoard
+    from live import LiveBoard
 
 UNAVAILABLE, IDLE, CALCULATING = Status
 
@@ -50,16 +51,15 @@ def test_run(method: str) -> None:
     code, output, errors = finish("--workers", "1000", "--seconds", "1", method=method)
     assert (code, errors) == (0, "")
     assert f"backend {BACKEND}" in output.splitlines()[0]
-    assert output.splitlines()[1].startswith("1,000 simulated workers on one board")
-    claims = said(output, r"^([\d,]+) claims in")
+    assert ": 1,000 workers on one board, which 4 processes\n" in output
+    claims = said(output, r"^claims: ([\d,]+);")
     assert claims > 0
     assert "\nno worker was claimed twice at a time\n" in output
     transitions = said(output, r"^transitions: ([\d,]+), as many as the claims account for$")
     # A worker that never came up has none of its own two.
     assert 2 * claims < transitions <= 2 * claims + 2 * 1000
-    assert "\nthe board of 1,000, beside 1,000 multiprocessing.Values;\n" in output
-    for row in ("polls", "claims", "counts"):
-        assert re.search(rf"^{row} +[\d,]+ +[\d,]+ +[\d.]+ times$", output, re.MULTILINE)
+    for row in ("read the member", "compare and set"):
+        assert re.search(rf"^{row} .* ns +[\d.]+ times ", output, re.MULTILINE)
 
 
 def test_lines() -> None:
@@ -70,7 +70,8 @@ def test_lines() -> None:
     assert all(sum(counts) <= 300 for *counts, _, _ in lines)
     assert any(calculating for _, _, calculating, *_ in lines)
     *counts, files, transitions = lines[-1]
-    assert (counts, files) == ([300, 0, 0], 0)
+    assert counts == [300, 0, 0]
+    assert files == said(output, r"^([\d,]+) digests of")
     assert transitions == said(output, r"^transitions: ([\d,]+),")
 
 
@@ -84,20 +85,18 @@ def test_late_interrupt() -> None:
     assert (process.returncode, errors) == (130, "")
 
 
-def test_tree_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """Simulated workers hash no tree: that is said, and the exit code is 2."""
-    assert command.run(".", 129, 1.0, Interrupt()) == 2
-    assert "--tree is for up to 128 workers" in capsys.readouterr().err
-
-
 # -- what is wrong is found
 
 
-def simulate(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Simulate in children of fork, which have whatever was replaced here."""
+#: A few files.
+TREE = str(DEMO)
+
+
+def run(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run in children of fork, which have whatever was replaced here."""
     process = multiprocessing.get_context("fork").Process
     monkeypatch.setattr(multiprocessing, "Process", process)
-    return command.run(None, 200, 0.8, Interrupt())
+    return command.run(TREE, 200, 0.8, Interrupt())
 
 
 @needs_fork
@@ -113,7 +112,7 @@ def test_claimed_twice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         return index
 
     monkeypatch.setattr(Board, "claim", claim)
-    assert simulate(monkeypatch) == 1
+    assert run(monkeypatch) == 1
     assert "CLAIMED TWICE AT A TIME: " in capsys.readouterr().out
 
 
@@ -131,7 +130,7 @@ def test_claim_that_is_not_counted(
         return index
 
     monkeypatch.setattr(Board, "claim", claim)
-    assert simulate(monkeypatch) == 1
+    assert run(monkeypatch) == 1
     assert "TRANSITIONS: " in capsys.readouterr().out
 
 
@@ -144,30 +143,30 @@ def test_left_idle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
         return None if new is UNAVAILABLE else atomic(self, old, new)
 
     monkeypatch.setattr(Board, "claim", claim)
-    assert simulate(monkeypatch) == 1
+    assert run(monkeypatch) == 1
     assert "NOT UNAVAILABLE at the end: 200 of 200 workers" in capsys.readouterr().out
 
 
 @needs_posix
 @pytest.mark.parametrize("method", START_METHODS)
-def test_dead_simulator(
+def test_dead_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
-    """A simulator that is killed ends the demo with its name, and the exit code is 1."""
+    """A process that is killed ends the demo with its name, and the exit code is 1."""
     context = multiprocessing.get_context(method)
     monkeypatch.setattr(multiprocessing, "Process", context.Process)  # type: ignore[attr-defined]
 
     class Killer(Lines):
-        """Kills a simulator at the first drawing."""
+        """Kills a process at the first drawing."""
 
         def show(self, *_: object) -> None:
             for child in multiprocessing.active_children():
-                if child.name == "simulator 2":
+                if child.name == "process 2":
                     child.kill()
 
     monkeypatch.setattr(command, "make_screen", lambda _: Killer())
-    assert command.run(None, 200, 30, Interrupt()) == 1
-    assert "simulator 2 ended unexpectedly, exit code -9" in capsys.readouterr().err
+    assert command.run(TREE, 200, 30, Interrupt()) == 1
+    assert "process 2 ended unexpectedly, exit code -9" in capsys.readouterr().err
 
 
 # -- drawing
@@ -217,7 +216,7 @@ def test_monitor_waits_for_its_interval() -> None:
     board = Board(1, UNAVAILABLE)
     screen = Recorder()
     screen.interval = 3600.0  # seconds
-    monitor = Monitor(board, screen, [])
+    monitor = Monitor(board, screen, [0])
     monitor.look()
     board[0] = IDLE
     monitor.look()
@@ -239,7 +238,7 @@ def draw() -> Callable[..., list[str]]:
     pytest.importorskip("rich")
     from rich.console import Console
 
-    from atomic_intenum.demo.live import LiveBoard
+    from live import LiveBoard
 
     def lines(look: Look, width: int, height: int, encoding: str = "utf-8") -> list[str]:
         file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -273,11 +272,11 @@ def test_cells(draw: Callable[..., list[str]]) -> None:
         "\u25a0" * 20,
         "\u25a0" * 5,
         "\u00b7 5 UNAVAILABLE   \u25a1\u2026",
-        "1.5 s of 5.0 s, 90 \u2026",
+        "1.5 s of 5.0 s, 0 f\u2026",
     ]
     *_, counts, caption = draw(look_of(statuses, []), 80, 24)
     assert counts == "\u00b7 5 UNAVAILABLE   \u25a1 10 IDLE   \u25a0 30 CALCULATING"
-    assert caption == "1.5 s of 5.0 s, 90 transitions"
+    assert caption == "1.5 s of 5.0 s, 0 files, 90 transitions"
 
 
 def test_cells_without_unicode(draw: Callable[..., list[str]]) -> None:
@@ -327,7 +326,7 @@ def test_table_or_cells(
 def test_live_cells() -> None:
     """On a terminal with rich the cells are drawn over again, in colours."""
     pytest.importorskip("rich")
-    code, got = on_terminal(START, METHOD, "demo", "--workers", "300", "--seconds", "1")
+    code, got = on_terminal(START, METHOD, "--workers", "300", "--seconds", "1")
     assert code == 0
     assert "\u25a0" in got
     assert "300 UNAVAILABLE" in got

@@ -1,26 +1,14 @@
-"""The command line: ``python -m atomic_intenum demo``, and ``bench``."""
+"""The command line: ``python -m atomic_intenum bench``."""
 
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import os
+import signal
 import sys
 
-from .demo.interrupt import Interrupt, ignore
-from .demo.limits import MOST_PROCESSES, MOST_WORKERS
-
-
-def _worker_count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if not 1 <= number <= MOST_WORKERS:
-        message = f"{text!r} is not a whole number from 1 to {MOST_WORKERS:,}"
-        raise argparse.ArgumentTypeError(message)
-    return number
+from . import bench
 
 
 def _seconds(text: str) -> float:
@@ -34,57 +22,13 @@ def _seconds(text: str) -> float:
     return number
 
 
-def _demo(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
-    # Only here: the other commands, and --help, need none of it.
-    from .demo import command  # noqa: PLC0415
-
-    return command.run(arguments.tree, arguments.workers, arguments.seconds, interrupt)
-
-
-def _bench(arguments: argparse.Namespace, interrupt: Interrupt) -> int:
-    from .bench import command  # noqa: PLC0415 - as above
-
-    return command.run(arguments.seconds, interrupt)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m atomic_intenum",
         description="IntEnum values shared between processes.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo",
-        help="watch workers being claimed while they hash files, and see what was measured",
-        description=(
-            "Worker processes hash the files of a tree. Their statuses are one IntEnumArray, and "
-            "each worker is claimed from IDLE to CALCULATING by claim(). The digests are compared "
-            "with those of a plain run in one process; then reading and claiming are measured "
-            f"beside multiprocessing.Value. More than {MOST_PROCESSES} workers are simulated by a "
-            "few processes, which hash nothing."
-        ),
-    )
-    demo.add_argument(
-        "--tree", metavar="PATH", help="the files to hash (default: the installed standard library)"
-    )
-    demo.add_argument(
-        "--workers",
-        metavar="N",
-        type=_worker_count,
-        help=(
-            f"workers: up to {MOST_PROCESSES} processes, and simulated ones from there up to "
-            f"{MOST_WORKERS:,} (default: one process a CPU, from 2 to 8)"
-        ),
-    )
-    demo.add_argument(
-        "--seconds",
-        metavar="S",
-        type=_seconds,
-        default=10.0,
-        help="about how long all of it takes (default: 10)",
-    )
-    demo.set_defaults(command=_demo)
-    bench = commands.add_parser(
+    command = commands.add_parser(
         "bench",
         help="measure it here, beside multiprocessing.Value and multiprocessing.Event",
         description=(
@@ -92,42 +36,55 @@ def _parser() -> argparse.ArgumentParser:
             "each takes here, beside multiprocessing and beside the floor, which is an empty call."
         ),
     )
-    bench.add_argument(
+    command.add_argument(
         "--seconds",
         metavar="S",
         type=_seconds,
         default=15.0,
         help="about how long all of it takes (default: 15)",
     )
-    bench.set_defaults(command=_bench)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return the exit code for this process, which ignores SIGINT from then on.
+    """Run the benchmark and return the exit code for this process.
+
+    SIGINT is noticed between two timings alone, and no more once this has returned: a
+    KeyboardInterrupt in the callback of a weak reference would be printed and lost.
 
     Args:
         argv: the arguments; None: those of this process.
 
+    Returns:
+        0: measured.  1: it could not be, or nobody reads the output.  130: Ctrl-C.
+
     """
-    arguments = _parser().parse_args(argv)
-    interrupt = Interrupt()
-    interrupt.install()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Paths may hold anything, and the terminal's encoding may have little.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    seconds: float = _parser().parse_args(argv).seconds
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
     try:
-        code: int = arguments.command(arguments, interrupt)
+        bench.run(seconds, check)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
-        # Whoever read the output is gone (`| head`). The interpreter flushes once more as it exits,
-        # and that must not fail as well.
+        # Whoever read the output is gone (`| head`).  The interpreter flushes once more as it
+        # exits, and that must not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    # What is left is the interpreter's exit.  Ctrl-C in it would print a traceback, or kill before
-    # the exit code is given.
-    ignore()
-    return code
+        return 1
+    except OSError as error:
+        print(f"atomic_intenum bench: {error}", file=sys.stderr)
+        return 1
+    finally:
+        # What is left is the interpreter's exit, which Ctrl-C would end with another exit code.
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    return 0
 
 
 if __name__ == "__main__":

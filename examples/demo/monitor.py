@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from .board import WorkerStatus
+from board import WorkerStatus
 
 if TYPE_CHECKING:
-    from .board import Board, Status
-    from .screen import Screen
-
-__all__ = ["Look", "Monitor"]
+    from board import Board, Status
+    from screen import Lines
 
 
 class Look(NamedTuple):
@@ -21,7 +19,7 @@ class Look(NamedTuple):
         statuses: of the workers.
         counts: how many workers have each status.
         transitions: of each worker's status, which are its version.
-        files: that each worker has hashed; empty where no files are hashed.
+        files: that each worker has hashed.
 
     """
 
@@ -37,11 +35,11 @@ class Monitor:
     Args:
         board: to look at.
         screen: to draw on.
-        files: done by each worker, kept up to date by whoever hears of them; empty: no files.
+        files: done by each worker, kept up to date by whoever hears of them.
 
     """
 
-    def __init__(self, board: Board, screen: Screen, files: list[int]) -> None:
+    def __init__(self, board: Board, screen: Lines, files: list[int]) -> None:
         self.looks = 0
         self._board = board
         # To read versions by.  All else is read from the board, in one call for all workers.

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from .files import count
+from files import count
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
-    from .monitor import Look
-
-__all__ = ["Lines", "Screen", "in_words", "make_screen", "say"]
+    from monitor import Look
 
 
 def say(text: str = "") -> None:
@@ -24,37 +21,16 @@ def say(text: str = "") -> None:
 
 def in_words(look: Look) -> str:
     """Return what all workers together have done: 1,234 files, 90 transitions."""
-    words = [count(sum(look.files), "file")] if look.files else []
-    return ", ".join([*words, count(sum(look.transitions), "transition")])
+    return f"{count(sum(look.files), 'file')}, {count(sum(look.transitions), 'transition')}"
 
 
-class Screen(Protocol):
-    """What the monitor draws on.
+class Lines:
+    """Lines, one a look; and what any other screen has to do.
 
     Attributes:
         interval: seconds from one drawing to the next, at least.
 
     """
-
-    interval: float
-
-    def show(self, elapsed: float, look: Look) -> None:
-        """Draw what a look at the board showed."""
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave the terminal as it was, with the last drawing on it."""
-
-
-class Lines:
-    """One line a look."""
 
     interval = 1.0
 
@@ -67,10 +43,10 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Do nothing: each line is final."""
+        """Leave the terminal as it was, with the last drawing on it."""
 
 
-def make_screen(seconds: float) -> Screen:
+def make_screen(seconds: float) -> Lines:
     """Return a live drawing if standard output is a terminal and rich is installed, else lines.
 
     Args:
@@ -81,7 +57,7 @@ def make_screen(seconds: float) -> Screen:
     if not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
         return Lines()
     try:
-        from .live import LiveBoard  # noqa: PLC0415 - rich is an extra
+        from live import LiveBoard  # noqa: PLC0415 - rich is an extra
     except ImportError:
         return Lines()
     return LiveBoard(seconds)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ..array import IntEnumArray
-from ..value import IntEnumValue
-
-__all__ = ["Board", "Status", "WorkerStatus"]
+from atomic_intenum import IntEnumArray, IntEnumValue
 
 
 class Status(IntEnum):

@@ -19,27 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = [
-    "Comparison",
-    "Job",
-    "Listing",
-    "Reading",
-    "TreeError",
-    "compare",
-    "count",
-    "hash_file",
-    "jobs_of",
-    "list_files",
-    "printable",
-]
-
 #: What bounds the work: files, bytes in all, and bytes of one file.
 MOST_FILES = 10_000
 MOST_BYTES = 256 << 20
 LARGEST_FILE = 80 << 20
 
-#: What one claim is worth: so much takes a worker some milliseconds.
-_JOB_FILES = 32
+#: Bytes of one job, about: so much takes some milliseconds.
 _JOB_BYTES = 4 << 20
 
 #: Bytes that are read at once.
@@ -74,7 +59,7 @@ class Reading(NamedTuple):
     problem: str
 
 
-#: What a worker is handed: indices and paths.
+#: What one claim is for: indices and paths.
 Job = list[tuple[int, str]]
 
 
@@ -210,17 +195,29 @@ def _walk(tree: str, skipped: tuple[str, ...], refused: list[OSError]) -> Iterat
                 yield path, status.st_size
 
 
-def jobs_of(listing: Listing) -> list[Job]:
-    """Cut the files into jobs of some milliseconds each."""
+def jobs_of(listing: Listing, most: int) -> list[Job]:
+    """Cut the files into jobs of some milliseconds each, with so many files at most."""
     jobs: list[Job] = []
     room = 0
     for index, (path, size) in enumerate(listing.files):
-        if not jobs or len(jobs[-1]) == _JOB_FILES or size > room:
+        if not jobs or len(jobs[-1]) == most or size > room:
             jobs.append([])
             room = _JOB_BYTES
         jobs[-1].append((index, path))
         room -= size
     return jobs
+
+
+def merge(readings: dict[int, Reading], index: int, now: Reading) -> None:
+    """Take up one more reading of a file, which may have been read before."""
+    before = readings.setdefault(index, now)
+    if before.problem or before == now:
+        return
+    if not now.problem and before.stamp != now.stamp:
+        now = now._replace(problem="changed meanwhile")
+    elif not now.problem:
+        now = now._replace(digest=b"")  # two digests of the same: equal to none
+    readings[index] = now
 
 
 class Comparison(NamedTuple):

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-__all__ = ["Interrupt", "Interrupted", "held_back", "ignore"]
-
 
 class Interrupted(Exception):  # noqa: N818 - it reports no error
     """Ctrl-C was pressed."""

@@ -14,18 +14,15 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from .board import Status
-from .screen import in_words
+from board import Status
+from screen import Lines, in_words
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
 
-    from .monitor import Look
-
-__all__ = ["LiveBoard"]
+    from monitor import Look
 
 _STYLES = {
     Status.UNAVAILABLE: Style.parse("dim"),
@@ -50,7 +47,7 @@ _TABLE_LINES = 7
 _CELL_LINES = 4
 
 
-class LiveBoard:
+class LiveBoard(Lines):
     """A row for each of a few workers, or a cell for each of many.
 
     Args:
@@ -75,19 +72,14 @@ class LiveBoard:
         caption = f"{elapsed:.1f} s of {self._seconds:.1f} s, {in_words(look)}"
         rows = len(look.statuses)
         few = rows <= min(_MOST_ROWS, self._live.console.height - _TABLE_LINES)
-        drawing = _table(look, caption) if few and look.files else _cells(look, caption)
+        drawing = _table(look, caption) if few else _cells(look, caption)
         self._live.update(drawing, refresh=True)
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Show the cursor again; the last drawing stays."""
         self._live.stop()
 

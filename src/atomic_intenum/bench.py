@@ -1,0 +1,291 @@
+"""What this package costs here, beside multiprocessing: ``python -m atomic_intenum bench``.
+
+timeit runs each statement, and the contestants of a line take turns, so that whatever else the
+machine does meets all of them.  The rival is ``multiprocessing.Value("i")`` the way its
+documentation shows it: it holds ints, and is given ints.  The floor is what the interpreter charges
+for reaching compiled code that does next to nothing, by the same kind of call.
+
+It needs nothing but the package.  The long benchmark is in benchmarks/ of the sources.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+from enum import IntEnum
+from functools import partial
+from statistics import median, quantiles
+from threading import Thread
+from time import get_clock_info, perf_counter, thread_time
+from timeit import Timer
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .backends import backend
+from .value import IntEnumValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from multiprocessing.connection import Connection
+    from multiprocessing.synchronize import Event
+
+__all__ = ["HEADER", "OPERATIONS", "Operation", "measure", "run"]
+
+#: What part of the time the wake-ups get.
+_WAKEUPS = 0.2
+#: Seconds that one timing takes, about.
+_TIMING = 0.001
+#: CPU time leaves out what others run meanwhile, and is of no use where it comes by the tick.
+_clock = thread_time if get_clock_info("thread_time").resolution <= 1e-6 else perf_counter
+#: So often a statement stands in its loop, which costs something too; PyPy's is compiled.
+_UNROLL = 10 if sys.implementation.name == "cpython" else 1
+#: Wake-ups there and back in one timing.
+_ROUNDS = 100
+#: Seconds after which the other process counts as dead.
+_PATIENCE = 10.0
+
+#: How a line of the table is made up: a name, three times, a ratio and its quartiles.
+_LINE = "{:<24}{:>10}{:>17}{:>16}{:>14}{:>15}"
+HEADER = _LINE.format("", "floor", "multiprocessing", "atomic_intenum", "faster", "quartiles")
+_LEGEND = """
+Medians, beside multiprocessing.Value; the wake-ups beside multiprocessing.Event.
+All but the wake-ups by CPU time, so that what else runs here counts little.
+floor: a builtin that does next to nothing, called or read the same way.
+quartiles: of the ratio, turn by turn; far apart means that other work disturbed it."""
+
+
+class Status(IntEnum):
+    """What a worker is doing."""
+
+    IDLE = 1
+    BUSY = 2
+
+
+class WorkerStatus(IntEnumValue[Status]):
+    """What a user of this package writes."""
+
+
+class Operation(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        name: as the table has it.
+        floor: a statement that calls a builtin which does next to nothing.
+        theirs: the same by multiprocessing.Value.
+        ours: the same by IntEnumValue.
+        number: how many operations each of these statements is.
+        before: what to run before each timing, untimed.
+
+    """
+
+    name: str
+    floor: str
+    theirs: str
+    ours: str
+    number: int = 1
+    before: str = "pass"
+
+
+# Both ways, so that each one finds what it expects.
+_TOGGLE_THEIRS = """\
+with value.get_lock():
+    if value.value == 1:
+        value.value = 2
+with value.get_lock():
+    if value.value == 2:
+        value.value = 1"""
+_TOGGLE_OURS = "status.compare_and_set(IDLE, BUSY)\nstatus.compare_and_set(BUSY, IDLE)"
+_TOGGLE_FLOOR = "empty.pop(one, one)\nempty.pop(one, one)"
+_CREATE_THEIRS, _CREATE_OURS = 'keep(Value("i", 1))', "keep(WorkerStatus(IDLE))"
+_BOTH_IDLE = "value.value = 1; status.set(IDLE)"
+
+OPERATIONS = [
+    Operation("read the member", "one.conjugate()", "Enum(value.value)", "status.load()"),
+    Operation("read .value", "one.real", "value.value", "status.value"),
+    Operation("read .name", "one.real", "Enum(value.value).name", "status.name"),
+    Operation("== member", "anything == anything", "value.value == IDLE", "status == IDLE"),
+    Operation("set", "empty.get(one)", "value.value = 1", "status.set(IDLE)"),
+    Operation("compare and set", _TOGGLE_FLOOR, _TOGGLE_THEIRS, _TOGGLE_OURS, 2, _BOTH_IDLE),
+    Operation("create", "keep(Any())", _CREATE_THEIRS, _CREATE_OURS, before="kept.clear()"),
+]
+
+
+def objects() -> dict[str, Any]:
+    """Return what the statements use, by its names."""
+    kept: list[object] = []
+    return {
+        **Status.__members__,
+        "Any": object,
+        "Enum": Status,
+        "Value": multiprocessing.Value,
+        "WorkerStatus": WorkerStatus,
+        "anything": object(),
+        "empty": {},
+        "kept": kept,
+        "keep": kept.append,
+        "one": 1,
+        "status": WorkerStatus(Status.IDLE),
+        "value": multiprocessing.Value("i", Status.IDLE),
+    }
+
+
+def _take_turns(
+    contestants: Sequence[Callable[[], float]], seconds: float, check: Callable[[], None]
+) -> list[list[float]]:
+    """Call the contestants by turns, and return what each one returned, turn by turn."""
+    taken: list[list[float]] = [[] for _ in contestants]
+    order = list(zip(contestants, taken, strict=True))
+    deadline = perf_counter() + seconds
+    while perf_counter() < deadline or not taken[0]:
+        check()
+        for contestant, found in order:
+            found.append(contestant())
+        order.reverse()  # whoever comes later may find a cache that the one before has changed
+    return taken
+
+
+def measure(operation: Operation, seconds: float, check: Callable[[], None]) -> str:
+    """Measure an operation and return its line of the table.
+
+    Args:
+        operation: what to measure.
+        seconds: about how long it takes.
+        check: called every few milliseconds; raises to end it.
+
+    """
+    found = objects()
+
+    def contestant(statement: str) -> Callable[[], float]:
+        text = "\n".join([statement] * _UNROLL)
+        timer = Timer(text, operation.before, _clock, found)
+        loops = 1
+        while timer.timeit(loops) < _TIMING / 2 and loops < 1 << 20:
+            loops *= 2
+        return lambda: timer.timeit(loops) / (loops * _UNROLL * operation.number)
+
+    contestants = [contestant(text) for text in (operation.floor, operation.theirs, operation.ours)]
+    return _line(operation.name, *_take_turns(contestants, seconds, check))
+
+
+def _wakeups(seconds: float, check: Callable[[], None]) -> str:
+    """Measure waking a sleeper in another process, there and back, and return its line.
+
+    One process hands the turn to the other and sleeps until it comes back: by one value, or by two
+    Events of multiprocessing.  Each has a CPU of its own, where there are two: on a common one
+    nobody is woken, the one that runs merely makes room.
+    """
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    # Whatever starts multiprocessing's resource tracker, which lets SIGINT through, comes first.
+    shared = WorkerStatus(Status.IDLE), multiprocessing.Event(), multiprocessing.Event()
+    orders, theirs = multiprocessing.Pipe()
+    arguments = (theirs, cpus[1:][-1:], *shared)
+    process = multiprocessing.Process(target=_partner, args=arguments, daemon=True)
+
+    def time(way: str) -> float:
+        orders.send(way)
+        orders.recv()
+        started = perf_counter()
+        _play(way, True, *shared)  # noqa: FBT003
+        return (perf_counter() - started) / _ROUNDS
+
+    # A terminal sends Ctrl-C to all processes, and the new one would print a traceback.  It never
+    # gets one that is held back as it starts.
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    process.start()
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    theirs.close()
+    try:
+        _stay_on(cpus[:1])
+        contestants = [partial(time, way) for way in ("events", "value")]
+        for contestant in contestants:
+            contestant()  # warms both processes up
+        return _line("wake a sleeper, and back", [], *_take_turns(contestants, seconds, check))
+    except (EOFError, ConnectionError, TimeoutError) as error:
+        message = "the process to be woken ended too early, or was never woken"
+        raise ChildProcessError(message) from error
+    finally:
+        _stay_on(cpus)
+        process.kill()
+        process.join()
+        orders.close()
+
+
+def _partner(orders: Connection, cpus: list[int], *shared: Any) -> None:
+    """Be the other process: play one timing for each order, until the parent ends this process."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    _stay_on(cpus)
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone, or does not play
+        while True:
+            way = orders.recv()
+            orders.send("ready")
+            _play(way, False, *shared)  # noqa: FBT003
+
+
+def _end_with_parent() -> None:
+    # A parent that is killed may leave an Event's lock taken, for which one would wait for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _play(way: str, first: bool, status: WorkerStatus, ping: Event, pong: Event) -> None:  # noqa: FBT001
+    """Give the turn to the other process and take it back, or the other way round."""
+    mine, other = (Status.BUSY, Status.IDLE) if first else (Status.IDLE, Status.BUSY)
+    told, heard = (ping, pong) if first else (pong, ping)
+    for turn in range(2 * _ROUNDS):
+        gives = turn % 2 != first
+        if way == "value":
+            if gives:
+                status.set(mine)
+            else:
+                status.wait_for(other, timeout=_PATIENCE)
+        elif gives:
+            told.set()
+        elif heard.wait(_PATIENCE):
+            heard.clear()
+        else:
+            raise TimeoutError
+
+
+def _stay_on(cpus: Collection[int]) -> None:
+    """Have this process run on these CPUs alone, if it was told any."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def _line(name: str, *seconds: list[float]) -> str:
+    """Return the line of the table from what the contestants took, of which ours is the last."""
+    *_, theirs, ours = seconds
+    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    times = [f"{median(taken) * 1e9:,.1f} ns" if taken else "" for taken in seconds]
+    faster = median(theirs) / median(ours)
+    return _LINE.format(name, *times, f"{faster:.1f} times", f"{low:.1f} - {high:.1f}")
+
+
+def run(seconds: float, check: Callable[[], None]) -> None:
+    """Measure everything and print the table.
+
+    Args:
+        seconds: about how long all of it takes.
+        check: called every few milliseconds; raises to end it.
+
+    Raises:
+        ChildProcessError: the wake-ups could not be measured.
+
+    """
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    print(f"atomic-intenum: backend {backend.NAME}, {python}, {platform.platform()}")
+    print(f"about {seconds:g} s; each line's contestants take turns\n", flush=True)
+    share = seconds * (1 - _WAKEUPS) / len(OPERATIONS)
+    print(HEADER, flush=True)
+    for operation in OPERATIONS:
+        print(measure(operation, share, check), flush=True)
+    print(_wakeups(seconds * _WAKEUPS, check))
+    print(_LEGEND)
