@@ -68,131 +68,74 @@ static inline void aie_array_read(const aie_array *array, size_t from, size_t to
     }
 }
 
-/* How many words hold `value`. */
-static inline size_t aie_array_count(const aie_array *array, int32_t value)
+/* ------------------------------------------------------------------ counting */
+
+#define AIE_FEW_VALUES 16 /* of so many each is counted by itself; of more, word by word */
+#define AIE_BLOCK 240     /* words at a time: fours, and a byte counts them */
+
+/* The next word's place among the `span` values from `low` on; `span` if it holds another. */
+static inline uint32_t aie_slot_next(aie_walk *walk, int32_t low, uint32_t span)
 {
-    aie_walk walk = aie_walk_from(array, 0);
-    size_t found = 0;
-    size_t left = array->count;
-    for (; left >= 4; left -= 4) { /* by fours: the loop itself costs as much as a look */
-        found += aie_walk_next(&walk) == value;
-        found += aie_walk_next(&walk) == value;
-        found += aie_walk_next(&walk) == value;
-        found += aie_walk_next(&walk) == value;
-    }
-    for (; left > 0; left--) {
-        found += aie_walk_next(&walk) == value;
+    uint32_t slot = (uint32_t)aie_walk_next(walk) - (uint32_t)low;
+    return slot < span ? slot : span;
+}
+
+/* Written for the compiler to use vector instructions: bytes, and a sum of bytes. */
+static inline uint8_t aie_count_in(const uint8_t *slots, size_t count, uint8_t slot)
+{
+    uint8_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found += slots[i] == slot;
     }
     return found;
 }
 
-/* ------------------------------------------------------------------ tallies
- *
- * How many words hold each of the `span` values from `low` on: tallies[value - low]; and in
+/* Of the next `count` words, at most AIE_BLOCK: first a byte for each, since no vector instruction
+ * is an atomic load; then those bytes are counted. */
+static inline void aie_tally_block(aie_walk *walk, size_t count, int32_t low, uint32_t span,
+                                   size_t *tallies)
+{
+    uint8_t slots[AIE_BLOCK];
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) { /* by fours: the loop itself costs as much as a look */
+        slots[i] = (uint8_t)aie_slot_next(walk, low, span);
+        slots[i + 1] = (uint8_t)aie_slot_next(walk, low, span);
+        slots[i + 2] = (uint8_t)aie_slot_next(walk, low, span);
+        slots[i + 3] = (uint8_t)aie_slot_next(walk, low, span);
+    }
+    for (; i < count; i++) {
+        slots[i] = (uint8_t)aie_slot_next(walk, low, span);
+    }
+    for (uint32_t slot = 0; slot <= span; slot++) {
+        tallies[slot] += aie_count_in(slots, count, (uint8_t)slot);
+    }
+}
+
+/* How many words hold each of the `span` values from `low` on: tallies[value - low]; and in
  * tallies[span] those that hold another. */
-
-#define AIE_NARROW 8 /* values that one 64-bit number counts, eight bits each */
-
-/* The next word's byte, with a one in it; `seen` gathers what is none of the eight. */
-static inline uint64_t aie_tally_one(aie_walk *walk, int32_t low, uint32_t *seen)
+static inline void aie_array_tally(const aie_array *array, int32_t low, uint32_t span,
+                                   size_t *tallies)
 {
-    static const uint64_t ones[AIE_NARROW] = {
-        UINT64_C(1),       UINT64_C(1) << 8,  UINT64_C(1) << 16, UINT64_C(1) << 24,
-        UINT64_C(1) << 32, UINT64_C(1) << 40, UINT64_C(1) << 48, UINT64_C(1) << 56};
-    uint32_t slot = (uint32_t)aie_walk_next(walk) - (uint32_t)low;
-    *seen |= slot;
-    return ones[slot % AIE_NARROW];
-}
-
-/* Of the next `count` words, at most 255; each of them adds one to a byte of a register.  Memory
- * would be slower: adding to what was just written waits for that write. */
-static inline uint64_t aie_tally_block(aie_walk *walk, size_t count, int32_t low, uint32_t *seen)
-{
-    uint64_t even = 0, odd = 0; /* two, so that they need not wait for each other */
-    size_t left = count;
-    for (; left >= 4; left -= 4) { /* written out: the compiler does not unroll atomic loads */
-        even += aie_tally_one(walk, low, seen);
-        odd += aie_tally_one(walk, low, seen);
-        even += aie_tally_one(walk, low, seen);
-        odd += aie_tally_one(walk, low, seen);
+    for (uint32_t slot = 0; slot <= span; slot++) {
+        tallies[slot] = 0;
     }
-    for (; left > 0; left--) {
-        even += aie_tally_one(walk, low, seen);
-    }
-    return even + odd;
-}
-
-/* For `span` up to AIE_NARROW.  False, with the tallies undefined, if a word holds a value that is
- * none of the AIE_NARROW from `low` on. */
-static inline bool aie_array_tally_narrow(const aie_array *array, int32_t low, uint32_t span,
-                                          size_t *tallies)
-{
-    uint32_t seen = 0;
-    size_t counts[AIE_NARROW] = {0};
     aie_walk walk = aie_walk_from(array, 0);
     size_t block;
-    for (size_t left = array->count; left > 0; left -= block) {
-        block = left < 252 ? left : 252; /* fours, and no byte overflows */
-        uint64_t sums = aie_tally_block(&walk, block, low, &seen);
-        for (size_t slot = 0; slot < AIE_NARROW; slot++) {
-            counts[slot] += sums >> (8 * slot) & 0xFF;
-        }
+    for (size_t left = array->count; left > 0 && span <= AIE_FEW_VALUES; left -= block) {
+        block = left < AIE_BLOCK ? left : AIE_BLOCK;
+        aie_tally_block(&walk, block, low, span, tallies);
     }
-    tallies[span] = 0;
-    for (size_t slot = 0; slot < AIE_NARROW; slot++) {
-        if (slot < span) {
-            tallies[slot] = counts[slot];
-        }
-        else {
-            tallies[span] += counts[slot];
-        }
-    }
-    return seen < AIE_NARROW;
-}
-
-#define AIE_LANES 4
-
-/* The next word's number in a lane. */
-static inline size_t *aie_tally_slot(aie_walk *walk, int32_t low, uint32_t span, size_t *lane)
-{
-    uint32_t slot = (uint32_t)aie_walk_next(walk) - (uint32_t)low;
-    return lane + (size_t)(slot < span ? slot : span) * AIE_LANES;
-}
-
-/* For any `span`.  `lanes` is AIE_LANES * (span + 1) numbers of scratch.  Neighbours go to lanes of
- * their own: adding one to the number that was just written would wait for that write. */
-static inline void aie_array_tally_wide(const aie_array *array, int32_t low, uint32_t span,
-                                        size_t *lanes, size_t *tallies)
-{
-    size_t slots = (size_t)span + 1;
-    for (size_t i = 0; i < AIE_LANES * slots; i++) {
-        lanes[i] = 0;
-    }
-    aie_walk walk = aie_walk_from(array, 0);
-    size_t left = array->count;
-    for (; left >= AIE_LANES; left -= AIE_LANES) {
-        ++*aie_tally_slot(&walk, low, span, lanes);
-        ++*aie_tally_slot(&walk, low, span, lanes + 1);
-        ++*aie_tally_slot(&walk, low, span, lanes + 2);
-        ++*aie_tally_slot(&walk, low, span, lanes + 3);
-    }
-    for (; left > 0; left--) {
-        ++*aie_tally_slot(&walk, low, span, lanes);
-    }
-    for (size_t slot = 0; slot < slots; slot++) {
-        tallies[slot] = 0;
-        for (size_t lane = 0; lane < AIE_LANES; lane++) {
-            tallies[slot] += lanes[slot * AIE_LANES + lane];
-        }
+    for (size_t left = array->count; left > 0 && span > AIE_FEW_VALUES; left--) {
+        tallies[aie_slot_next(&walk, low, span)]++;
     }
 }
 
-static inline void aie_array_tally(const aie_array *array, int32_t low, uint32_t span,
-                                   size_t *lanes, size_t *tallies)
+/* How many words hold `value`. */
+static inline size_t aie_array_count(const aie_array *array, int32_t value)
 {
-    if (span > AIE_NARROW || !aie_array_tally_narrow(array, low, span, tallies)) {
-        aie_array_tally_wide(array, low, span, lanes, tallies);
-    }
+    size_t tallies[2];
+    aie_array_tally(array, value, 1, tallies);
+    return tallies[0];
 }
 
 /* Write `value` into the words from `from` on, until one is LOCKED.  Its index, with nothing

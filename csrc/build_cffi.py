@@ -35,7 +35,6 @@ DECLARATIONS = """
 #define AIE_MUTEX_SIZE ...
 #define AIE_CONTROL_SIZE ...
 #define AIE_SLICE ...
-#define AIE_LANES ...
 
 typedef struct {
     uint32_t layout_version, header_size, protocol, word_stride;
@@ -93,8 +92,7 @@ aie_control *aie_array_control(const aie_array *array, size_t index);
 int32_t aie_array_value(const aie_array *array, size_t index);
 void aie_array_read(const aie_array *array, size_t from, size_t to, int32_t *values);
 size_t aie_array_count(const aie_array *array, int32_t value);
-void aie_array_tally(const aie_array *array, int32_t low, uint32_t span, size_t *lanes,
-                     size_t *tallies);
+void aie_array_tally(const aie_array *array, int32_t low, uint32_t span, size_t *tallies);
 size_t aie_array_fill(const aie_array *array, size_t from, int32_t value);
 int64_t aie_cffi_array_exchange(const aie_array *array, size_t index, int32_t desired);
 int aie_cffi_array_compare_and_set(const aie_array *array, size_t index, int32_t expected,

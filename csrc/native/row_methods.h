@@ -233,62 +233,35 @@ static PyObject *array_count(PyObject *op, PyObject *member)
     return PyLong_FromSize_t(found);
 }
 
-/* Members further apart than this are looked up word by word: the lanes would not fit the cache. */
+/* Members further apart than this are looked up word by word. */
 #define WIDEST_TALLY 1024
 
-/* {member: counts[i]} in the enum's order, where `at` says which of the counts is a member's. */
-static PyObject *counts_as_dict(const Table *table, const size_t *counts,
-                                size_t (*at)(const Table *, const table_entry *))
-{
-    PyObject *dict = PyDict_New();
-    for (uint32_t i = 0; dict != NULL && i < table->count; i++) {
-        const table_entry *entry = &table->in_order[i];
-        PyObject *found = PyLong_FromSize_t(counts[at(table, entry)]);
-        if (found == NULL || PyDict_SetItem(dict, entry->member, found) < 0) {
-            Py_CLEAR(dict);
-        }
-        Py_XDECREF(found);
-    }
-    return dict;
-}
-
-static size_t at_number(const Table *table, const table_entry *entry)
-{
-    return (uint32_t)entry->number - (uint32_t)table->low;
-}
-
-static size_t at_slot(const Table *table, const table_entry *entry)
-{
-    return (size_t)(table_by_number(table, entry->number) - table->by_number);
-}
-
-/* The members lie close together: tallies by number.  1 if a word held no member's number. */
-static int array_tally(const Array *self, size_t *tallies)
+/* counts[i]: how many words are the enum's i-th member.  False if a word held no member's number. */
+static bool array_tally(const Array *self, size_t *counts)
 {
     const Table *table = self->table;
-    aie_array_tally(&self->words, table->low, table->span, tallies + table->span + 1, tallies);
     size_t known = 0;
-    for (uint32_t i = 0; i < table->count; i++) {
-        known += tallies[at_number(table, &table->in_order[i])];
+    if (table->span >= 1 && table->span <= WIDEST_TALLY) {
+        size_t tallies[WIDEST_TALLY + 1];
+        aie_array_tally(&self->words, table->low, table->span, tallies);
+        for (uint32_t i = 0; i < table->count; i++) {
+            counts[i] = tallies[(uint32_t)table->in_order[i].number - (uint32_t)table->low];
+            known += counts[i];
+        }
+        return known == self->words.count;
     }
-    return known != self->words.count;
-}
-
-/* They do not: counts by slot of the table. */
-static int array_look_up(const Array *self, size_t *counts)
-{
     const table_entry *entry = NULL;
     for (size_t i = 0; i < self->words.count; i++) {
         int32_t value = aie_array_value(&self->words, i);
         if (entry == NULL || entry->number != value) { /* neighbours are often alike */
-            entry = table_by_number(self->table, value);
+            entry = table_by_number(table, value);
             if (entry == NULL) {
-                return 1;
+                return false;
             }
         }
-        counts[entry - self->table->by_number]++;
+        counts[entry->position]++;
     }
-    return 0;
+    return true;
 }
 
 /* A word holds no member's number: ValueError with it, or without if it is gone again. */
@@ -311,19 +284,22 @@ static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     const Table *table = self->table;
-    bool close_together = table->span >= 1 && table->span <= WIDEST_TALLY;
-    size_t numbers =
-        close_together ? (AIE_LANES + 1) * ((size_t)table->span + 1) : (size_t)table->mask + 1;
-    size_t *counts = PyMem_Calloc(numbers, sizeof(*counts));
+    size_t *counts = PyMem_Calloc((size_t)table->count + 1, sizeof(*counts));
     if (counts == NULL) {
         return PyErr_NoMemory();
     }
-    int foreign;
+    bool known;
     WALK_BEGINS(self);
-    foreign = close_together ? array_tally(self, counts) : array_look_up(self, counts);
+    known = array_tally(self, counts);
     WALK_ENDS();
-    PyObject *dict = foreign ? array_refuse_foreign(self)
-                             : counts_as_dict(table, counts, close_together ? at_number : at_slot);
+    PyObject *dict = known ? PyDict_New() : array_refuse_foreign(self);
+    for (uint32_t i = 0; dict != NULL && i < table->count; i++) {
+        PyObject *found = PyLong_FromSize_t(counts[i]);
+        if (found == NULL || PyDict_SetItem(dict, table->in_order[i].member, found) < 0) {
+            Py_CLEAR(dict); /* a member may be made unhashable */
+        }
+        Py_XDECREF(found);
+    }
     PyMem_Free(counts);
     return dict;
 }

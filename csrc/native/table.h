@@ -9,6 +9,7 @@ typedef struct {
     PyObject *member; /* NULL: empty */
     PyObject *name;
     int32_t number;
+    uint32_t position; /* among the enum's members, in its order */
 } table_entry;
 
 typedef struct {
@@ -147,7 +148,7 @@ static int table_fill(Table *table, PyObject *entries)
             PyErr_Format(PyExc_ValueError, "member %R or its number is given twice", member);
             return -1;
         }
-        table_entry entry = {Py_NewRef(member), Py_NewRef(name), number};
+        table_entry entry = {Py_NewRef(member), Py_NewRef(name), number, table->count};
         table_put(table->by_number, hash_number(table, (uint32_t)number), table->mask, entry);
         table_put(table->by_identity, hash_identity(table, member), table->mask, entry);
         table->in_order[table->count++] = entry;

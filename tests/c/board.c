@@ -204,8 +204,8 @@ static void *run_counter(void *argument)
     shared *all = ((worker *)argument)->all;
     aie_array board = board_of(all);
     while (!atomic_load(&all->over)) {
-        size_t lanes[AIE_LANES * 3], tallies[3];
-        aie_array_tally(&board, IDLE, 2, lanes, tallies);
+        size_t tallies[3];
+        aie_array_tally(&board, IDLE, 2, tallies);
         CHECK(all, tallies[0] + tallies[1] == WORDS && tallies[2] == 0);
         CHECK(all, aie_array_count(&board, IDLE) <= WORDS);
         int32_t idle = IDLE;

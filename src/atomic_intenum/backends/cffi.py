@@ -36,7 +36,7 @@ _number = lib.aie_cffi_number
 _exchange = lib.aie_cffi_exchange
 _compare_and_set = lib.aie_cffi_compare_and_set
 
-#: Members further apart are counted in Python: the tallies would not fit the cache.
+#: Members further apart are counted in Python.
 _WIDEST_TALLY = 1024
 
 
@@ -177,8 +177,8 @@ class AtomicWords:
         span = max(table.members) - low + 1
         if span > _WIDEST_TALLY:
             return Counter(self.numbers())
-        scratch = ffi.new("size_t[]", (lib.AIE_LANES + 1) * (span + 1))
-        lib.aie_array_tally(self._array, low, span, scratch + span + 1, scratch)
+        scratch = ffi.new("size_t[]", span + 1)
+        lib.aie_array_tally(self._array, low, span, scratch)
         tallies = ffi.unpack(scratch, span + 1)
         if tallies[span]:
             return Counter(self.numbers())  # a word holds no member's value: which one?
