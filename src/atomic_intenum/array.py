@@ -13,17 +13,13 @@ from .backends import backend, document
 from .errors import class_name, show, type_name
 from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
-from .memory.segment import Segment, attach, create
-from .registry import vocabulary_of
+from .memory.segment import Segment, create
 from .sharing import (
     Shared,
-    attach_by_name,
-    require_inheriting,
     require_named,
-    require_vocabulary,
 )
-from .typed import Typed, found_by, path_of, vocabulary_of_member
-from .value import IntEnumValue, value_at
+from .typed import Typed, vocabulary_of_member
+from .value import IntEnumValue
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -183,6 +179,8 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
     __slots__ = ()
 
+    _atomic_kind = KIND_ARRAY
+
     def __init__(
         self,
         size: SupportsIndex,
@@ -211,28 +209,6 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             first=first,
         )
         _bind(self, vocabulary, segment, backend.own_guard())
-
-    @classmethod
-    def attach(cls, segment_name: str) -> Self:
-        """Return the array that another process created under this name; its size is the segment's.
-
-        Attaching never removes the segment: its creator does, when it drops the array or ends.
-        ``__init__`` does not run.
-
-        Args:
-            segment_name: as it was created.
-
-        Raises:
-            FileNotFoundError: there is no segment of that name.
-            TypeError: it holds another enum; or this class is bound to none.
-            ValueError: it is not an array's segment, or not one that this version can use.
-            OSError: its creator is in another PID namespace.
-            RuntimeError: on the lock-based path.
-
-        """
-        bound = cls._atomic_class_vocabulary
-        segment, vocabulary = attach_by_name(cls, bound, segment_name, IntEnumArray.__name__)
-        return _on(cls, vocabulary, segment, None)  # type: ignore[no-any-return]
 
     # -- one word, all of them, claiming, waiting, the buffer: the backend's
 
@@ -276,7 +252,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             wanted, given = class_name(vocabulary.enum), class_name(cls.EnumType)
             message = f"{class_name(cls)} holds {given}, the words of this array {wanted}"
             raise TypeError(message)
-        return value_at(cls, vocabulary, segment, position % count, self._atomic_guard)
+        return cls._atomic_on(vocabulary, segment, position % count, self._atomic_guard)
 
     def __repr__(self) -> str:
         name = type(self).__qualname__
@@ -285,50 +261,27 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         except ValueError:
             return f"<{name}, closed>"
 
-    # -- lifetime
-
-    def unlink(self) -> None:
-        """Remove the name of the segment now: nobody can attach or unpickle from here on.
-
-        Who has the array keeps it.  Doing it twice is allowed.
-
-        Raises:
-            ValueError: the array is closed.
-
-        """
-        self._atomic_segment.unlink()
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Pickle a reference: what is unpickled is the same shared array.
-
-        Raises:
-            RuntimeError: on the lock-based path, outside of starting a process.
-            ValueError: the array is closed.
-
-        """
-        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
-        require_inheriting(type(self))
-        guard = self._atomic_guard
-        lock = None if guard is None else guard.lock
-        arguments = (*path_of(type(self)), vocabulary.enum, segment.reference(), lock)
-        state = self.__getstate__()
-        return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
-
     # -- what the backend's Array and this class ask of each other
-
-    def _atomic_vocabulary_here(self) -> Vocabulary:
-        _ = self._atomic_segment  # ValueError, if closed or never initialised
-        vocabulary = self._atomic_vocabulary
-        assert vocabulary is not None
-        return vocabulary
 
     def _atomic_number(self, value: object) -> int:
         """Return what to write for anything that is not a member by identity."""
         return _number(self._atomic_vocabulary_here(), value)
 
-    def _atomic_twin(self) -> Self:
-        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
-        return _on(type(self), vocabulary, segment, self._atomic_guard)  # type: ignore[no-any-return]
+    @property
+    def _atomic_index(self) -> int:
+        return 0  # what is pickled of a value's place
+
+    @classmethod
+    def _atomic_on(
+        cls,
+        vocabulary: Vocabulary,
+        segment: Segment,
+        index: int,  # noqa: ARG003
+        guard: Guard | None,
+    ) -> Self:
+        array = object.__new__(cls)
+        _bind(array, vocabulary, segment, guard)
+        return array
 
 
 def _is_value_class(candidate: object) -> bool:
@@ -368,28 +321,3 @@ def _bind(
         segment.control_offset(0),
         guard,
     )
-
-
-def _on(cls: type[Any], vocabulary: Vocabulary, segment: Segment, guard: Guard | None) -> Any:
-    """Return an array of ``cls`` on a segment; ``__init__`` does not run."""
-    require_vocabulary(segment, vocabulary)
-    if segment.header.kind != KIND_ARRAY:
-        message = f"shared memory {segment.name!r} does not hold an array"
-        raise ValueError(message)
-    array = object.__new__(cls)
-    _bind(array, vocabulary, segment, guard)
-    return array
-
-
-def _rebuild(
-    cls: type[Any],
-    subscripts: list[type[IntEnum]],
-    enum: type[IntEnum],
-    place: tuple[str, int],
-    lock: Any,
-) -> Any:
-    """Unpickle: attach the segment and bind an instance."""
-    cls = found_by(cls, subscripts)
-    vocabulary = cls._atomic_class_vocabulary or vocabulary_of(enum)
-    guard = None if lock is None else Guard(lock, own=True)
-    return _on(cls, vocabulary, attach(*place), guard)

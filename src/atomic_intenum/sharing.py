@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import copy
 from multiprocessing import context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .backends import backend
 from .errors import class_name
+from .given_lock import Guard
+from .layout import KIND_ARRAY, KIND_POOL, KIND_VALUE
 from .memory.segment import attach, check_name
 
 if TYPE_CHECKING:
+    from enum import IntEnum
     from typing import Self
 
     from .memory.segment import Segment
     from .vocabulary import Vocabulary
+
+
+_KINDS = {
+    KIND_POOL: "values without a name",
+    KIND_VALUE: "one value with a name",
+    KIND_ARRAY: "an array",
+}
 
 
 class Shared:
@@ -25,10 +35,47 @@ class Shared:
 
     __slots__ = ()
 
+    #: One of layout's: what attach() expects of a segment.
+    _atomic_kind: ClassVar[int]
+
     @property
     def segment_name(self) -> str:
         """The name of the shared-memory segment that this is in; ValueError once closed."""
         return self._atomic_segment.name
+
+    @classmethod
+    def attach(cls, segment_name: str) -> Self:
+        """Return what another process created under this name; an array has the segment's size.
+
+        Attaching never removes the segment: its creator does, when it drops what it created or
+        ends.  ``__init__`` does not run.
+
+        Args:
+            segment_name: as it was created.
+
+        Raises:
+            FileNotFoundError: there is no segment of that name.
+            PermissionError: another user owns it, or may write it.
+            TypeError: it holds another enum; or this class is bound to none.
+            ValueError: it holds an array where a value is wanted, or the other way round; or it is
+                none that this version can use.
+            OSError: its creator is in another PID namespace.
+            RuntimeError: on the lock-based path.
+
+        """
+        require_named(cls)
+        vocabulary = cls._atomic_class_vocabulary
+        if vocabulary is None:
+            generic = cls._atomic_root.__name__
+            message = f"{class_name(cls)} is bound to no enum: attach by {generic}[YourEnum]"
+            raise TypeError(message)
+        segment = attach(check_name(segment_name))
+        require_vocabulary(segment, vocabulary)
+        if segment.header.kind != cls._atomic_kind:
+            held, wanted = _KINDS.get(segment.header.kind, "?"), _KINDS[cls._atomic_kind]
+            message = f"shared memory {segment_name!r} holds {held}, not {wanted}"
+            raise ValueError(message)
+        return cls._atomic_on(vocabulary, segment, 0, None)
 
     def close(self) -> None:
         """Mark this object closed in this process: using it raises ValueError from now on.
@@ -37,6 +84,25 @@ class Shared:
         its buffer among them, and other processes.  Closing twice is allowed.
         """
         self._atomic_close()
+
+    def unlink(self) -> None:
+        """Remove the name of the segment now: nobody can attach or unpickle from here on.
+
+        Who has it mapped keeps it.  Only for an array, and for a value that was created with
+        ``segment_name``, in any process; doing it twice is allowed.
+
+        Raises:
+            ValueError: it is closed, or a value that shares its segment with others.
+
+        """
+        segment = self._atomic_segment
+        if segment.header.kind != self._atomic_kind:
+            message = (
+                "this value has no segment of its own: it was created without segment_name, or is "
+                "part of an array"
+            )
+            raise ValueError(message)
+        segment.unlink()
 
     def __copy__(self) -> Self:
         """Return another object for the same shared memory, with the same attributes."""
@@ -53,14 +119,84 @@ class Shared:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle a reference: see __reduce_ex__."""
-        return self.__reduce_ex__(2)  # type: ignore[return-value]
+        return self.__reduce_ex__(2)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickle a reference: what is unpickled is the same shared value, or array.
+
+        Raises:
+            RuntimeError: on the lock-based path, outside of starting a process; and whatever a
+                lock that was given as ``lock=`` raises.
+            ValueError: it is closed.
+
+        """
+        segment, index, guard = self._atomic_segment, self._atomic_index, self._atomic_guard
+        vocabulary = self._atomic_vocabulary_here()
+        require_inheriting(type(self))
+        lock, own = (None, False) if guard is None else (guard.lock, guard.own)
+        place = (*segment.reference(), index)
+        arguments = (*path_of(type(self)), vocabulary.enum, place, lock, own)
+        state = self.__getstate__()
+        return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
+
+    def _atomic_vocabulary_here(self) -> Vocabulary:
+        _ = self._atomic_segment  # ValueError, if closed or never initialised
+        vocabulary = self._atomic_vocabulary
+        assert vocabulary is not None
+        return vocabulary
+
+    def _atomic_twin(self) -> Self:
+        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
+        return self._atomic_on(vocabulary, segment, self._atomic_index, self._atomic_guard)
 
     if TYPE_CHECKING:  # of the backend's class, and of the one that is derived from both
+        _atomic_class_vocabulary: ClassVar[Vocabulary | None]
+        _atomic_root: ClassVar[type[Any]]
 
         @property
         def _atomic_segment(self) -> Segment: ...
+        @property
+        def _atomic_index(self) -> int: ...
+        @property
+        def _atomic_guard(self) -> Guard | None: ...
+        @property
+        def _atomic_vocabulary(self) -> Vocabulary | None: ...
         def _atomic_close(self) -> None: ...
-        def _atomic_twin(self) -> Self: ...
+        @classmethod
+        def _atomic_vocabulary_of(cls, enum: type[IntEnum]) -> Vocabulary: ...
+        @classmethod
+        def _atomic_on(
+            cls, vocabulary: Vocabulary, segment: Segment, index: int, guard: Guard | None
+        ) -> Self:
+            """Return an object of the class on a segment; ``__init__`` does not run."""
+
+
+def _rebuild(
+    cls: type[Any],
+    subscripts: list[type[IntEnum]],
+    enum: type[IntEnum],
+    place: tuple[str, int, int],
+    lock: Any,
+    own: bool,  # noqa: FBT001
+) -> Any:
+    """Unpickle: attach the segment and bind an instance; __init__ does not run."""
+    for parameter in subscripts:
+        cls = cls[parameter]
+    name, nonce, index = place
+    segment = attach(name, nonce).checked(index)
+    vocabulary = cls._atomic_vocabulary_of(enum)
+    require_vocabulary(segment, vocabulary)
+    guard = None if lock is None else Guard(lock, own=own)
+    return cls._atomic_on(vocabulary, segment, index, guard)
+
+
+def path_of(cls: type[Any]) -> tuple[type[Any], list[type[IntEnum]]]:
+    """Return how to find a class again: one that can be imported, and what to subscript it by."""
+    subscripts: list[type[IntEnum]] = []
+    while cls._atomic_subscripted:
+        subscripts.insert(0, cls.EnumType)
+        cls = cls.__bases__[0]
+    return cls, subscripts
 
 
 def _set_state(value: object, state: Any) -> None:
@@ -94,25 +230,6 @@ def require_inheriting(cls: type[Any]) -> None:
             f"Process as it starts (semaphores cannot be sent later)"
         )
         raise RuntimeError(message)
-
-
-def attach_by_name(
-    cls: type[Any], vocabulary: Vocabulary | None, name: str, generic: str
-) -> tuple[Segment, Vocabulary]:
-    """Return a segment of that name, for a class that must be bound to an enum, and that.
-
-    Args:
-        cls: that attaches.
-        vocabulary: of the class.
-        name: of the segment, unchecked.
-        generic: the name of the class to subscript, for the error.
-
-    """
-    require_named(cls)
-    if vocabulary is None:
-        message = f"{class_name(cls)} is bound to no enum: attach by {generic}[YourEnum]"
-        raise TypeError(message)
-    return attach(check_name(name)), vocabulary
 
 
 def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:

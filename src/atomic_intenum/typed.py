@@ -13,7 +13,7 @@ from .registry import vocabulary_of
 from .vocabulary import Vocabulary, is_int_enum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 
 class _EnumType:
@@ -84,6 +84,11 @@ class Typed:
             message = f"{class_name(cls)} holds {class_name(bound)}, not {class_name(parameter)}"
             raise TypeError(message)
         return _subscript(cls, parameter)
+
+    @classmethod
+    def _atomic_vocabulary_of(cls, enum: type[IntEnum]) -> Vocabulary:
+        """Return the vocabulary of the class, or of an instance's own enum where it has none."""
+        return cls._atomic_class_vocabulary or vocabulary_of(enum)
 
     @classmethod
     def _atomic_prepare(cls) -> None:
@@ -165,19 +170,3 @@ def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
         raise TypeError(message)
     known: Vocabulary = vocabulary_of(enum)
     return known
-
-
-def path_of(cls: type[Any]) -> tuple[type[Any], list[type[IntEnum]]]:
-    """Return how to find a class again: one that can be imported, and what to subscript it by."""
-    subscripts: list[type[IntEnum]] = []
-    while cls._atomic_subscripted:
-        subscripts.insert(0, cls.EnumType)
-        cls = cls.__bases__[0]
-    return cls, subscripts
-
-
-def found_by(cls: type[Any], subscripts: Sequence[type[IntEnum]]) -> type[Any]:
-    """Return the class of that path."""
-    for parameter in subscripts:
-        cls = cls[parameter]
-    return cls

@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from .backends import backend, document
 from .given_lock import Guard, LockLike
-from .layout import KIND_ARRAY, KIND_VALUE, SINGLE_STRIDE
-from .memory.segment import Segment, attach, create
+from .layout import KIND_VALUE, SINGLE_STRIDE
+from .memory.segment import Segment, create
 from .own_lock import ValueLock
-from .registry import vocabulary_of
 from .sharing import (
     Shared,
-    attach_by_name,
-    require_inheriting,
     require_named,
-    require_vocabulary,
 )
 from .timeouts import deadline_of
-from .typed import Typed, found_by, path_of, vocabulary_of_member
+from .typed import Typed, vocabulary_of_member
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -176,6 +172,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
 
     __slots__ = ()
 
+    _atomic_kind = KIND_VALUE
+
     def __init__(
         self,
         value: T | str,
@@ -211,34 +209,6 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         else:
             segment = _named_segment(vocabulary, segment_name, first)
             _bind(self, vocabulary, segment, 0, guard, None)
-
-    @classmethod
-    def attach(cls, segment_name: str) -> Self:
-        """Return the value that another process created under this name.
-
-        Attaching never removes the segment: its creator does, when it drops the value or ends.
-        ``__init__`` does not run.
-
-        Args:
-            segment_name: as it was created.
-
-        Raises:
-            FileNotFoundError: there is no segment of that name.
-            TypeError: it holds another enum; or this class is bound to none.
-            ValueError: it is not a value's segment, or not one that this version can use.
-            OSError: its creator is in another PID namespace.
-            RuntimeError: on the lock-based path.
-
-        """
-        bound = cls._atomic_class_vocabulary
-        segment, vocabulary = attach_by_name(cls, bound, segment_name, IntEnumValue.__name__)
-        require_vocabulary(segment, vocabulary)
-        if segment.header.kind != KIND_VALUE:
-            holds = "an array" if segment.header.kind == KIND_ARRAY else "values without a name"
-            message = f"shared memory {segment_name!r} holds {holds}, not one value with a name"
-            raise ValueError(message)
-        attached: Self = value_at(cls, vocabulary, segment, 0, None)
-        return attached
 
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
     #    comparisons are the backend's
@@ -376,46 +346,6 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         """
         return bool(getattr(self.get_lock(), "abandoned", False))
 
-    # -- lifetime
-
-    def unlink(self) -> None:
-        """Remove the name of the value's segment now: nobody can attach from here on.
-
-        Who has the value keeps it.  Only for a value that was created with ``segment_name``, in any
-        process; doing it twice is allowed.
-
-        Raises:
-            ValueError: the value is closed, or shares its segment with others.
-
-        """
-        segment = self._atomic_segment
-        if segment.header.kind != KIND_VALUE:
-            message = (
-                "this value has no segment of its own: it was created without segment_name, or is "
-                "part of an array"
-            )
-            raise ValueError(message)
-        segment.unlink()
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Pickle a reference: what is unpickled is the same shared value.
-
-        Raises:
-            RuntimeError: on the lock-based path, outside of starting a process; and whatever a
-                lock that was given as ``lock=`` raises.
-            ValueError: the value is closed.
-
-        """
-        segment, index, guard = self._atomic_segment, self._atomic_index, self._atomic_guard
-        vocabulary = self._atomic_vocabulary_here()
-        require_inheriting(type(self))
-        cls, subscripts = path_of(type(self))
-        place = (*segment.reference(), index)
-        lock, own = (None, False) if guard is None else (guard.lock, guard.own)
-        arguments = (cls, subscripts, vocabulary.enum, place, lock, own)
-        state = self.__getstate__()
-        return (_rebuild, arguments) if state is None else (_rebuild, arguments, state)
-
     # -- what the backend's Value and this class ask of each other
 
     @classmethod
@@ -423,13 +353,10 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         backend.prepare_class(cls, IntEnumValue)
 
     def _atomic_vocabulary_here(self) -> Vocabulary:
-        if _initialising.value is self:
-            vocabulary = self._atomic_class_vocabulary
-        else:
-            _ = self._atomic_segment  # ValueError, if closed or never initialised
-            vocabulary = self._atomic_vocabulary
-        assert vocabulary is not None
-        return vocabulary
+        vocabulary = self._atomic_class_vocabulary
+        if _initialising.value is self and vocabulary is not None:
+            return vocabulary
+        return super()._atomic_vocabulary_here()
 
     def _atomic_number(self, value: object) -> int:
         """Return what to write for anything that is not a member by identity."""
@@ -450,12 +377,13 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             return vocabulary.refuse_comparison(theirs.enum)
         return vocabulary.refuse_comparison(type(other))
 
-    def _atomic_twin(self) -> Self:
-        segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
-        twin: Self = value_at(
-            type(self), vocabulary, segment, self._atomic_index, self._atomic_guard
-        )
-        return twin
+    @classmethod
+    def _atomic_on(
+        cls, vocabulary: Vocabulary, segment: Segment, index: int, guard: Guard | None
+    ) -> Self:
+        value = object.__new__(cls)
+        _bind(value, vocabulary, segment, index, guard, None)
+        return value
 
 
 class _Initialising(threading.local):
@@ -501,30 +429,3 @@ def _bind(
         type(value).from_value is not IntEnumValue.from_value,
         first,
     )
-
-
-def _rebuild(
-    cls: type[Any],
-    subscripts: list[type[IntEnum]],
-    enum: type[IntEnum],
-    place: tuple[str, int, int],
-    lock: Any,
-    own: bool,  # noqa: FBT001
-) -> Any:
-    """Unpickle: attach the segment and bind an instance; __init__ does not run."""
-    cls = found_by(cls, subscripts)
-    name, nonce, index = place
-    segment = attach(name, nonce).checked(index)
-    vocabulary = cls._atomic_class_vocabulary or vocabulary_of(enum)
-    require_vocabulary(segment, vocabulary)
-    guard = None if lock is None else Guard(lock, own=own)
-    return value_at(cls, vocabulary, segment, index, guard)
-
-
-def value_at(
-    cls: type[Any], vocabulary: Vocabulary, segment: Segment, index: int, guard: Guard | None
-) -> Any:
-    """Return a value of ``cls`` on one word of a segment; ``__init__`` does not run."""
-    value = object.__new__(cls)
-    _bind(value, vocabulary, segment, index, guard, None)
-    return value
