@@ -82,10 +82,8 @@ bool aie_cffi_is_locked(aie_word *word);
 void aie_word_first(aie_word *word, int32_t value);
 int64_t aie_cffi_exchange(aie_word *word, aie_event *event, int32_t desired);
 int aie_cffi_compare_and_set(aie_word *word, aie_event *event, int32_t expected, int32_t desired);
-int64_t aie_cffi_exchange_slice(aie_word *word, aie_control *control, aie_event *event,
-                                int32_t desired, bool wait);
-int aie_cffi_compare_and_set_slice(aie_word *word, aie_control *control, aie_event *event,
-                                   int32_t expected, int32_t desired, bool wait);
+int64_t aie_cffi_change_slice(aie_word *word, aie_control *control, aie_event *event,
+    bool compare, int32_t expected, int32_t desired, bool wait);
 
 aie_word *aie_array_word(const aie_array *array, size_t index);
 aie_control *aie_array_control(const aie_array *array, size_t index);

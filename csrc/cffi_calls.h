@@ -100,25 +100,16 @@ static inline int aie_cffi_compare_and_set(aie_word *word, aie_event *event, int
     return aie_word_change(word, event, &change);
 }
 
-static inline int64_t aie_cffi_slice_end(bool wait)
+/* One slice of a change whose word was seen LOCKED.  The value before; or AIE_CFFI_RESULT - result:
+ * MISMATCH; BUSY, call again to `wait` another moment. */
+static inline int64_t aie_cffi_change_slice(aie_word *word, aie_control *control, aie_event *event,
+                                            bool compare, int32_t expected, int32_t desired,
+                                            bool wait)
 {
-    return wait ? aie_now() + AIE_SLICE : 0;
-}
-
-static inline int64_t aie_cffi_exchange_slice(aie_word *word, aie_control *control,
-                                              aie_event *event, int32_t desired, bool wait)
-{
-    aie_change change = {.desired = desired};
-    aie_result result = aie_change_slice(word, control, event, &change, aie_cffi_slice_end(wait));
+    aie_change change = {.expected = expected, .desired = desired, .compare = compare};
+    int64_t deadline = wait ? aie_now() + AIE_SLICE : 0;
+    aie_result result = aie_change_slice(word, control, event, &change, deadline);
     return aie_cffi_previous(result, &change);
-}
-
-static inline int aie_cffi_compare_and_set_slice(aie_word *word, aie_control *control,
-                                                 aie_event *event, int32_t expected,
-                                                 int32_t desired, bool wait)
-{
-    aie_change change = {.expected = expected, .desired = desired, .compare = true};
-    return aie_change_slice(word, control, event, &change, aie_cffi_slice_end(wait));
 }
 
 /* What an acquisition adds to the core's: its memory stays mapped meanwhile, and a report is taken

@@ -238,18 +238,6 @@ static int add_layout(PyObject *module)
         {"ROBUST", AIE_ROBUST},
         {"FUTEX", AIE_FUTEX},
         {"MAX_HELD", AIE_MAX_HELD},
-        {"OFFSET_LAYOUT_VERSION", offsetof(aie_header, layout_version)},
-        {"OFFSET_CAPACITY", offsetof(aie_header, capacity)},
-        {"OFFSET_CONTROL_OFFSET", offsetof(aie_header, control_offset)},
-        {"OFFSET_MUTEX_SIZE", offsetof(aie_header, mutex_size)},
-        {"OFFSET_VOCABULARY_SIZE", offsetof(aie_header, vocabulary_size)},
-        {"OFFSET_FINGERPRINT", offsetof(aie_header, fingerprint)},
-        {"OFFSET_NONCE", offsetof(aie_header, nonce)},
-        {"OFFSET_CREATOR_START", offsetof(aie_header, creator_start)},
-        {"OFFSET_PID_NAMESPACE", offsetof(aie_header, pid_namespace)},
-        {"OFFSET_CREATOR_PID", offsetof(aie_header, creator_pid)},
-        {"OFFSET_KIND", offsetof(aie_header, kind)},
-        {"OFFSET_EVENT", offsetof(aie_header, event)},
     };
     for (size_t i = 0; i < sizeof(constants) / sizeof(constants[0]); i++) {
         PyObject *value = PyLong_FromLongLong(constants[i].value);

@@ -413,32 +413,26 @@ static aie_result array_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
 static int array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                       bool all, size_t *index)
 {
-    wait_arguments given = {.name = all ? "wait_all" : "wait_any"};
-    if (wait_parse(&given, args, nargs, kwnames) < 0) {
+    if (!array_is_open(self)) {
         return -1;
     }
-    int met = -1;
-    Py_ssize_t i = 0;
-    while (i < nargs && array_number(self, args[i], &given.values[i]) == 0) {
-        i++;
-    }
-    if (i == nargs && array_is_open(self)) {
-        array_waiter wait = {
-            .waiting = {(PyObject *)self, "array",
-                        "waiting while holding the lock of a word that is waited for: nobody could "
-                        "change it",
-                        array_is_closed, array_wait_is_own, array_wait_is_met, NULL,
-                        array_wait_sleep},
-            .words = &self->words,
-            .watch = {.goal = {given.values, (size_t)nargs, false}, .all = all, .index = 0},
-        };
-        met = wait_until(&wait.waiting, given.deadline);
-        *index = wait.watch.index;
-        if (met == 0) {
-            wait_in_vain(&given);
-        }
-    }
-    wait_done(&given);
+    array_waiter wait = {
+        .waiting = {.op = (PyObject *)self,
+                    .table = self->table,
+                    .goal = &wait.watch.goal,
+                    .name = all ? "wait_all" : "wait_any",
+                    .what = "array",
+                    .own = "waiting while holding the lock of a word that is waited for: nobody "
+                           "could change it",
+                    .is_closed = array_is_closed,
+                    .is_own = array_wait_is_own,
+                    .is_met = array_wait_is_met,
+                    .sleep = array_wait_sleep},
+        .words = &self->words,
+        .watch = {.all = all},
+    };
+    int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
+    *index = wait.watch.index;
     return met;
 }
 

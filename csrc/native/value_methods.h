@@ -258,36 +258,27 @@ static aie_result value_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
 static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames, bool leave)
 {
-    wait_arguments given = {.name = leave ? "wait_while" : "wait_for"};
-    if (wait_parse(&given, args, nargs, kwnames) < 0) {
+    aie_word *word = value_word(self);
+    if (word == NULL) {
         return NULL;
     }
-    PyObject *result = NULL;
-    aie_word *word = value_word(self);
-    Py_ssize_t i = 0;
-    while (word != NULL && i < nargs && value_number(self, args[i], &given.values[i]) == 0) {
-        i++;
-        word = value_word(self);
-    }
-    if (word != NULL && i == nargs) {
-        value_waiter wait = {
-            .waiting = {(PyObject *)self, "value",
-                        "waiting while holding the value's lock: nobody could change the value",
-                        value_is_closed, value_wait_is_own, value_wait_is_met,
-                        value_wait_is_met_soon, value_wait_sleep},
-            .word = word,
-            .goal = {given.values, (size_t)nargs, leave},
-        };
-        int met = wait_until(&wait.waiting, given.deadline);
-        if (met > 0) {
-            result = table_member(self->table, aie_word_value(wait.seen));
-        }
-        else if (met == 0) {
-            wait_in_vain(&given);
-        }
-    }
-    wait_done(&given);
-    return result;
+    value_waiter wait = {
+        .waiting = {.op = (PyObject *)self,
+                    .table = self->table,
+                    .goal = &wait.goal,
+                    .name = leave ? "wait_while" : "wait_for",
+                    .what = "value",
+                    .own = "waiting while holding the value's lock: nobody could change the value",
+                    .is_closed = value_is_closed,
+                    .is_own = value_wait_is_own,
+                    .is_met = value_wait_is_met,
+                    .is_met_soon = value_wait_is_met_soon,
+                    .sleep = value_wait_sleep},
+        .word = word,
+        .goal = {.leave = leave},
+    };
+    int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
+    return met > 0 ? table_member(self->table, aie_word_value(wait.seen)) : NULL;
 }
 
 static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,

@@ -64,6 +64,9 @@ static void wait_in_vain(const wait_arguments *wait)
 /* What is waited for.  The caller holds on to `op`, and so to the memory behind it. */
 typedef struct waiter {
     PyObject *op;
+    Table *table;
+    aie_goal *goal;
+    const char *name; /* of the method */
     const char *what; /* op is, for an error */
     const char *own;  /* the error where only this thread could end the wait */
     bool (*is_closed)(PyObject *op);
@@ -122,6 +125,33 @@ static int wait_until(waiter *waiting, int64_t deadline)
         spin = false;
     }
     return !waiter_is_open(waiting) ? -1 : result == AIE_OK; /* closed, whatever came after */
+}
+
+/* A method that waits: the members of its arguments are the goal's.  1 met, 0 with TimeoutError, -1
+ * with another exception. */
+static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *kwnames)
+{
+    wait_arguments given = {.name = waiting->name};
+    if (wait_parse(&given, args, nargs, kwnames) < 0) {
+        return -1;
+    }
+    int met = -1;
+    Py_ssize_t i = 0;
+    while (i < nargs && waiter_is_open(waiting) /* what names a member runs Python code */
+           && table_number(waiting->table, waiting->op, args[i], &given.values[i]) == 0) {
+        i++;
+    }
+    if (i == nargs && waiter_is_open(waiting)) {
+        waiting->goal->values = given.values;
+        waiting->goal->count = (size_t)nargs;
+        met = wait_until(waiting, given.deadline);
+    }
+    if (met == 0) {
+        wait_in_vain(&given);
+    }
+    wait_done(&given);
+    return met;
 }
 
 #endif

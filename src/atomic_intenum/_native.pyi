@@ -26,18 +26,6 @@ VERSION_SHIFT: Final[int]
 ROBUST: Final[int]
 FUTEX: Final[int]
 MAX_HELD: Final[int]
-OFFSET_LAYOUT_VERSION: Final[int]
-OFFSET_CAPACITY: Final[int]
-OFFSET_CONTROL_OFFSET: Final[int]
-OFFSET_MUTEX_SIZE: Final[int]
-OFFSET_VOCABULARY_SIZE: Final[int]
-OFFSET_FINGERPRINT: Final[int]
-OFFSET_NONCE: Final[int]
-OFFSET_CREATOR_START: Final[int]
-OFFSET_PID_NAMESPACE: Final[int]
-OFFSET_CREATOR_PID: Final[int]
-OFFSET_KIND: Final[int]
-OFFSET_EVENT: Final[int]
 
 def descriptor(cls: type[Value], name: str, /) -> MethodDescriptorType | GetSetDescriptorType: ...
 def document(cls: type[Any], name: str, text: str, /) -> None: ...
@@ -101,19 +89,7 @@ class Value:
     def _atomic_index(self) -> int: ...
     @property
     def _atomic_vocabulary(self) -> Vocabulary | None: ...
-    def _atomic_bind(
-        self,
-        table: Table,
-        mapping: Mapping,
-        segment: Any,
-        index: int,
-        word_offset: int,
-        control_offset: int,
-        guard: Guard | None,
-        calls_from_value: bool,
-        first: int | None,
-        /,
-    ) -> None: ...
+    def _atomic_bind(self, *place: Any) -> None: ...
     def _atomic_close(self) -> None: ...
     def _atomic_keep_lock(self, lock: Any, /) -> Any: ...
 
@@ -144,18 +120,7 @@ class Array:
     def _atomic_vocabulary(self) -> Vocabulary | None: ...
     @property
     def _atomic_guard(self) -> Guard | None: ...
-    def _atomic_bind(
-        self,
-        table: Table,
-        mapping: Mapping,
-        segment: Any,
-        count: int,
-        word_offset: int,
-        word_stride: int,
-        control_offset: int,
-        guard: Guard | None,
-        /,
-    ) -> None: ...
+    def _atomic_bind(self, *place: Any) -> None: ...
     def _atomic_close(self) -> None: ...
 
 @final

@@ -6,8 +6,12 @@ import math
 import time
 
 
-def deadline_of(timeout: float | None) -> float:
-    """Return a wait's timeout as a time of the monotonic clock, in seconds.
+def deadline_of(timeout: float | None, *, negative: bool = False) -> float:
+    """Return a timeout in seconds as a time of the monotonic clock.
+
+    Args:
+        timeout: None is for ever.
+        negative: whether it may be negative, as for multiprocessing's locks: those try once.
 
     Raises:
         ValueError: it is negative or NaN.
@@ -20,7 +24,7 @@ def deadline_of(timeout: float | None) -> float:
     if math.isnan(seconds):
         message = "timeout must not be NaN"
         raise ValueError(message)
-    if seconds < 0:
+    if seconds < 0 and not negative:
         message = "timeout must not be negative"
         raise ValueError(message)
     return time.monotonic() + seconds

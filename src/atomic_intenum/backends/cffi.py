@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
+from ..timeouts import deadline_of
 from . import python_row, python_value
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
@@ -28,7 +29,7 @@ ABI = (lib.AIE_MUTEX_SIZE, lib.AIE_LIBC, lib.AIE_CONTROL_SIZE)
 INHERITED_ONLY = False
 
 _OK, _MISMATCH, _BUSY = lib.AIE_OK, lib.AIE_MISMATCH, lib.AIE_BUSY
-_RESULT = lib.AIE_CFFI_RESULT
+_RESULT: int = lib.AIE_CFFI_RESULT
 _OUTERMOST, _ABANDONED = lib.AIE_CFFI_OUTERMOST, lib.AIE_CFFI_ABANDONED
 
 # Looked up once: ``lib`` finds its functions by name.
@@ -68,67 +69,57 @@ class AtomicWord:
         self._event = lib.aie_cffi_event(mapping.region)
 
     def number(self) -> int:
-        """Return the value."""
         return _number(self._address)  # type: ignore[no-any-return]
 
     def version(self) -> int:
-        """Return the version."""
         return lib.aie_cffi_version(self._address)  # type: ignore[no-any-return]
 
     def first(self, number: int) -> None:
-        """Give the word its first value."""
         lib.aie_word_first(self._address, number)
 
     def held_here(self) -> bool:
-        """Tell whether this thread holds the value's own lock."""
         return bool(lib.aie_lock_is_mine(self._control, self._address))
 
     def sleep(self, goal: python_value.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
-        """Sleep on the word, 250 ms at most; a signal ends it, and the interpreter looks at it."""
         numbers = ffi.new("int32_t[]", list(goal.numbers))
         until = core_deadline(deadline)
         lib.aie_cffi_await(self._address, numbers, len(numbers), goal.leave, until, first)
 
     def exchange(self, desired: int) -> int:
-        """Write and return the value before."""
         outcome = _exchange(self._address, self._event, desired)
         if outcome <= _RESULT:
-            outcome = exchange_locked(self._address, self._control, self._event, desired)
+            outcome = change_locked(self._address, self._control, self._event, None, desired)
         return outcome  # type: ignore[no-any-return]
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        """Write if the value is the expected one; whether it was."""
         result = _compare_and_set(self._address, self._event, expected, desired)
         if result > _MISMATCH:
-            result = compare_and_set_locked(
-                self._address, self._control, self._event, expected, desired
-            )
+            where = self._address, self._control, self._event
+            return change_locked(*where, expected, desired) > _RESULT
         return result == _OK  # type: ignore[no-any-return]
 
 
-def exchange_locked(word: Any, control: Any, event: Any, desired: int) -> int:
-    """Write a word that was seen LOCKED; in slices, between which the interpreter sees signals."""
+def change_locked(word: Any, control: Any, event: Any, expected: int | None, desired: int) -> int:
+    """Change a word that was seen LOCKED; in slices, between which the interpreter sees signals.
+
+    Args:
+        word, control, event: where.
+        expected: the value that it must have; None: any.
+        desired: what to write.
+
+    Returns:
+        The value before; _RESULT - _MISMATCH if that was not the expected one.
+
+    """
     wait = False
     while True:
-        outcome: int = lib.aie_cffi_exchange_slice(word, control, event, desired, wait)
-        if outcome > _RESULT:
+        outcome: int = lib.aie_cffi_change_slice(
+            word, control, event, expected is not None, expected or 0, desired, wait
+        )
+        if outcome > _RESULT or outcome == _RESULT - _MISMATCH:
             return outcome
         if _RESULT - outcome != _BUSY:
             raise_result(_RESULT - outcome)
-        wait = True
-
-
-def compare_and_set_locked(word: Any, control: Any, event: Any, expected: int, desired: int) -> int:
-    """Do the same where the word has to be the expected one; OK or MISMATCH."""
-    wait = False
-    while True:
-        result: int = lib.aie_cffi_compare_and_set_slice(
-            word, control, event, expected, desired, wait
-        )
-        if result <= _MISMATCH:
-            return result
-        if result != _BUSY:
-            raise_result(result)
         wait = True
 
 
@@ -157,22 +148,18 @@ class AtomicWords:
         self._found = 0  # where claim() begins
 
     def number(self, index: int) -> int:
-        """Return the value of a word."""
         return lib.aie_array_value(self._array, index)  # type: ignore[no-any-return]
 
     def numbers(self) -> list[int]:
-        """Return the values of all words."""
         count = self._array.count
         values = ffi.new("int32_t[]", count)
         lib.aie_array_read(self._array, 0, count, values)
         return ffi.unpack(values, count)  # type: ignore[no-any-return]
 
     def count(self, number: int) -> int:
-        """Return how many words have that value."""
         return lib.aie_array_count(self._array, number)  # type: ignore[no-any-return]
 
     def counts(self, table: Table) -> dict[int, int]:
-        """Return how many words have each value."""
         low = min(table.members)
         span = max(table.members) - low + 1
         if span > _WIDEST_TALLY:
@@ -185,17 +172,15 @@ class AtomicWords:
         return {low + offset: times for offset, times in enumerate(tallies[:span])}
 
     def exchange(self, index: int, desired: int) -> int:
-        """Write a word and return the value before."""
         outcome = lib.aie_cffi_array_exchange(self._array, index, desired)
         if outcome <= _RESULT:
-            outcome = exchange_locked(*self._at(index), desired)
+            outcome = change_locked(*self._at(index), None, desired)
         return outcome  # type: ignore[no-any-return]
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
-        """Write a word if its value is the expected one."""
         result = lib.aie_cffi_array_compare_and_set(self._array, index, expected, desired)
         if result > _MISMATCH:
-            result = compare_and_set_locked(*self._at(index), expected, desired)
+            return change_locked(*self._at(index), expected, desired) > _RESULT
         return result == _OK  # type: ignore[no-any-return]
 
     def _at(self, index: int) -> tuple[Any, Any, Any]:
@@ -203,7 +188,6 @@ class AtomicWords:
         return lib.aie_array_word(array, index), lib.aie_array_control(array, index), array.event
 
     def fill(self, start: int, desired: int) -> int:
-        """Write the words from ``start`` on, up to one that is LOCKED, and that too."""
         index: int = lib.aie_array_fill(self._array, start, desired)
         if index == self._array.count:
             return index
@@ -211,7 +195,6 @@ class AtomicWords:
         return index + 1
 
     def claim(self, expected: int, desired: int) -> int | None:
-        """Write one word that has the expected value, and return its index."""
         wait = False
         while True:
             index: int = lib.aie_cffi_array_claim(self._array, self._found, expected, desired, wait)
@@ -226,7 +209,6 @@ class AtomicWords:
             wait = True
 
     def watcher(self, goal: python_value.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
-        """Begin a wait."""
         return AtomicWatcher(self._use, self._array, goal, every=every)
 
 
@@ -246,16 +228,13 @@ class AtomicWatcher:
         self._watch.all = every
 
     def look(self) -> int | None:
-        """Return the index that meets the goal."""
         met = lib.aie_watch_met(self._array, self._watch)
         return self._watch.index if met else None
 
     def is_own(self) -> bool:
-        """Tell whether nobody but this thread could make it so."""
         return bool(lib.aie_watch_is_own(self._array, self._watch))
 
     def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
-        """Sleep on the event word, 250 ms at most."""
         result = lib.aie_watch_await(self._array, self._watch, core_deadline(deadline), first)
         return self._watch.index if result == _OK else None
 
@@ -294,8 +273,8 @@ class Lock:
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002
         """Acquire: True, or False if not ``block`` or after ``timeout`` seconds."""
-        deadline = _deadline(timeout)
-        return self._acquire(deadline if block else 0, quietly=False)
+        deadline = deadline_of(timeout, negative=True)
+        return self._acquire(deadline if block else 0.0, quietly=False)
 
     def acquire_quietly(self) -> bool:
         """Acquire for a write: the report of a death stays for an explicit acquire."""
@@ -325,10 +304,9 @@ class Lock:
         result: int = _BUSY
         try:
             while result == _BUSY:
-                now = lib.aie_now()
-                if now >= deadline:
+                if time.monotonic() >= deadline:
                     break
-                until = min(deadline, now + lib.AIE_SLICE)
+                until = min(core_deadline(deadline), lib.aie_now() + lib.AIE_SLICE)
                 result = lib.aie_cffi_lock_until(
                     self._region, self._control, self._address, quietly, until
                 )
@@ -370,19 +348,6 @@ class Lock:
 
     def _after_fork(self) -> None:
         """Do nothing: a child never takes itself for its parent."""
-
-
-def _deadline(timeout: float | None) -> float:
-    """Return a timeout in seconds as a monotonic deadline; 0: do not wait."""
-    if timeout is None:
-        return math.inf
-    if math.isnan(timeout):  # TypeError, if it is no number
-        message = "timeout must not be NaN"
-        raise ValueError(message)
-    seconds = float(timeout)
-    if seconds <= 0:
-        return 0
-    return math.inf if seconds >= 1e9 else int(lib.aie_now()) + int(seconds * 1e9)
 
 
 def is_mapped(device: int, inode: int) -> bool:

@@ -114,21 +114,17 @@ class Mapping:
         self.size = size
 
     def view(self) -> memoryview:
-        """Return the bytes, writable."""
         base = ffi.cast("char *", lib.aie_cffi_base(self.region))
         kept = ffi.gc(base, lambda _, use=self.use: None)  # noqa: ARG005 - keeps it
         return memoryview(ffi.buffer(kept, self.size))
 
     def prepare(self, offset: int, count: int, /) -> None:
-        """Initialise control blocks."""
         error = lib.aie_cffi_prepare(lib.aie_cffi_control(self.region, offset), count)
         if error:
             raise OSError(error, os.strerror(error))
 
     def publish(self) -> None:
-        """Store the magic."""
         lib.aie_cffi_publish(self.region)
 
     def published(self) -> int:
-        """Return the magic that the segment holds."""
         return int(lib.aie_cffi_published(self.region))

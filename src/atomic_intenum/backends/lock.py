@@ -19,8 +19,7 @@ from ..given_lock import Guard, LockLike
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, MAGIC
 from . import python_row, python_value
 from .contract import PROTOCOL_LOCK
-from .lock_array import LockedWords, advance, event_of
-from .naps import nap
+from .lock_array import LockedWords, advance, event_of, nap
 from .python_value import Table, document
 
 __all__ = ["Array", "Mapping", "Table", "Value", "document"]
@@ -54,7 +53,6 @@ class Mapping(mmap.mmap):
     """One mapped segment; unmapped when the last object that uses it is gone."""
 
     def view(self) -> memoryview:
-        """Return the bytes, writable."""
         return memoryview(self)
 
     def prepare(self, offset: int, count: int, /) -> None:
@@ -69,7 +67,6 @@ class Mapping(mmap.mmap):
         _QWORD.pack_into(self, 0, MAGIC)
 
     def published(self) -> int:
-        """Return the magic that the segment holds."""
         (magic,) = _QWORD.unpack_from(self, 0)
         return int(magic)
 
@@ -84,23 +81,18 @@ class LockedWord:
         self._cell = memoryview(mapping)[word_offset : word_offset + 8].cast("Q")
 
     def number(self) -> int:
-        """Return the value."""
         return python_value.value_of(self._cell[0])
 
     def version(self) -> int:
-        """Return the version."""
         return self._cell[0] >> python_value.VERSION_SHIFT
 
     def first(self, number: int) -> None:
-        """Give the word its first value."""
         self._cell[0] = number & python_value.VALUE_MASK
 
     def held_here(self) -> bool:
-        """Return False: the lock is the guard's."""
         return False
 
     def sleep(self, goal: python_value.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
-        """Look again and again: nobody wakes another process here."""
         now = time.monotonic()
         until = min(deadline, now + 0.25)
         began = now if first else now - 0.25  # a wait that goes on naps as long as it did
@@ -109,13 +101,11 @@ class LockedWord:
             now = time.monotonic()
 
     def exchange(self, desired: int) -> int:
-        """Write; the caller holds the lock."""
         seen = self._cell[0]
         self._cell[0] = python_value.successor(seen, desired)
         return python_value.value_of(seen)
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        """Write if the value is the expected one; the caller holds the lock."""
         seen = self._cell[0]
         if python_value.value_of(seen) != expected:
             return False
@@ -133,13 +123,11 @@ class WatchedWord(LockedWord):
         self._event = event_of(mapping)
 
     def exchange(self, desired: int) -> int:
-        """Write; the caller holds the lock."""
         before = super().exchange(desired)
         advance(self._event)
         return before
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        """Write if the value is the expected one; the caller holds the lock."""
         written = super().compare_and_set(expected, desired)
         if written:
             advance(self._event)

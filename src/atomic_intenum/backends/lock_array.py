@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import layout
 from . import python_value
-from .naps import nap
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
     from .python_row import Place
+
+#: Seconds.  In Python a nap costs 20 to 130 us of processor time (the most where the processor
+#: halts meanwhile), and a sleeper may take no more than 1 % of a core.
+_SHORTEST, _LONGEST = 1e-6, 32e-3
 
 #: Words that are written or searched at a time.
 _BLOCK = 1024
@@ -31,6 +34,15 @@ def event_of(mapping: Any) -> memoryview:
 def advance(event: memoryview) -> None:
     """Tell the watchers of a write; the caller holds the array's lock, and has written."""
     event[0] = (event[0] + 2) & 0xFFFF_FFFF
+
+
+def nap(slept: float) -> float:
+    """Return the seconds to the next look, of a wait that has slept so many so far.
+
+    A quarter of them, as in csrc/park_poll.h: nobody wakes anybody here, and what comes soon is
+    seen soon.
+    """
+    return min(max(slept / 4, _SHORTEST), _LONGEST)
 
 
 class LockedWords:
@@ -49,23 +61,18 @@ class LockedWords:
         self._found = 0  # where claim() begins
 
     def number(self, index: int) -> int:
-        """Return the value of a word."""
         return self._values[index]
 
     def numbers(self) -> list[int]:
-        """Return the values of all words."""
         return self._values.tolist()
 
     def count(self, number: int) -> int:
-        """Return how many words have that value."""
         return self.numbers().count(number)
 
     def counts(self, table: python_value.Table) -> dict[int, int]:  # noqa: ARG002
-        """Return how many words have each value that any has."""
         return Counter(self.numbers())
 
     def exchange(self, index: int, desired: int) -> int:
-        """Write a word and return the value before."""
         cell = index * self._step
         seen = self._cells[cell]
         self._cells[cell] = python_value.successor(seen, desired)
@@ -73,21 +80,18 @@ class LockedWords:
         return python_value.value_of(seen)
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
-        """Write a word if its value is the expected one."""
         if self._values[index] != expected:
             return False
         self.exchange(index, desired)
         return True
 
     def fill(self, start: int, desired: int) -> int:
-        """Write a block of words, so that others get the lock in between."""
         end = min(start + _BLOCK, len(self._values))
         for index in range(start, end):
             self.exchange(index, desired)
         return end
 
     def claim(self, expected: int, desired: int) -> int | None:
-        """Write one word that has the expected value, and return its index."""
         begin = self._found
         for index in self._having(expected, begin, len(self._values)):
             return self._take(index, desired)
@@ -107,7 +111,6 @@ class LockedWords:
         return index
 
     def watcher(self, goal: python_value.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
-        """Begin a wait."""
         return LockedWatcher(self._values, self._event, goal, guard, every=every)
 
 
@@ -133,7 +136,6 @@ class LockedWatcher:
         self._since = time.monotonic()  # nobody has written
 
     def look(self) -> int | None:
-        """Return the lowest index that meets the goal; 0 if all do and all shall."""
         goal = self._goal
         values = self._values.tolist()
         if self._every:
@@ -142,11 +144,9 @@ class LockedWatcher:
         return min(values.index(number) for number in meeting) if meeting else None
 
     def is_own(self) -> bool:
-        """Tell whether this thread holds the array's lock, so that nobody else can write."""
         return self._guard is not None and self._guard.held_here()
 
     def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: ARG002, FBT001
-        """Look again and again whether anybody wrote; then at the words."""
         # The event word first: a write after this is seen by it, one before by the look.
         seen = self._event[0]
         found = self.look()

@@ -165,7 +165,7 @@ class Array:
         number = self._atomic_open().table.numbers.get(id(member))
         return self._atomic_number(member) if number is None else number
 
-    def _atomic_index(self, index: Any) -> int:
+    def _atomic_position(self, index: Any) -> int:
         """Return an index as it counts from 0."""
         try:
             position = operator.index(index)
@@ -187,14 +187,14 @@ class Array:
         if isinstance(index, slice):
             chosen = range(*index.indices(len(self)))
             return [_member(self._atomic_open(), i) for i in chosen]
-        position = self._atomic_index(index)
+        position = self._atomic_position(index)
         return _member(self._atomic_open(), position)
 
     def __setitem__(self, index: Any, member: Any) -> None:
         if isinstance(index, slice):
             message = "a slice cannot be assigned: each word is written by itself"
             raise TypeError(message)
-        position = self._atomic_index(index)
+        position = self._atomic_position(index)
         number = self._atomic_value(member)
         self._atomic_write(self._atomic_open(), methodcaller("exchange", position, number))
 
@@ -207,14 +207,14 @@ class Array:
         return map(operator.getitem, itertools.repeat(self), range(len(self)))
 
     def exchange(self, index: Any, member: Any) -> Any:
-        position = self._atomic_index(index)
+        position = self._atomic_position(index)
         number = self._atomic_value(member)
         binding = self._atomic_open()
         before = self._atomic_write(binding, methodcaller("exchange", position, number))
         return _member_of(binding.table, before)
 
     def compare_and_set(self, index: Any, old: Any, new: Any) -> bool:
-        position = self._atomic_index(index)
+        position = self._atomic_position(index)
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
         if binding.words.number(position) != expected:

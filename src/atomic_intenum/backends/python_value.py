@@ -103,25 +103,7 @@ class _ClosedWord:
 
     __slots__ = ()
 
-    def number(self) -> int:
-        raise _closed()
-
-    def version(self) -> int:
-        raise _closed()
-
-    def held_here(self) -> bool:
-        raise _closed()
-
-    def sleep(self, goal: Goal, deadline: float, first: bool) -> None:  # noqa: ARG002, FBT001
-        raise _closed()
-
-    def first(self, number: int) -> None:  # noqa: ARG002
-        raise _closed()
-
-    def exchange(self, desired: int) -> int:  # noqa: ARG002
-        raise _closed()
-
-    def compare_and_set(self, expected: int, desired: int) -> bool:  # noqa: ARG002
+    def __getattr__(self, name: str) -> Any:
         raise _closed()
 
 
@@ -165,7 +147,7 @@ def _closed() -> ValueError:
     return ValueError("this value is closed, or its __init__ never ran")
 
 
-_CLOSED = _ClosedWord()
+_CLOSED: Any = _ClosedWord()
 
 
 class Watch(Protocol):
