@@ -14,7 +14,8 @@
  *   native/semlock.h        Lock: what a multiprocessing RLock calls its _semlock: the robust lock
  *                           of one value
  *
- * Rules that keep every sequence of Python calls from crashing the interpreter:
+ * Rules that keep every sequence of calls of the public API from crashing the interpreter (who
+ * calls this module itself can break them, as by two Mappings of one memory):
  *
  *   - Value.word is NULL before __init__ and after close(); every operation loads it, after the
  *     last call that may have run Python code, and raises ValueError on NULL.

@@ -296,7 +296,11 @@ static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
     for (uint32_t i = 0; dict != NULL && i < table->count; i++) {
         PyObject *found = PyLong_FromSize_t(counts[i]);
         if (found == NULL || PyDict_SetItem(dict, table->in_order[i].member, found) < 0) {
-            Py_CLEAR(dict); /* a member may be made unhashable */
+            Py_CLEAR(dict);
+            if (PyErr_ExceptionMatches(PyExc_TypeError)) { /* the enum made its members unhashable */
+                PyErr_Clear();
+                Py_XDECREF(PyObject_CallMethod(table->vocabulary, "refuse_as_keys", NULL));
+            }
         }
         Py_XDECREF(found);
     }

@@ -144,6 +144,11 @@ static int table_fill(Table *table, PyObject *entries)
         if (!PyArg_ParseTuple(item, "OUi", &member, &name, &number)) {
             return -1;
         }
+        if (Py_TYPE(member) == Py_TYPE((PyObject *)table)) {
+            /* A long chain of them would overflow the stack as it goes; see table_new, too. */
+            PyErr_SetString(PyExc_TypeError, "a Table is no member");
+            return -1;
+        }
         if (table_by_number(table, number) != NULL || table_by_identity(table, member) != NULL) {
             PyErr_Format(PyExc_ValueError, "member %R or its number is given twice", member);
             return -1;

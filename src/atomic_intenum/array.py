@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import operator
+import sys
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
 
@@ -139,8 +141,8 @@ class Operations(Generic[T]):
 
 
 if TYPE_CHECKING:
-
-    class _Base(Operations[T], contract.Array):
+    # Registered below, at run time: deriving costs a metaclass.
+    class _Base(Operations[T], contract.Array, Sequence[T]):
         __slots__ = ()
 
 else:
@@ -254,6 +256,50 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             raise TypeError(message)
         return cls._atomic_on(vocabulary, segment, position % count, self._atomic_guard)
 
+    # -- as a sequence; len(), items and iteration are the backend's
+
+    def __contains__(self, value: object) -> bool:
+        """Tell whether a word is this member, or of this name or value: as in snapshot()."""
+        if isinstance(value, str):
+            vocabulary = self._atomic_vocabulary_here()
+            value = vocabulary.member_of(vocabulary.number_of(value))
+        return value in self.snapshot()
+
+    def __reversed__(self) -> Iterator[T]:
+        """Iterate from the last word to the first; each is loaded when it is reached."""
+        return map(self.__getitem__, reversed(range(len(self))))
+
+    def index(self, member: T | str, start: int = 0, stop: int = sys.maxsize) -> int:
+        """Return the first index of a word that is this member; each is looked at once.
+
+        Args:
+            member: or its name.
+            start: where to begin, as list.index() takes it.
+            stop: where to end, likewise.
+
+        Raises:
+            ValueError: no word is; or the array is closed, or a word holds no member's number.
+            TypeError, KeyError: ``member`` is neither a member nor a name.
+
+        """
+        vocabulary = self._atomic_vocabulary_here()
+        wanted = vocabulary.member_of(_number(vocabulary, member))
+        try:
+            return self.snapshot().index(wanted, start, stop)  # type: ignore[arg-type]
+        except ValueError:
+            message = f"no word of the array is {wanted!r} there"
+            raise ValueError(message) from None
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        """Return a numpy array of the values: int32, and the words themselves, unless ``copy``.
+
+        numpy takes the buffer.  This is for pandas, which asks for this name.
+        """
+        import numpy as np  # noqa: PLC0415 - for who has it
+
+        words = np.asarray(self)  # not from here: from the buffer
+        return np.array(words, dtype=dtype) if copy else np.asarray(words, dtype=dtype)
+
     def __repr__(self) -> str:
         name = type(self).__qualname__
         try:
@@ -303,9 +349,8 @@ def _check_size(size: object) -> int:
 def _number(vocabulary: Vocabulary, value: object) -> int:
     if isinstance(value, str):
         return vocabulary.number_of(value)
-    if isinstance(value, vocabulary.enum) and value in vocabulary:
-        return int(value)
-    return vocabulary.refuse(value)
+    number = vocabulary.number_of_member(value)
+    return vocabulary.refuse(value) if number is None else number
 
 
 def _bind(
@@ -321,3 +366,6 @@ def _bind(
         segment.control_offset(0),
         guard,
     )
+
+
+Sequence.register(IntEnumArray)

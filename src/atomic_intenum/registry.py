@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import weakref
 from enum import IntEnum
 
@@ -9,6 +10,9 @@ from .backends import backend
 from .memory.pool import Pool
 from .process import ProcessLock
 from .vocabulary import Vocabulary
+
+# For who pickles a class by value, and so what it refers to: cloudpickle, of one made in __main__.
+copyreg.pickle(Vocabulary, lambda vocabulary: (vocabulary_of, (vocabulary.enum,)))
 
 _lock = ProcessLock()
 #: Weak on both sides: a vocabulary refers to its enum, and lives as long as something uses it.

@@ -235,9 +235,15 @@ def require_inheriting(cls: type[Any]) -> None:
 def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
     """Raise TypeError if a segment holds another enum, or this one with other members."""
     if segment.vocabulary != vocabulary.text:
-        held = segment.vocabulary.decode("ascii", errors="replace")
         message = (
             f"shared memory {segment.name!r} holds values of another enum than "
-            f"{class_name(vocabulary.enum)} is here: {held}"
+            f"{class_name(vocabulary.enum)} is here; there: {_shortened(segment.vocabulary)}; "
+            f"here: {_shortened(vocabulary.text)}"
         )
         raise TypeError(message)
+
+
+def _shortened(text: bytes) -> str:
+    """Return a vocabulary's text for a message: an enum may have thousands of members."""
+    shown = text.decode("ascii", errors="replace")
+    return shown if len(shown) <= 200 else f"{shown[:200]}... ({len(shown):,} characters)"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import threading
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -196,8 +197,9 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         vocabulary = self._atomic_class_vocabulary
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), value)
-        if isinstance(value, vocabulary.enum) and value in vocabulary:
-            first = int(value)
+        number = vocabulary.number_of_member(value)
+        if number is not None:
+            first = number
         elif isinstance(value, str):
             with _initialising_of(self):
                 first = vocabulary.check_number(self.to_value(value))
@@ -363,9 +365,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         vocabulary = self._atomic_vocabulary_here()
         if isinstance(value, str):
             return vocabulary.check_number(self.to_value(value))
-        if isinstance(value, vocabulary.enum) and value in vocabulary:
-            return int(value)
-        return vocabulary.refuse(value)
+        number = vocabulary.number_of_member(value)
+        return vocabulary.refuse(value) if number is None else number
 
     def _atomic_operand(self, other: object, equality: bool, /) -> int:  # noqa: FBT001
         """Return what to compare with for anything but ints and values of the same enum."""
@@ -375,6 +376,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         if isinstance(other, IntEnumValue):
             theirs = other._atomic_vocabulary_here()
             return vocabulary.refuse_comparison(theirs.enum)
+        with contextlib.suppress(TypeError):  # numpy's integers have an __index__, and its arrays
+            return operator.index(other)  # type: ignore[arg-type]
         return vocabulary.refuse_comparison(type(other))
 
     @classmethod

@@ -11,6 +11,9 @@ from .errors import class_name, show, type_name
 
 _INT32 = range(-(2**31), 2**31)
 
+#: The integer that a member is, whatever its class has for an ``__int__`` or ``__index__``.
+_number_of = int.__index__
+
 
 def is_int_enum(candidate: object) -> bool:
     """Tell whether this is a class of IntEnum; IntFlag and ``(int, Enum)`` are not."""
@@ -34,58 +37,76 @@ class Vocabulary:
 
     """
 
-    __slots__ = ("__weakref__", "_names", "entries", "enum", "fingerprint", "pool", "table", "text")
+    __slots__ = (
+        "__weakref__",
+        "_by_name",
+        "_by_number",
+        "entries",
+        "enum",
+        "fingerprint",
+        "pool",
+        "table",
+        "text",
+    )
 
     def __init__(self, enum: type[IntEnum]) -> None:
         self.enum = enum
-        numbers: dict[int, IntEnum] = {}
-        for member in enum:
-            number = int(member)
+        #: With aliases.  Not by iterating or subscripting: the metaclass may override that.
+        self._by_name: dict[str, IntEnum] = dict(enum.__members__)
+        self._by_number: dict[int, IntEnum] = {}
+        for member in self._by_name.values():
+            number = _number_of(member)
             if number not in _INT32:
-                message = f"{class_name(enum)}.{member.name} = {number} does not fit 32 bits"
+                message = f"{class_name(enum)}.{member._name_} = {number} does not fit 32 bits"
                 raise OverflowError(message)
-            if number in numbers:
-                other = numbers[number].name
-                message = f"{class_name(enum)}.{member.name} and .{other} are both {number}"
+            other = self._by_number.setdefault(number, member)
+            if other is not member:
+                message = (
+                    f"{class_name(enum)}.{member._name_} and .{other._name_} are both {number}"
+                )
                 raise TypeError(message)
-            numbers[number] = member
-        self._names = {number: member.name for number, member in numbers.items()}
-        members = {name: number for number, name in self._names.items()}
+        #: What the backend makes its table of: members, their names and numbers.
+        self.entries = tuple(
+            (member, member._name_, number) for number, member in self._by_number.items()
+        )
+        members = {name: number for _, name, number in self.entries}
         self.text = json.dumps({"enum": enum.__name__, "members": members}).encode("ascii")
         digest = hashlib.blake2b(self.text, digest_size=8).digest()
         self.fingerprint = int.from_bytes(digest, "little")
-        self.entries = tuple((member, member.name, number) for number, member in numbers.items())
         self.table: Any = None
         self.pool: Any = None
 
-    def __contains__(self, member: IntEnum) -> bool:
-        """Tell whether this object is a member: not one that int.__new__ made up."""
-        name = self._names.get(int(member))
-        return name is not None and self.enum[name] is member
+    def number_of_member(self, value: object) -> int | None:
+        """Return the number of a member; None if this is none, as what int.__new__ made up."""
+        if not isinstance(value, self.enum):
+            return None
+        number = _number_of(value)
+        return number if self._by_number.get(number) is value else None
 
     def number_of(self, name: str) -> int:
         """Return the value of the member of that name, aliases included; KeyError if none."""
         try:
-            return int(self.enum[name])
+            return _number_of(self._by_name[name])
         except KeyError:
             message = f"{class_name(self.enum)} has no member {name!r}"
             raise KeyError(message) from None
 
     def name_of(self, number: int) -> str:
         """Return the name of the member of that value; ValueError if none."""
-        name = self._names.get(number)
-        return self.refuse_number(number) if name is None else name
+        return self.member_of(number)._name_
 
     def member_of(self, number: int) -> IntEnum:
         """Return the member of that value; ValueError if none."""
-        return self.enum[self.name_of(number)]
+        member = self._by_number.get(number)
+        return self.refuse_number(number) if member is None else member
 
     def check_number(self, number: object) -> int:
         """Return what an overridden to_value() gave, if it is a member's value."""
         if not isinstance(number, int):
             message = f"to_value() must return an int, not {type_name(number)}"
             raise TypeError(message)
-        return int(number) if number in self._names else self.refuse_number(int(number))
+        plain = _number_of(number)
+        return plain if plain in self._by_number else self.refuse_number(plain)
 
     def refuse_number(self, number: int) -> NoReturn:
         """Raise ValueError: no member has this value."""
@@ -96,6 +117,14 @@ class Vocabulary:
         """Raise TypeError: only members and names can be written."""
         wanted, given = class_name(self.enum), type_name(value)
         message = f"expected a member of {wanted} or its name, not {show(value)} of {given}"
+        raise TypeError(message)
+
+    def refuse_as_keys(self) -> NoReturn:
+        """Raise TypeError: the members cannot be the keys of a dict."""
+        message = (
+            f"counts() makes a dict, and the members of {class_name(self.enum)} cannot be hashed; "
+            f"count(member) counts one of them"
+        )
         raise TypeError(message)
 
     def refuse_comparison(self, other: type) -> NoReturn:

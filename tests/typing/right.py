@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_type
 from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue, __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from multiprocessing.synchronize import Lock, RLock
 
 T = TypeVar("T", bound=IntEnum)
@@ -199,6 +199,8 @@ assert_type(board[0:2], list[WorkerStatusEnum])
 assert_type(board[::-1], list[WorkerStatusEnum])
 assert_type(list(board), list[WorkerStatusEnum])
 assert_type([member.name for member in board], list[str])
+sequence: Sequence[WorkerStatusEnum] = board
+assert_type(board.index(IDLE), int)
 assert_type(board.at(0), IntEnumValue[WorkerStatusEnum])
 assert_type(board.at(0).load(), WorkerStatusEnum)
 assert_type(board.at(-1, WorkerStatus), WorkerStatus)

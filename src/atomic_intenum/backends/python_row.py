@@ -245,7 +245,10 @@ class Array:
         for number, times in counted.items():
             if times and number not in binding.table.members:
                 binding.table.vocabulary.refuse_number(number)
-        return {m: counted.get(number, 0) for number, m in binding.table.members.items()}
+        try:
+            return {m: counted.get(number, 0) for number, m in binding.table.members.items()}
+        except TypeError:
+            return binding.table.vocabulary.refuse_as_keys()
 
     def fill(self, member: Any, /) -> None:
         number = self._atomic_value(member)

@@ -460,7 +460,7 @@ class Value:
         if right is None:
             enum = self._atomic_open().table.enum_type
             if isinstance(other, int):
-                right = int(other)
+                right = int.__index__(other)
             elif isinstance(other, Value) and other._atomic_open().table.enum_type is enum:
                 right = other._atomic_binding.word.number()
             else:
