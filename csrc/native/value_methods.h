@@ -71,8 +71,10 @@ static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
                                         PyObject *kwnames)
 {
-    aie_word *word = FIELD_LOAD(self->word);
-    return word == NULL || nargs != wanted || kwnames != NULL || self->guard != NULL ? NULL : word;
+    if (nargs != wanted || kwnames != NULL || self->guard != NULL) {
+        return NULL;
+    }
+    return FIELD_LOAD(self->word);
 }
 
 #define SLOW __attribute__((noinline, cold)) static
@@ -148,8 +150,8 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
     aie_word *word = value_fast_word(self, nargs, 2, kwnames);
     if (word != NULL) {
         const table_entry *old = table_by_identity(self->table, args[0]);
-        const table_entry *new = table_by_identity(self->table, args[1]);
-        if (old != NULL && new != NULL) {
+        const table_entry *new = old == NULL ? NULL : table_by_identity(self->table, args[1]);
+        if (new != NULL) {
             aie_change change = {.expected = old->number, .desired = new->number, .compare = true};
             aie_result result = aie_word_change(word, self->event, &change);
             if (result != AIE_LOCKED) {
