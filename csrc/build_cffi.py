@@ -110,6 +110,7 @@ int aie_cffi_lock_until(aie_region *region, aie_control *control, aie_word *word
                         int64_t deadline);
 int aie_cffi_lock_release(aie_region *region, aie_control *control, aie_word *word);
 bool aie_lock_is_mine(aie_control *control, aie_word *word);
+const char *aie_result_text(int result);
 uint32_t aie_lock_depth_in_process(aie_control *control);
 """
 

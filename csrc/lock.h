@@ -239,4 +239,21 @@ static inline int aie_control_init(aie_control *control)
     return aie_mutex_init(&control->fields.mutex);
 }
 
+/* What an outcome that is neither success nor a plain answer means to a user. */
+static inline const char *aie_result_text(aie_result result)
+{
+    switch (result) {
+    case AIE_NOT_OWNER:
+        return "release of a lock that this thread does not hold";
+    case AIE_TOO_MANY:
+        _Static_assert(AIE_MAX_HELD == 1024, "the text says so");
+        return "this thread holds 1024 of these locks already: with more, its death would leave "
+               "some of them locked for good";
+    case AIE_TOO_DEEP:
+        return "this lock is acquired too many times by its holder";
+    default:
+        return "the lock's shared memory is damaged: pthread reports an error";
+    }
+}
+
 #endif

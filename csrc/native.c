@@ -4,6 +4,7 @@
  *   native/module_state.h   the module state, and what all types need
  *   native/table.h          Table: the members of one IntEnum, by number and by identity
  *   native/mapping.h        Mapping: one mapped segment
+ *   native/bound.h          what Value and Array have in common
  *   native/write.h          a write that has to wait
  *   native/wait.h           every wait: its arguments and its loop
  *   native/value_methods.h  Value: what it does

@@ -96,23 +96,7 @@ static int parse_arguments(const char *function, PyObject *const *args, Py_ssize
 /* Raise for an outcome of the core that is neither success nor a plain answer. */
 static void raise_result(aie_result result)
 {
-    switch (result) {
-    case AIE_NOT_OWNER:
-        PyErr_SetString(PyExc_RuntimeError, "release of a lock that this thread does not hold");
-        break;
-    case AIE_TOO_MANY:
-        PyErr_Format(PyExc_RuntimeError,
-                     "this thread holds %u of these locks already: with more, its death would "
-                     "leave some of them locked for good",
-                     AIE_MAX_HELD);
-        break;
-    case AIE_TOO_DEEP:
-        PyErr_SetString(PyExc_RuntimeError, "this lock is acquired too many times by its holder");
-        break;
-    default:
-        PyErr_SetString(PyExc_RuntimeError,
-                        "the lock's shared memory is damaged: pthread reports an error");
-    }
+    PyErr_SetString(PyExc_RuntimeError, aie_result_text(result));
 }
 
 /* Of a `what`: a value, an array. */

@@ -12,7 +12,7 @@ static int array_getbuffer(PyObject *op, Py_buffer *buffer, int flags)
 {
     Array *self = (Array *)op;
     buffer->obj = NULL;
-    PyObject *view = array_is_open(self) ? view_new(self->mapping, &self->words) : NULL;
+    PyObject *view = array_is_open(self) ? view_new(self->bound.mapping, &self->words) : NULL;
     if (view == NULL) {
         return -1;
     }
@@ -65,71 +65,18 @@ static PyObject *array_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (controls == NULL) {
         return NULL;
     }
-    int fresh = ARRAY_NEW;
-    /* acq_rel: one thread alone binds; who finds it open sees what it is bound to. */
-    if (!__atomic_compare_exchange_n(&self->life, &fresh, ARRAY_BINDING, 0, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE)) {
-        PyErr_SetString(PyExc_RuntimeError, "this array was initialised before");
+    if (!bound_begins(&self->bound, "array")) {
         return NULL;
     }
     self->words =
         (aie_array){words, controls, (size_t)stride, (size_t)count, mapping_event(mapping)};
-    self->table = (Table *)Py_NewRef(args[0]);
-    self->mapping = (Mapping *)Py_NewRef(args[1]);
-    self->segment = Py_NewRef(args[2]);
-    FIELD_STORE(self->life, ARRAY_OPEN);
+    bound_ends(&self->bound, args[0], args[1], args[2]);
     return none();
-}
-
-static PyObject *array_close(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    Array *self = (Array *)op;
-    int open = ARRAY_OPEN;
-    /* release: nothing hangs on it; the fields stay.  One that was never open stays new. */
-    __atomic_compare_exchange_n(&self->life, &open, ARRAY_CLOSED, 0, __ATOMIC_ACQ_REL,
-                                __ATOMIC_ACQUIRE);
-    return none();
-}
-
-static PyObject *array_get_segment(PyObject *op, void *Py_UNUSED(closure))
-{
-    Array *self = (Array *)op;
-    return array_is_open(self) ? Py_NewRef(self->segment) : NULL;
-}
-
-static PyObject *array_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
-{
-    Array *self = (Array *)op;
-    bool bound = FIELD_LOAD(self->life) >= ARRAY_OPEN;
-    return Py_NewRef(bound ? self->table->vocabulary : Py_None);
 }
 
 static PyObject *array_get_guard(PyObject *Py_UNUSED(op), void *Py_UNUSED(closure))
 {
     return none();
-}
-
-static int array_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Array *self = (Array *)op;
-    Py_VISIT((PyObject *)Py_TYPE(op));
-    Py_VISIT((PyObject *)self->table);
-    Py_VISIT((PyObject *)self->mapping);
-    Py_VISIT(self->segment);
-    return 0;
-}
-
-static void array_dealloc(PyObject *op)
-{
-    Array *self = (Array *)op;
-    PyObject_GC_UnTrack(op);
-    if (self->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
-    Py_XDECREF(self->segment);
-    Py_XDECREF((PyObject *)self->mapping);
-    Py_XDECREF((PyObject *)self->table);
-    free_object(op);
 }
 
 /* What each of them does is written in array.py: see document(). */
@@ -154,7 +101,7 @@ static PyMethodDef array_methods[] = {
      "wait_any($self, member, /, *members, timeout=None)\n--\n\n"},
     {"_atomic_bind", FAST(array_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\nPut the array on the words of a segment; once."},
-    {"_atomic_close", array_close, METH_NOARGS,
+    {"_atomic_close", bound_close, METH_NOARGS,
      "_atomic_close($self, /)\n--\n\nMark the array closed."},
     {NULL, NULL, 0, NULL},
 };
@@ -171,27 +118,17 @@ static PyObject *array_get_interface(PyObject *op, void *Py_UNUSED(closure))
 
 static PyGetSetDef array_getset[] = {
     {"__array_interface__", array_get_interface, NULL, "None: there is the buffer.", NULL},
-    {"_atomic_segment", array_get_segment, NULL, "The segment; ValueError once closed.", NULL},
-    {"_atomic_vocabulary", array_get_vocabulary, NULL, "The vocabulary, or None.", NULL},
+    BOUND_GETTERS("array"),
     {"_atomic_guard", array_get_guard, NULL, "None: writes take no lock.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef array_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Array, weakrefs), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
 PyDoc_STRVAR(array_doc, "Array()\n--\n\nMany state words; IntEnumArray's base class.");
 
-/* No tp_clear, as Table has none: an Array never changes once it is bound.  The collector clears a
- * cycle while another thread may be in a call with an object of it (a __release_buffer__ that runs
- * meanwhile can start one), and that call would lose the memory that it walks over.  Something else
- * of the cycle breaks it: an array refers to no other objects of a user's but by its __dict__. */
 static PyType_Slot array_slots[] = {
     {Py_tp_doc, (void *)array_doc},
-    {Py_tp_dealloc, (void *)array_dealloc},
-    {Py_tp_traverse, (void *)array_traverse},
+    {Py_tp_dealloc, (void *)bound_dealloc},
+    {Py_tp_traverse, (void *)bound_traverse},
     {Py_tp_iter, (void *)PySeqIter_New},
     {Py_sq_length, (void *)array_length},
     {Py_sq_item, (void *)array_item},
@@ -201,7 +138,7 @@ static PyType_Slot array_slots[] = {
     {Py_bf_getbuffer, (void *)array_getbuffer},
     {Py_tp_methods, (void *)array_methods},
     {Py_tp_getset, (void *)array_getset},
-    {Py_tp_members, (void *)array_members},
+    {Py_tp_members, (void *)bound_members},
     {0, NULL},
 };
 

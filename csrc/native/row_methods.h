@@ -1,7 +1,5 @@
 /* row_methods.h -- Array, the object, and what it does with one word, with all, and by waiting.
  *
- * It is bound once and never again, so that a call that gave up the GIL, and a memoryview, find
- * what they started with; close() only marks it.
  */
 #ifndef AIE_NATIVE_ROW_METHODS_H
 #define AIE_NATIVE_ROW_METHODS_H
@@ -9,17 +7,10 @@
 #include "wait.h"
 #include "write.h"
 
-typedef enum { ARRAY_NEW, ARRAY_BINDING, ARRAY_OPEN, ARRAY_CLOSED } array_life;
-
 typedef struct {
-    PyObject_HEAD
-    int life;        /* array_life; what follows does not change once it is open */
+    Bound bound;
     aie_array words; /* nothing but addresses and sizes */
-    Table *table;
-    Mapping *mapping;
-    PyObject *segment;
-    PyObject *weakrefs;
-    size_t found; /* where claim found one last; a hint */
+    size_t found;    /* where claim found one last; a hint */
 } Array;
 
 /* From so many words on, a walk over all of them gives up the GIL: it takes about 5 us, far more
@@ -37,22 +28,13 @@ typedef struct {
 
 static bool array_is_open(Array *self)
 {
-    if (FIELD_LOAD(self->life) != ARRAY_OPEN) {
-        raise_closed("array");
-        return false;
-    }
-    return true;
-}
-
-static bool array_is_closed(PyObject *op)
-{
-    return FIELD_LOAD(((Array *)op)->life) != ARRAY_OPEN;
+    return bound_is_open(&self->bound, "array");
 }
 
 /* As table_number, of an open array, which it may not be any more afterwards. */
 static int array_number(Array *self, PyObject *object, int32_t *number)
 {
-    return array_is_open(self) ? table_number(self->table, (PyObject *)self, object, number) : -1;
+    return array_is_open(self) ? table_number(self->bound.table, (PyObject *)self, object, number) : -1;
 }
 
 /* An index that counts from the end if negative: its word, or -1 with IndexError. */
@@ -80,9 +62,8 @@ static int array_change(Array *self, Py_ssize_t index, aie_change *change)
     target to = {aie_array_word(words, (size_t)index),
                  aie_array_control(words, (size_t)index),
                  words->event,
-                 (PyObject *)self,
-                 "array",
-                 array_is_closed};
+                 &self->bound,
+                 "array"};
     return change_word(&to, change);
 }
 
@@ -105,7 +86,7 @@ static PyObject *array_item(PyObject *op, Py_ssize_t index)
         PyErr_SetString(PyExc_IndexError, "index outside of the array");
         return NULL;
     }
-    return table_member(self->table, aie_array_value(&self->words, (size_t)index));
+    return table_member(self->bound.table, aie_array_value(&self->words, (size_t)index));
 }
 
 static PyObject *array_slice(Array *self, PyObject *slice)
@@ -118,7 +99,7 @@ static PyObject *array_slice(Array *self, PyObject *slice)
     PyObject *list = PyList_New(count);
     for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
         size_t index = (size_t)(start + i * step);
-        PyObject *member = table_member(self->table, aie_array_value(&self->words, index));
+        PyObject *member = table_member(self->bound.table, aie_array_value(&self->words, index));
         if (member == NULL || PyList_SetItem(list, i, member) < 0) {
             Py_CLEAR(list);
         }
@@ -134,7 +115,7 @@ static PyObject *array_subscript(PyObject *op, PyObject *key)
     }
     Py_ssize_t index = array_index(self, key);
     return index < 0 ? NULL
-                     : table_member(self->table, aie_array_value(&self->words, (size_t)index));
+                     : table_member(self->bound.table, aie_array_value(&self->words, (size_t)index));
 }
 
 static int array_assign(PyObject *op, PyObject *key, PyObject *member)
@@ -170,7 +151,7 @@ static PyObject *array_exchange(PyObject *op, PyObject *const *args, Py_ssize_t 
         || array_change(self, index, &change) < 0) {
         return NULL;
     }
-    return table_member(self->table, aie_word_value(change.seen));
+    return table_member(self->bound.table, aie_word_value(change.seen));
 }
 
 static PyObject *array_compare_and_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -210,7 +191,7 @@ static PyObject *array_snapshot(PyObject *op, PyObject *Py_UNUSED(ignored))
     WALK_ENDS();
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; list != NULL && i < count; i++) {
-        PyObject *member = table_member(self->table, values[i]);
+        PyObject *member = table_member(self->bound.table, values[i]);
         if (member == NULL || PyList_SetItem(list, (Py_ssize_t)i, member) < 0) {
             Py_CLEAR(list);
         }
@@ -239,7 +220,7 @@ static PyObject *array_count(PyObject *op, PyObject *member)
 /* counts[i]: how many words are the enum's i-th member.  False if a word held no member's number. */
 static bool array_tally(const Array *self, size_t *counts)
 {
-    const Table *table = self->table;
+    const Table *table = self->bound.table;
     size_t known = 0;
     if (table->span >= 1 && table->span <= WIDEST_TALLY) {
         size_t tallies[WIDEST_TALLY + 1];
@@ -269,8 +250,8 @@ static PyObject *array_refuse_foreign(Array *self)
 {
     for (size_t i = 0; i < self->words.count; i++) {
         int32_t value = aie_array_value(&self->words, i);
-        if (table_by_number(self->table, value) == NULL) {
-            return refuse_number(self->table, value);
+        if (table_by_number(self->bound.table, value) == NULL) {
+            return refuse_number(self->bound.table, value);
         }
     }
     PyErr_SetString(PyExc_ValueError, "a word held no member's value for a moment");
@@ -283,7 +264,7 @@ static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (!array_is_open(self)) {
         return NULL;
     }
-    const Table *table = self->table;
+    const Table *table = self->bound.table;
     size_t *counts = PyMem_Calloc((size_t)table->count + 1, sizeof(*counts));
     if (counts == NULL) {
         return PyErr_NoMemory();
@@ -390,7 +371,7 @@ static int array_wait_is_own(waiter *waiting)
 {
     array_waiter *wait = (array_waiter *)waiting;
     int own;
-    WALK_BEGINS((Array *)waiting->op);
+    WALK_BEGINS((Array *)waiting->of);
     own = aie_watch_is_own(wait->words, &wait->watch);
     WALK_ENDS();
     return own;
@@ -400,7 +381,7 @@ static bool array_wait_is_met(waiter *waiting)
 {
     array_waiter *wait = (array_waiter *)waiting;
     bool met;
-    WALK_BEGINS((Array *)waiting->op);
+    WALK_BEGINS((Array *)waiting->of);
     met = aie_watch_met(wait->words, &wait->watch);
     WALK_ENDS();
     return met;
@@ -421,14 +402,12 @@ static int array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyOb
         return -1;
     }
     array_waiter wait = {
-        .waiting = {.op = (PyObject *)self,
-                    .table = self->table,
+        .waiting = {.of = &self->bound,
                     .goal = &wait.watch.goal,
                     .name = all ? "wait_all" : "wait_any",
                     .what = "array",
                     .own = "waiting while holding the lock of a word that is waited for: nobody "
                            "could change it",
-                    .is_closed = array_is_closed,
                     .is_own = array_wait_is_own,
                     .is_met = array_wait_is_met,
                     .sleep = array_wait_sleep},

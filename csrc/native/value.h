@@ -51,11 +51,7 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (first == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    int fresh = 0;
-    /* acq_rel: one thread alone binds. */
-    if (!__atomic_compare_exchange_n(&self->bound, &fresh, 1, 0, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE)) {
-        PyErr_SetString(PyExc_RuntimeError, "this value was initialised before");
+    if (!bound_begins(&self->bound, "value")) {
         return NULL;
     }
     if (args[8] != Py_None) {
@@ -64,20 +60,18 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     self->control = control;
     self->event = mapping_event(mapping);
     self->guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]);
-    self->mapping = (Mapping *)Py_NewRef(args[1]);
-    self->segment = Py_NewRef(args[2]);
     self->index = index;
     self->calls_from_value = calls_from_value;
-    FIELD_STORE(self->table, (Table *)Py_NewRef(args[0]));
+    bound_ends(&self->bound, args[0], args[1], args[2]);
     /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
     FIELD_STORE(self->word, word);
     return none();
 }
 
-static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+static PyObject *value_close(PyObject *op, PyObject *ignored)
 {
     FIELD_STORE(((Value *)op)->word, NULL);
-    return none();
+    return bound_close(op, ignored);
 }
 
 /* The lock object of get_lock(): the first one given stays, so that every thread gets the same. */
@@ -107,47 +101,25 @@ static PyObject *value_get_guard(PyObject *op, void *Py_UNUSED(closure))
     return Py_NewRef(guard == NULL ? Py_None : guard);
 }
 
-static PyObject *value_get_segment(PyObject *op, void *Py_UNUSED(closure))
-{
-    return value_word((Value *)op) == NULL ? NULL : Py_NewRef(((Value *)op)->segment);
-}
-
 static PyObject *value_get_index(PyObject *op, void *Py_UNUSED(closure))
 {
     return value_word((Value *)op) == NULL ? NULL : PyLong_FromSsize_t(((Value *)op)->index);
 }
 
-static PyObject *value_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
-{
-    Table *table = FIELD_LOAD(((Value *)op)->table);
-    return Py_NewRef(table == NULL ? Py_None : table->vocabulary);
-}
-
 static int value_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    Value *self = (Value *)op;
-    Py_VISIT((PyObject *)Py_TYPE(op));
-    Py_VISIT((PyObject *)self->table);
-    Py_VISIT((PyObject *)self->mapping);
-    Py_VISIT(self->segment);
-    Py_VISIT(self->guard);
-    Py_VISIT(self->lock);
-    return 0;
+    Py_VISIT(((Value *)op)->guard);
+    Py_VISIT(((Value *)op)->lock);
+    return bound_traverse(op, visit, arg);
 }
 
 static void value_dealloc(PyObject *op)
 {
-    Value *self = (Value *)op;
     PyObject_GC_UnTrack(op);
-    if (FIELD_LOAD(self->weakrefs) != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
-    Py_XDECREF(self->lock);
-    Py_XDECREF(self->guard);
-    Py_XDECREF(self->segment);
-    Py_XDECREF((PyObject *)self->mapping);
-    Py_XDECREF((PyObject *)self->table);
-    free_object(op);
+    PyObject *lock = ((Value *)op)->lock, *guard = ((Value *)op)->guard;
+    bound_dealloc(op);
+    Py_XDECREF(lock);
+    Py_XDECREF(guard);
 }
 
 /* What each subclass gets descriptors of its own for: see descriptor().  What each of them does is
@@ -189,20 +161,14 @@ NULL, NULL},
 static PyGetSetDef value_getset[] = {
     {"_atomic_lock", value_get_lock, NULL, "The lock that get_lock() made, or None.", NULL},
     {"_atomic_guard", value_get_guard, NULL, "What every write enters, or None.", NULL},
-    {"_atomic_segment", value_get_segment, NULL, "The segment; ValueError once closed.", NULL},
     {"_atomic_index", value_get_index, NULL, "Index of the word; ValueError once closed.", NULL},
-    {"_atomic_vocabulary", value_get_vocabulary, NULL, "The vocabulary, or None.", NULL},
+    BOUND_GETTERS("value"),
     {NULL, NULL, NULL, NULL, NULL},
-};
-
-static PyMemberDef value_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(Value, weakrefs), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
 };
 
 PyDoc_STRVAR(value_doc, "Value()\n--\n\nA typed value on a state word; IntEnumValue's base class.");
 
-/* The hot ones are added by hand, in add_hot.  No tp_clear: see row.h. */
+/* The hot ones are added by hand, in add_hot. */
 static PyType_Slot value_slots[] = {
     {Py_tp_doc, (void *)value_doc},
     {Py_tp_dealloc, (void *)value_dealloc},
@@ -211,7 +177,7 @@ static PyType_Slot value_slots[] = {
     {Py_tp_hash, (void *)value_hash},
     {Py_tp_methods, (void *)value_methods},
     {Py_tp_getset, (void *)value_getset},
-    {Py_tp_members, (void *)value_members},
+    {Py_tp_members, (void *)bound_members},
     {0, NULL},
 };
 

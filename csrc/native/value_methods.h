@@ -6,19 +6,13 @@
 #include "wait.h"
 #include "write.h"
 
-/* Bound once and never again: all but `word` and `lock` stays as it was bound until the object goes. */
 typedef struct {
-    PyObject_HEAD
+    Bound bound;
     aie_word *word; /* NULL: __init__ never ran, or closed */
-    int bound;      /* one thread alone binds */
-    Table *table;   /* NULL: __init__ never ran */
     aie_control *control;
     aie_event *event; /* of the segment */
     PyObject *guard;  /* enters and leaves the lock= given; NULL: writes are lock-free */
-    Mapping *mapping;
-    PyObject *segment;
-    PyObject *lock; /* what get_lock() returns, once made */
-    PyObject *weakrefs;
+    PyObject *lock;   /* what get_lock() returns, once made; as `word`, it may change */
     Py_ssize_t index;
     int calls_from_value; /* the class overrides it, so a name is asked of it */
 } Value;
@@ -33,15 +27,10 @@ static inline aie_word *value_word(Value *self)
     return word;
 }
 
-static bool value_is_closed(PyObject *op)
-{
-    return FIELD_LOAD(((Value *)op)->word) == NULL;
-}
-
 /* The number to write for `object`, of an open value, which it may not be any more afterwards. */
 static inline int value_number(Value *self, PyObject *object, int32_t *number)
 {
-    return table_number(self->table, (PyObject *)self, object, number);
+    return table_number(self->bound.table, (PyObject *)self, object, number);
 }
 
 /* Change the word of an open value.  1 written, 0 mismatch, -1 with an exception. */
@@ -51,9 +40,9 @@ static inline int value_change(Value *self, aie_change *change)
     if (word == NULL) {
         return -1;
     }
-    target to = {word, self->control, self->event, (PyObject *)self, "value", value_is_closed};
+    target to = {word, self->control, self->event, &self->bound, "value"};
     return self->guard == NULL ? change_word(&to, change)
-                               : change_guarded(&to, self->table->state, self->guard, change);
+                               : change_guarded(&to, self->bound.table->state, self->guard, change);
 }
 
 /* ---- reading and writing */
@@ -62,7 +51,7 @@ static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     aie_word *word = value_word((Value *)op);
     return word == NULL ? NULL
-                        : table_member(((Value *)op)->table, aie_word_value(aie_word_load(word)));
+                        : table_member(((Value *)op)->bound.table, aie_word_value(aie_word_load(word)));
 }
 
 /* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
@@ -91,7 +80,7 @@ SLOW PyObject *value_write_slow(Value *self, const char *function, PyObject *con
         || value_change(self, &change) < 0) {
         return NULL;
     }
-    return previous ? table_member(self->table, aie_word_value(change.seen)) : none();
+    return previous ? table_member(self->bound.table, aie_word_value(change.seen)) : none();
 }
 
 static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -100,7 +89,7 @@ static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 1, kwnames);
     if (word != NULL) {
-        const table_entry *entry = table_by_identity(self->table, args[0]);
+        const table_entry *entry = table_by_identity(self->bound.table, args[0]);
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
             if (aie_word_change(word, self->event, &change) == AIE_OK) {
@@ -117,11 +106,11 @@ static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t 
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 1, kwnames);
     if (word != NULL) {
-        const table_entry *entry = table_by_identity(self->table, args[0]);
+        const table_entry *entry = table_by_identity(self->bound.table, args[0]);
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
             if (aie_word_change(word, self->event, &change) == AIE_OK) {
-                return table_member(self->table, aie_word_value(change.seen));
+                return table_member(self->bound.table, aie_word_value(change.seen));
             }
         }
     }
@@ -149,8 +138,8 @@ static PyObject *value_compare_and_set(PyObject *op, PyObject *const *args, Py_s
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 2, kwnames);
     if (word != NULL) {
-        const table_entry *old = table_by_identity(self->table, args[0]);
-        const table_entry *new = old == NULL ? NULL : table_by_identity(self->table, args[1]);
+        const table_entry *old = table_by_identity(self->bound.table, args[0]);
+        const table_entry *new = old == NULL ? NULL : table_by_identity(self->bound.table, args[1]);
         if (new != NULL) {
             aie_change change = {.expected = old->number, .desired = new->number, .compare = true};
             aie_result result = aie_word_change(word, self->event, &change);
@@ -175,7 +164,7 @@ static int value_set_value(PyObject *op, PyObject *value, void *Py_UNUSED(closur
         return -1;
     }
     /* By attribute: subclasses override set(), and instances may. */
-    Table *table = FIELD_LOAD(((Value *)op)->table);
+    Table *table = FIELD_LOAD(((Value *)op)->bound.table);
     PyObject *result = table != NULL
                            ? PyObject_CallMethodObjArgs(op, table->state->str_set, value, NULL)
                            : PyObject_CallMethod(op, "set", "(O)", value);
@@ -197,12 +186,12 @@ static PyObject *value_get_name(PyObject *op, void *Py_UNUSED(closure))
             return NULL;
         }
         PyObject *name =
-            PyObject_CallMethodObjArgs(op, self->table->state->str_from_value, boxed, NULL);
+            PyObject_CallMethodObjArgs(op, self->bound.table->state->str_from_value, boxed, NULL);
         Py_DECREF(boxed);
         return name;
     }
-    const table_entry *entry = table_by_number(self->table, number);
-    return entry != NULL ? Py_NewRef(entry->name) : refuse_number(self->table, number);
+    const table_entry *entry = table_by_number(self->bound.table, number);
+    return entry != NULL ? Py_NewRef(entry->name) : refuse_number(self->bound.table, number);
 }
 
 static PyObject *value_get_version(PyObject *op, void *Py_UNUSED(closure))
@@ -223,7 +212,7 @@ typedef struct {
 static int value_wait_is_own(waiter *waiting)
 {
     value_waiter *wait = (value_waiter *)waiting;
-    Value *self = (Value *)waiting->op;
+    Value *self = (Value *)waiting->of;
     if (self->guard == NULL) {
         return (wait->seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, wait->word);
     }
@@ -265,13 +254,11 @@ static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs
         return NULL;
     }
     value_waiter wait = {
-        .waiting = {.op = (PyObject *)self,
-                    .table = self->table,
+        .waiting = {.of = &self->bound,
                     .goal = &wait.goal,
                     .name = leave ? "wait_while" : "wait_for",
                     .what = "value",
                     .own = "waiting while holding the value's lock: nobody could change the value",
-                    .is_closed = value_is_closed,
                     .is_own = value_wait_is_own,
                     .is_met = value_wait_is_met,
                     .is_met_soon = value_wait_is_met_soon,
@@ -280,7 +267,7 @@ static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs
         .goal = {.leave = leave},
     };
     int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
-    return met > 0 ? table_member(self->table, aie_word_value(wait.seen)) : NULL;
+    return met > 0 ? table_member(self->bound.table, aie_word_value(wait.seen)) : NULL;
 }
 
 static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -343,7 +330,7 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
     if (word == NULL) {
         return NULL;
     }
-    const Table *table = self->table;
+    const Table *table = self->bound.table;
     const table_entry *entry = table_by_identity(table, other);
     if (entry != NULL) {
         int32_t left = aie_word_value(aie_word_load(word));
@@ -357,7 +344,7 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
         if (right == NULL) {
             return NULL;
         }
-        if (((Value *)other)->table->enum_type == table->enum_type) {
+        if (((Value *)other)->bound.table->enum_type == table->enum_type) {
             int32_t left = aie_word_value(aie_word_load(word));
             return boolean(ordering(op, sign(left, aie_word_value(aie_word_load(right)))));
         }
@@ -388,7 +375,7 @@ static Py_hash_t value_hash(PyObject *op)
         return -1;
     }
     PyObject *number = PyLong_FromLong(aie_word_value(aie_word_load(word)));
-    PyObject *key = number == NULL ? NULL : PyTuple_Pack(2, self->table->enum_type, number);
+    PyObject *key = number == NULL ? NULL : PyTuple_Pack(2, self->bound.table->enum_type, number);
     Py_XDECREF(number);
     if (key == NULL) {
         return -1;

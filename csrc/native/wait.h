@@ -4,7 +4,7 @@
 #ifndef AIE_NATIVE_WAIT_H
 #define AIE_NATIVE_WAIT_H
 
-#include "mapping.h"
+#include "bound.h"
 
 #define GOAL_ON_STACK 16
 
@@ -61,15 +61,13 @@ static void wait_in_vain(const wait_arguments *wait)
                  wait->timeout);
 }
 
-/* What is waited for.  The caller holds on to `op`, and so to the memory behind it. */
+/* What is waited for.  The caller holds on to what it is of, and so to the memory behind it. */
 typedef struct waiter {
-    PyObject *op;
-    Table *table;
+    Bound *of;
     aie_goal *goal;
     const char *name; /* of the method */
-    const char *what; /* op is, for an error */
+    const char *what; /* it is of, for an error */
     const char *own;  /* the error where only this thread could end the wait */
-    bool (*is_closed)(PyObject *op);
     /* Whether this thread holds the lock that would be needed to end it: 1, 0, or -1 with an
      * exception. */
     int (*is_own)(struct waiter *);
@@ -78,15 +76,6 @@ typedef struct waiter {
     /* The core's: spin, if it may, and sleep once. */
     aie_result (*sleep)(struct waiter *, int64_t deadline, bool spin);
 } waiter;
-
-static bool waiter_is_open(const waiter *waiting)
-{
-    if (waiting->is_closed(waiting->op)) {
-        raise_closed(waiting->what);
-        return false;
-    }
-    return true;
-}
 
 /* 1 it is met, 0 the deadline is past, -1 with an exception. */
 static int wait_until(waiter *waiting, int64_t deadline)
@@ -99,7 +88,7 @@ static int wait_until(waiter *waiting, int64_t deadline)
     if (own > 0) {
         PyErr_SetString(PyExc_RuntimeError, waiting->own);
     }
-    if (own != 0 || !waiter_is_open(waiting)) { /* asking a given lock runs Python code */
+    if (own != 0 || !bound_is_open(waiting->of, waiting->what)) { /* asking a given lock runs Python code */
         return -1;
     }
     if (now >= deadline) {
@@ -108,7 +97,7 @@ static int wait_until(waiter *waiting, int64_t deadline)
     /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
      * and taken again: the first looks are with it. */
     if (aie_spin() > 0 && waiting->is_met_soon != NULL && waiting->is_met_soon(waiting)) {
-        return waiter_is_open(waiting) ? 1 : -1; /* closed meanwhile, without the GIL */
+        return bound_is_open(waiting->of, waiting->what) ? 1 : -1; /* closed meanwhile, without the GIL */
     }
     aie_result result;
     bool spin = true;
@@ -119,12 +108,12 @@ static int wait_until(waiter *waiting, int64_t deadline)
         if (result != AIE_AGAIN && result != AIE_INTERRUPTED) {
             break;
         }
-        if (PyErr_CheckSignals() < 0 || !waiter_is_open(waiting)) {
+        if (PyErr_CheckSignals() < 0 || !bound_is_open(waiting->of, waiting->what)) {
             return -1;
         }
         spin = false;
     }
-    return !waiter_is_open(waiting) ? -1 : result == AIE_OK; /* closed, whatever came after */
+    return !bound_is_open(waiting->of, waiting->what) ? -1 : result == AIE_OK; /* closed, whatever came after */
 }
 
 /* A method that waits: the members of its arguments are the goal's.  1 met, 0 with TimeoutError, -1
@@ -138,11 +127,11 @@ static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t narg
     }
     int met = -1;
     Py_ssize_t i = 0;
-    while (i < nargs && waiter_is_open(waiting) /* what names a member runs Python code */
-           && table_number(waiting->table, waiting->op, args[i], &given.values[i]) == 0) {
+    while (i < nargs && bound_is_open(waiting->of, waiting->what) /* what names a member runs Python code */
+           && table_number(waiting->of->table, (PyObject *)waiting->of, args[i], &given.values[i]) == 0) {
         i++;
     }
-    if (i == nargs && waiter_is_open(waiting)) {
+    if (i == nargs && bound_is_open(waiting->of, waiting->what)) {
         waiting->goal->values = given.values;
         waiting->goal->count = (size_t)nargs;
         met = wait_until(waiting, given.deadline);

@@ -4,16 +4,15 @@
 #ifndef AIE_NATIVE_WRITE_H
 #define AIE_NATIVE_WRITE_H
 
-#include "mapping.h"
+#include "bound.h"
 
-/* Where a write goes, and who asked for it: the caller holds on to `op`, and so to all of it. */
+/* Where a write goes, and who asked for it: the caller holds on to that, and so to all of it. */
 typedef struct {
     aie_word *word;
     aie_control *control;
     aie_event *event;
-    PyObject *op;
-    const char *what; /* op is, for an error */
-    bool (*is_closed)(PyObject *op);
+    Bound *of;
+    const char *what; /* it is, for an error */
 } target;
 
 /* The word is LOCKED: wait for the lock, 50 ms at a time, looking at signals in between.  Who gets
@@ -26,8 +25,7 @@ static int change_slow(const target *to, aie_change *change)
         if (PyErr_CheckSignals() < 0) {
             return -1;
         }
-        if (to->is_closed(to->op)) {
-            raise_closed(to->what);
+        if (!bound_is_open(to->of, to->what)) {
             return -1;
         }
         int64_t slice = aie_now() + AIE_SLICE;
@@ -88,7 +86,7 @@ static int change_guarded(const target *to, module_state *state, PyObject *guard
         return -1;
     }
     aie_result result = AIE_MISMATCH;
-    bool closed = to->is_closed(to->op); /* while the lock was waited for */
+    bool closed = bound_is_closed(to->of); /* while the lock was waited for */
     if (!closed) {
         result = aie_word_change_held(to->word, to->event, change);
     }

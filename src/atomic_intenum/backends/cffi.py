@@ -42,18 +42,7 @@ _WIDEST_TALLY = 1024
 
 
 def raise_result(result: int) -> NoReturn:
-    if result == lib.AIE_NOT_OWNER:
-        message = "release of a lock that this thread does not hold"
-    elif result == lib.AIE_TOO_MANY:
-        message = (
-            f"this thread holds {lib.AIE_MAX_HELD} of these locks already: with more, its death "
-            f"would leave some of them locked for good"
-        )
-    elif result == lib.AIE_TOO_DEEP:
-        message = "this lock is acquired too many times by its holder"
-    else:
-        message = "the lock's shared memory is damaged: pthread reports an error"
-    raise RuntimeError(message)
+    raise RuntimeError(ffi.string(lib.aie_result_text(result)).decode())
 
 
 class AtomicWord:
