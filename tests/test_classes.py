@@ -1396,16 +1396,17 @@ def test_nested_subscription_is_pickled() -> None:
 
 
 class Blocking(enum.EnumMeta):
-    """Makes an enum whose iteration, once asked for, waits for an event."""
+    """Makes an enum that waits for an event once somebody asks for its members."""
 
     entered = threading.Event()
     leave = threading.Event()
 
-    def __iter__(cls: Any) -> Any:
+    @property
+    def __members__(cls: Any) -> Any:
         if getattr(cls, "blocks", False):
             Blocking.entered.set()
             assert Blocking.leave.wait(20)
-        return super().__iter__()
+        return super().__members__
 
 
 def test_fork_while_a_class_is_made() -> None:

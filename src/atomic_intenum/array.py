@@ -259,11 +259,17 @@ class IntEnumArray(Typed, Shared, _Base[T]):
     # -- as a sequence; len(), items and iteration are the backend's
 
     def __contains__(self, value: object) -> bool:
-        """Tell whether a word is this member, or of this name or value: as in snapshot()."""
-        if isinstance(value, str):
-            vocabulary = self._atomic_vocabulary_here()
-            value = vocabulary.member_of(vocabulary.number_of(value))
-        return value in self.snapshot()
+        """Tell whether a word is this member, or of this value or name; each is looked at once.
+
+        Raises:
+            KeyError: it is a str, and no member has that name.
+
+        """
+        items = list(self)
+        if value in items or not isinstance(value, str):
+            return value in items
+        vocabulary = self._atomic_vocabulary_here()
+        return vocabulary.member_of(vocabulary.number_of(value)) in items
 
     def __reversed__(self) -> Iterator[T]:
         """Iterate from the last word to the first; each is loaded when it is reached."""
