@@ -41,7 +41,7 @@ tox: $(VENV)/tox-tools  ## run the tests on every interpreter that is found (ARG
 	@$(PY) -m tox run $(ARGS)
 
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI
-	@$(PY) tests/drop_in.py
+	@$(PY) tests/tools/drop_in.py
 
 model: $(VENV)/made  ## check the protocol's models, and that each planted fault is found (needs spin, herd7)
 	@$(PY) tests/model/litmus.py
@@ -56,7 +56,7 @@ stress:  ## build the C core's stress tests by CC, and run each of their runs (R
 	@mkdir -p build
 	@set -ex; for program in stress board forked; do \
 	    $(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc \
-	        tests/c/$$program.c -o build/$$program -ldl; \
+	        tests/core_c/$$program.c -o build/$$program -ldl; \
 	done
 	@set -e; for run in $(STRESS_RUNS); do echo "$$run"; $(RUNNER) build/$$run; done
 

@@ -11,8 +11,6 @@ import gc
 import multiprocessing
 import os
 import sys
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,15 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT = "native" if sys.implementation.name == "cpython" else "cffi"
 BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", DEFAULT)
-
-SHM = Path("/dev/shm")
-
-
-#: For tests that look whether a class is collected.
-classes_are_collected = pytest.mark.skipif(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and sys.version_info < (3, 14),
-    reason="free-threaded 3.13 keeps every class for good once a thread was started",
-)
 
 
 @pytest.fixture(scope="session", params=[BACKEND], autouse=True)
@@ -59,11 +48,6 @@ def pytest_collection_finish() -> None:
     if hasattr(gc, "freeze"):
         gc.collect()
         gc.freeze()
-
-
-def segments() -> set[str]:
-    """Return the names of what this project and multiprocessing have in shared memory now."""
-    return {entry.name for entry in SHM.iterdir()} if SHM.is_dir() else set()
 
 
 @pytest.fixture(autouse=True)

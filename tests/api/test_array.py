@@ -21,18 +21,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import boards
 from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
-from boards import SHAPES, Board, Noted, PlainBoard, Slotted, Wide, write_number
-from conftest import classes_are_collected
-from crew import Bits, Task
-from support import (
+from helpers import boards
+from helpers.boards import SHAPES, Board, Noted, PlainBoard, Slotted, Wide, write_number
+from helpers.crew import Bits, Task
+from helpers.support import (
     CALCULATING,
     IDLE,
+    SHM,
     UNAVAILABLE,
     JobEnum,
     WorkerStatus,
     WorkerStatusEnum,
+    classes_are_collected,
     collect,
     make_enum,
     own_segments,
@@ -42,8 +43,6 @@ from support import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SHM = Path("/dev/shm")
 
 by_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
@@ -184,8 +183,8 @@ def test_too_large(size: int, named: bool) -> None:
 
 TOO_LARGE = """
 import errno, os, sys
-from boards import Board
-from support import IDLE
+from helpers.boards import Board
+from helpers.support import IDLE
 names = [None] if sys.argv[1] == "lock" else [None, f"toolarge{os.getpid()}"]
 for name in names:
     for size in (10**9, 10**12, 10**18, 10**30):

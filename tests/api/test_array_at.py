@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import boards
 from atomic_intenum import IntEnumArray, IntEnumValue
-from boards import ATOMIC, SHAPES, Board, PlainBoard, Wide, is_polling
-from crew import Bits, Task, child, hold
-from support import (
+from helpers import boards
+from helpers.boards import ATOMIC, SHAPES, Board, PlainBoard, Wide, is_polling
+from helpers.crew import Bits, Task, child, hold
+from helpers.support import (
     CALCULATING,
     IDLE,
     UNAVAILABLE,

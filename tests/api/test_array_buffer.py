@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import BACKEND
-from boards import SHAPES, Board, Wide, write_number
-from crew import Bits, child
-from support import CALCULATING, IDLE, UNAVAILABLE, collect
+from helpers.boards import SHAPES, Board, Wide, write_number
+from helpers.crew import Bits, child
+from helpers.support import CALCULATING, IDLE, UNAVAILABLE, collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

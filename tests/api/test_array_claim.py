@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from boards import ATOMIC, SHAPES, Board
-from crew import PATIENCE, Task, child, hold
-from support import CALCULATING, IDLE, UNAVAILABLE, soaked
+from helpers.boards import ATOMIC, SHAPES, Board
+from helpers.crew import PATIENCE, Task, child, hold
+from helpers.support import CALCULATING, IDLE, UNAVAILABLE, soaked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from crew import Peer
+    from helpers.crew import Peer
 
 by_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 

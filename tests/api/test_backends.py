@@ -13,8 +13,8 @@ import pytest
 
 import atomic_intenum
 from atomic_intenum import IntEnumValue
-from atomic_intenum.backends import backend as chosen
-from support import environment, run_script
+from helpers.inside import backend as chosen
+from helpers.support import environment, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,14 +17,15 @@ from unittest import mock
 import pytest
 
 from atomic_intenum import IntEnumValue
-from conftest import SHM, classes_are_collected
-from support import (
+from helpers.support import (
     CALCULATING,
     IDLE,
+    SHM,
     UNAVAILABLE,
     Plain,
     WorkerStatus,
     WorkerStatusEnum,
+    classes_are_collected,
     collect,
     make_enum,
     own_segments,

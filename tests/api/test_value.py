@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import IntEnumValue
-from support import (
+from helpers.support import (
     CALCULATING,
     IDLE,
     UNAVAILABLE,

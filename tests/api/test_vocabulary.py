@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 
 from atomic_intenum import IntEnumValue
-from atomic_intenum.registry import vocabulary_of
-from atomic_intenum.vocabulary import Vocabulary, is_int_enum
-from conftest import classes_are_collected
-from support import IDLE, JobEnum, WorkerStatus, WorkerStatusEnum, make_enum
+from helpers.inside import Vocabulary, is_int_enum, vocabulary_of
+from helpers.support import (
+    IDLE,
+    JobEnum,
+    WorkerStatus,
+    WorkerStatusEnum,
+    classes_are_collected,
+    make_enum,
+)
 
 
 class Aliased(enum.IntEnum):

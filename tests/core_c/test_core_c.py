@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import random
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers.core import (
+    BREAKS,
+    CC,
+    CORE,
+    HOLDS,
+    NO_LOOK_AGAIN,
+    PORTABLE,
+    PROGRAMS,
+    Build,
+    Fault,
+    builder,
+    compile_c,
+    run,
+    seed,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-TESTS = Path(__file__).parent
-CORE = TESTS.parent / "csrc"
-CC = os.environ.get("CC", "gcc")
 
 pytestmark = [
     pytest.mark.only_on("native"),
@@ -26,29 +36,12 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="no pthreads"),
 ]
 
-BREAKS, HOLDS = 1, 0
-
-
-class Build(NamedTuple):
-    """How stress.c is compiled, and the ways it is run then."""
-
-    flags: tuple[str, ...]
-    modes: tuple[str, ...]
-    sanitizer: str = ""
-
-
 ROUNDS, KILLS = 10_000, 100
 THREADS = f"threads {ROUNDS}"
 DEATHS = ("points", f"kills {KILLS}")
 
 RELAY, HERD = 500, 200
 WAITS = (f"relay {RELAY}", f"relay-forks {RELAY}", f"herd {HERD}")
-
-#: A sleeper that does not look again by itself: a lost wake-up is then a wait in vain.
-NO_LOOK_AGAIN = "-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)"
-
-#: As on macOS: every branch that Linux does not take.
-PORTABLE = ("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX")
 
 BUILDS = {
     "plain": Build(("-O2",), (THREADS, "limits", *DEATHS, "wait-points 0", "late 0")),
@@ -98,54 +91,6 @@ BUILDS = {
 }
 
 
-def compile_c(source: Path, program: Path, *flags: str, core: Path = CORE) -> None:
-    """Compile against the core, or a copy of it, without warnings."""
-    warnings = ["-Wall", "-Wextra", "-Werror"]
-    includes = ["-iquote", str(core)]
-    options = ["-std=c11", "-g", "-pthread", *warnings, *includes, *flags]
-    subprocess.run([CC, *options, str(source), "-o", str(program), "-ldl"], check=True)
-
-
-def run(program: Path, *arguments: str, patience: float = 50) -> subprocess.CompletedProcess[str]:
-    """Run to the end, and keep what was printed."""
-    # Without randomised addresses: some kernels' are too random for ThreadSanitizer's shadow.
-    setarch = shutil.which("setarch")
-    prefix = [setarch, "-R"] if setarch else []
-    return subprocess.run(
-        [*prefix, program, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=patience,
-        check=False,
-        # Its detector of deadlocks is full at 64 locks.
-        env={**os.environ, "TSAN_OPTIONS": "detect_deadlocks=0"},
-    )
-
-
-def builder(folder: Path, source: str, builds: dict[str, Build]) -> Callable[[str], Path]:
-    """Give a function that compiles a build, once; it skips where its sanitizer doesn't work."""
-    empty = folder / "empty.c"
-    empty.write_text("int main(void) { return 0; }\n")
-    programs: dict[str, Path] = {}
-
-    def program_of(name: str) -> Path:
-        if name not in programs:
-            build = builds[name]
-            if build.sanitizer:
-                probe = folder / "probe"
-                try:
-                    compile_c(empty, probe, f"-fsanitize={build.sanitizer}")
-                    run(probe).check_returncode()
-                except subprocess.CalledProcessError:
-                    pytest.skip(f"-fsanitize={build.sanitizer} doesn't work here")
-            program = folder / name.replace(",", "").replace(" ", "-")
-            compile_c(TESTS / "c" / source, program, *build.flags)
-            programs[name] = program
-        return programs[name]
-
-    return program_of
-
-
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Compile a build of stress.c, once."""
@@ -167,11 +112,6 @@ def test_core_refuses_systems_that_would_break_it(switch: str, reason: str, tmp_
     assert done.returncode != 0
     assert reason in done.stderr
     assert "the lock-based path must serve" in done.stderr
-
-
-def seed() -> str:
-    """Return a new seed, or the one given to see a failure again."""
-    return os.environ.get("ATOMIC_INTENUM_SEED") or str(random.SystemRandom().randrange(1, 2**32))
 
 
 @pytest.mark.parametrize(
@@ -212,15 +152,6 @@ def test_stress_finds_writers_that_wake_nobody(
     done = run(built("impatient"), *mode.split(), "1", fault)
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr
-
-
-class Fault(NamedTuple):
-    """A change to a copy of the core, and what notices it."""
-
-    file: str
-    right: str
-    wrong: str
-    mode: str
 
 
 CORE_FAULTS = {
@@ -273,7 +204,7 @@ def test_stress_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
     header.write_text(text.replace(fault.right, fault.wrong))
     program = tmp_path / "stress"
     flags = BUILDS["impatient"].flags
-    compile_c(TESTS / "c" / "stress.c", program, *flags, core=core)
+    compile_c(PROGRAMS / "stress.c", program, *flags, core=core)
     done = run(program, *fault.mode.split(), "1")
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr
@@ -304,7 +235,7 @@ def test_no_wake_up_is_lost_at_full_size(
 def test_fork_under_a_lock(tmp_path: Path) -> None:
     """What a process holds while it forks is found when it is killed, whatever its child locks."""
     program = tmp_path / "forked"
-    compile_c(TESTS / "c" / "forked.c", program, "-O2")
+    compile_c(PROGRAMS / "forked.c", program, "-O2")
     done = run(program)
     assert (done.returncode, done.stderr) == (HOLDS, "")
 
@@ -376,8 +307,8 @@ def test_points_are_listed_and_killed_at() -> None:
     """Each point of the code is in the README's table and killed at, once; and no other is."""
     coded = points_in(read_core())
     listed = points_listed((CORE / "README.md").read_text())
-    stress = (TESTS / "c" / "stress.c").read_text()
-    board = (TESTS / "c" / "board.c").read_text()
+    stress = (PROGRAMS / "stress.c").read_text()
+    board = (PROGRAMS / "board.c").read_text()
     killed = [*points_killed_at(stress), *points_of_waiting(stress), *points_of_watching(board)]
     assert len(coded) >= 12
     assert sorted(coded) == sorted(listed) == sorted(killed)
@@ -387,5 +318,5 @@ def test_points_are_listed_and_killed_at() -> None:
 def test_each_point_is_killed_at(built: Callable[[str], Path]) -> None:
     """The run of stress.c kills at as many points as the table has."""
     done = run(built("plain"), "points")
-    killed = points_killed_at((TESTS / "c" / "stress.c").read_text())
+    killed = points_killed_at((PROGRAMS / "stress.c").read_text())
     assert (done.returncode, done.stdout) == (HOLDS, f"{len(killed)} points\n")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from test_core_c import (
+from helpers.core import (
     BREAKS,
     CC,
     CORE,
     HOLDS,
     NO_LOOK_AGAIN,
     PORTABLE,
-    TESTS,
+    PROGRAMS,
     Build,
     Fault,
     builder,
@@ -160,7 +160,7 @@ def test_board_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
     assert text.count(fault.right) == 1
     header.write_text(text.replace(fault.right, fault.wrong))
     program = tmp_path / "board"
-    compile_c(TESTS / "c" / "board.c", program, *BUILDS["impatient"].flags, core=core)
+    compile_c(PROGRAMS / "board.c", program, *BUILDS["impatient"].flags, core=core)
     done = run(program, *fault.mode.split(), "1")
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr

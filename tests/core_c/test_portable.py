@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 
 import atomic_intenum
-from support import TESTS
+from helpers.support import ROOT, TESTS
 
 PACKAGE = Path(atomic_intenum.__file__).parent
-CHECKOUT = TESTS.parent
 CC = os.environ.get("CC", "gcc")
 PYTHON_H = Path(sysconfig.get_path("include"), "Python.h")
 
@@ -34,13 +33,14 @@ pytestmark = [
 SWITCHES = ("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX")
 
 #: What differs there: locks, waits, and a lock that is shared by name.
-FILES = ("test_lock.py", "test_wait.py", "test_names.py")
+FILES = ("locking/test_lock.py", "waiting/test_wait.py", "sharing/test_names.py")
 CHOICE = "keeps_out or fork or closing or wakes or lock_is_shared or ctrl_c_ends_a_wait"
 
 WHICH = """
 import atomic_intenum
-from atomic_intenum import _native
-print(atomic_intenum.BACKEND, _native.ROBUST, _native.FUTEX, _native.__file__)
+from helpers.inside import native_binding
+native = native_binding()
+print(atomic_intenum.BACKEND, native.ROBUST, native.FUTEX, native.__file__)
 """
 
 
@@ -52,8 +52,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(PACKAGE, package, ignore=ignored)
     shutil.copytree(TESTS, folder / "tests", ignore=ignored)
-    shutil.copytree(CHECKOUT / "csrc", folder / "csrc", ignore=ignored)
-    shutil.copy(CHECKOUT / "pyproject.toml", folder)
+    shutil.copytree(ROOT / "csrc", folder / "csrc", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     target = package / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
     options = ["-std=c11", "-O1", "-fPIC", "-shared", "-pthread", f"-I{PYTHON_H.parent}"]
     source = str(folder / "csrc" / "native.c")

@@ -6,16 +6,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
-from atomic_intenum import IntEnumArray, layout
-from crew import Bits, is_asleep
-from support import CALCULATING, IDLE, WorkerStatusEnum, until
+from atomic_intenum import IntEnumArray
+from helpers.crew import Bits, is_asleep
+from helpers.inside import layout
+from helpers.support import CALCULATING, IDLE, WorkerStatusEnum, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
     from multiprocessing.queues import Queue
 
-    from crew import Peer
+    from helpers.crew import Peer
 
 ATOMIC = atomic_intenum.BACKEND != "lock"
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from atomic_intenum import IntEnumValue
-from support import CALCULATING, IDLE, UNAVAILABLE, Plain, WorkerStatus, WorkerStatusEnum
+from helpers.support import CALCULATING, IDLE, UNAVAILABLE, Plain, WorkerStatus, WorkerStatusEnum
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

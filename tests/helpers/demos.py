@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atomic_intenum import layout
-from atomic_intenum.segment import Header
-from conftest import SHM
+from helpers.inside import Header, layout
+from helpers.support import SHM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

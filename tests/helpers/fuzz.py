@@ -1,7 +1,7 @@
 """Random calls and corrupt headers, in a process of their own.
 
-    python tests/fuzz.py calls COUNT SEED
-    python tests/fuzz.py headers COUNT SEED
+    PYTHONPATH=tests python tests/helpers/fuzz.py calls COUNT SEED
+    PYTHONPATH=tests python tests/helpers/fuzz.py headers COUNT SEED
 
 Anything but the documented errors ends it with a traceback; a crash, by itself.
 """
@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment
-from boards import Board
-from support import CALCULATING, IDLE, JobEnum, WorkerStatus, WorkerStatusEnum
+from atomic_intenum import IntEnumArray, IntEnumValue
+from helpers.boards import Board
+from helpers.inside import layout, segment
+from helpers.support import CALCULATING, IDLE, JobEnum, WorkerStatus, WorkerStatusEnum
 
 if TYPE_CHECKING:
     from collections.abc import Callable

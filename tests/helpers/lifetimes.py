@@ -1,6 +1,6 @@
 """Every way of sharing a value, each in a program of its own, again and again.
 
-    python tests/lifetimes.py [--runs N] [--private] [WAY ...]
+    python tests/helpers/lifetimes.py [--runs N] [--private] [WAY ...]
 
 Each run is a fresh Python that shares values one WAY, sees one value everywhere, and ends.  It must
 say nothing on stderr, and leave nothing in /dev/shm: nothing of its own, and with --private (where

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import gc
 import multiprocessing
 import os
@@ -19,12 +20,16 @@ import pytest
 
 import atomic_intenum
 from atomic_intenum import IntEnumValue
-from atomic_intenum.backends import backend as chosen
+from helpers.inside import Header, built_with, layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
+#: The scripts that tests run.
+HELPERS = TESTS / "helpers"
+#: The checkout; where the tests run apart from one, it may hold nothing else.
+ROOT = TESTS.parent
 #: Where the package is: src of a checkout, or where a wheel was installed.
 SOURCES = Path(atomic_intenum.__file__).parent.parent
 
@@ -35,15 +40,8 @@ METHODS = multiprocessing.get_all_start_methods()
 DEADLINE = 20.0
 
 
-def built_with(name: str) -> bool:
-    """Tell whether the core in use was built with ROBUST, or FUTEX; False on the lock path."""
-    core: Any = chosen
-    if atomic_intenum.BACKEND == "native":
-        return bool(getattr(core._native, name))
-    if atomic_intenum.BACKEND == "cffi":
-        return bool(getattr(core.lib, f"AIE_{name}"))
-    return False
-
+#: Where shared memory lies, where a folder lists it.
+SHM = Path("/dev/shm")
 
 #: For what happens after a lock's holder has died.
 needs_robust = pytest.mark.skipif(
@@ -81,6 +79,12 @@ CALCULATING = WorkerStatusEnum.CALCULATING
 
 #: This Python has no GIL, or can do without.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+#: For tests that look whether a class is collected.
+classes_are_collected = pytest.mark.skipif(
+    FREE_THREADED and sys.version_info < (3, 14),
+    reason="free-threaded 3.13 keeps every class for good once a thread was started",
+)
 
 
 def word_of(value: IntEnumValue[Any]) -> int:
@@ -154,9 +158,6 @@ def own_segments() -> set[str]:
 
     By the creator's pid in their headers: others may run on this machine.
     """
-    from atomic_intenum import layout
-    from atomic_intenum.segment import Header
-
     found = set()
     for path, text in _headers():
         header = Header(*layout.HEADER.unpack_from(text, layout.HEADER_OFFSET))
@@ -171,9 +172,18 @@ def marked_segments(marker: str) -> set[str]:
     return {path.name for path, header in _headers() if sought in header}
 
 
+def spoil(path: Path, **fields: int) -> None:
+    """Overwrite fields of a header."""
+    content = bytearray(path.read_bytes())
+    header = Header(*layout.HEADER.unpack_from(content, 8))
+    layout.HEADER.pack_into(content, 8, *header._replace(**fields))
+    with path.open("r+b") as file:
+        file.write(content[:192])
+
+
 def _headers() -> Iterator[tuple[Path, bytes]]:
     """Yield all segments of the package that are in shared memory, with their first bytes."""
-    for path in Path("/dev/shm").glob("intenum-*"):
+    for path in SHM.glob("intenum-*"):
         try:
             with path.open("rb") as file:
                 header = file.read(4096)
@@ -181,6 +191,20 @@ def _headers() -> Iterator[tuple[Path, bytes]]:
             continue
         if len(header) >= 192:
             yield path, header
+
+
+@functools.cache
+def private_shm(size: str) -> tuple[str, ...]:
+    """Return what to run a program with for a /dev/shm of its own; () where that can't be had."""
+    command = (
+        *("unshare", "--mount", "--propagation", "private", "sh", "-c"),
+        *(f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"', "sh"),
+    )
+    try:
+        probe = subprocess.run([*command, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return ()
+    return command if probe.returncode == 0 else ()
 
 
 #: Members enough that their names alone are kilobytes.

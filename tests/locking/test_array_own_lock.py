@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from atomic_intenum import IntEnumArray
-from support import CALCULATING, DEADLINE, IDLE, UNAVAILABLE, WorkerStatusEnum
+from helpers.support import CALCULATING, DEADLINE, IDLE, UNAVAILABLE, WorkerStatusEnum
 
 
 @pytest.mark.only_on("native", "cffi")

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import atomic_intenum
-from crew import PATIENCE, Bits, Status, Task, child, exit_of, hold, is_asleep
-from support import environment, needs_robust, until
+from helpers.crew import PATIENCE, Bits, Status, Task, child, exit_of, hold, is_asleep
+from helpers.support import environment, needs_robust, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import children
 from atomic_intenum import IntEnumValue
-from atomic_intenum.guard import Guard, guarded
-from crew import Task
-from support import (
+from helpers import children
+from helpers.crew import Task
+from helpers.inside import Guard, guarded
+from helpers.support import (
     CALCULATING,
     DEADLINE,
     IDLE,

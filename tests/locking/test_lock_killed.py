@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from crew import FORK, Bits, Status
-from support import needs_robust
+from helpers.crew import FORK, Bits, Status
+from helpers.support import needs_robust
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from crew import PATIENCE, Bits, Status, child
-from support import FREE_THREADED, run_script
+from helpers.crew import PATIENCE, Bits, Status, child
+from helpers.support import FREE_THREADED, run_script
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -65,7 +65,7 @@ def test_a_writer_leaves_without_the_gil() -> None:
 
 ENDS_WHILE_IT_WRITES = """
     import sys, threading
-    from crew import Bits, Status
+    from helpers.crew import Bits, Status
     status = Status.attach(sys.argv[1])
     began = threading.Semaphore(0)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import IntEnumArray
-from support import IDLE, WorkerStatusEnum, collect, own_segments, run_script
+from helpers.support import IDLE, WorkerStatusEnum, collect, own_segments, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_in_use_while_it_is_cleared(tmp_path: Path) -> None:
         """
         import gc, threading
         from atomic_intenum import IntEnumArray
-        from support import IDLE, WorkerStatusEnum
+        from helpers.support import IDLE, WorkerStatusEnum
 
         class Board(IntEnumArray[WorkerStatusEnum]):
             pass

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import BACKEND, IntEnumValue
-from support import (
+from helpers.support import (
     CALCULATING,
     DEADLINE,
     FREE_THREADED,

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import marked_segments, run_script
+from helpers.support import SHM, marked_segments, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from subprocess import CompletedProcess
-
-SHM = Path("/dev/shm")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -53,8 +51,9 @@ HEAD = """
 import gc, multiprocessing, os, pickle, queue, random, signal, sys, threading, time, warnings
 from multiprocessing import resource_tracker, util
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, segment, shm
-from support import make_enum
+from atomic_intenum import IntEnumArray, IntEnumValue
+from helpers.inside import segment, shm
+from helpers.support import make_enum
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
 ATOMIC = atomic_intenum.BACKEND != "lock"

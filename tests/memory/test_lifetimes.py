@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import subprocess
@@ -13,37 +12,23 @@ from typing import Any
 
 import pytest
 
-import lifetimes
 from atomic_intenum import IntEnumValue
-from crew import Task
-from support import (
+from helpers import lifetimes
+from helpers.crew import Task
+from helpers.support import (
     DEADLINE,
-    TESTS,
+    HELPERS,
+    SHM,
     collect,
     environment,
     make_enum,
     own_segments,
+    private_shm,
     run_script,
     soaked,
 )
 
-SHM = Path("/dev/shm")
-
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
-
-
-@functools.cache
-def private_shm(size: str) -> tuple[str, ...]:
-    """Return what to run a program with for a /dev/shm of its own; () where that can't be had."""
-    command = (
-        *("unshare", "--mount", "--propagation", "private", "sh", "-c"),
-        *(f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"', "sh"),
-    )
-    try:
-        probe = subprocess.run([*command, "true"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return ()
-    return command if probe.returncode == 0 else ()
 
 
 # -- every way, again and again
@@ -57,7 +42,7 @@ def test_way(way: str) -> None:
     prefix = private_shm("64m")
     private = ["--private"] if prefix else []
     done = subprocess.run(
-        [*prefix, sys.executable, TESTS / "lifetimes.py", "--runs", str(runs), *private, way],
+        [*prefix, sys.executable, HELPERS / "lifetimes.py", "--runs", str(runs), *private, way],
         capture_output=True,
         text=True,
         check=False,
@@ -77,7 +62,7 @@ def test_way(way: str) -> None:
 )
 def test_faults_in_a_way_are_found(fault: str, complaint: str, tmp_path: Path) -> None:
     """lifetimes.py fails on a way that says something, leaves something, or fails."""
-    source = (TESTS / "lifetimes.py").read_text()
+    source = (HELPERS / "lifetimes.py").read_text()
     begin = '    """Arguments of a forked process."""\n'
     assert begin in source
     script = tmp_path / "lifetimes.py"
@@ -411,7 +396,9 @@ def test_mapping_outlives_its_module(tmp_path: Path) -> None:
     done = run_script(
         """
         import gc, tempfile
-        from atomic_intenum.backends import cffi, cffi_mapping
+        from helpers import inside
+
+        cffi, cffi_mapping = inside.cffi_binding(), inside.cffi_mapping()
 
         def mapped():
             with open("/proc/self/maps") as file:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support import run_script
+from helpers.support import run_script
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,24 +19,33 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment, shm
-from atomic_intenum.backends import backend
-from atomic_intenum.registry import vocabulary_of
-from support import (
+from atomic_intenum import IntEnumArray, IntEnumValue
+from helpers.inside import (
+    backend,
+    cffi_library,
+    contract,
+    layout,
+    native_binding,
+    pure,
+    segment,
+    shm,
+    vocabulary_of,
+)
+from helpers.support import (
     IDLE,
+    SHM,
     WorkerStatus,
     WorkerStatusEnum,
     collect,
     make_enum,
     own_segments,
     run_script,
+    spoil,
     word_of,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SHM = Path("/dev/shm")
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
 
@@ -57,22 +66,22 @@ def place(value: IntEnumValue[Any]) -> tuple[str, int]:
 @pytest.mark.only_on("native")
 def test_layout_is_the_cores() -> None:
     """The header as Python packs it is the one that the core was compiled with."""
-    from atomic_intenum import _native
+    core = native_binding()
 
-    assert layout.MAGIC == _native.MAGIC
-    assert layout.LAYOUT_VERSION == _native.LAYOUT_VERSION
-    assert layout.HEADER_SIZE == _native.HEADER_SIZE
-    assert backend.ABI[2] == _native.CONTROL_SIZE
-    assert layout.SINGLE_STRIDE == _native.SINGLE_STRIDE
+    assert layout.MAGIC == core.MAGIC
+    assert layout.LAYOUT_VERSION == core.LAYOUT_VERSION
+    assert layout.HEADER_SIZE == core.HEADER_SIZE
+    assert backend.ABI[2] == core.CONTROL_SIZE
+    assert layout.SINGLE_STRIDE == core.SINGLE_STRIDE
     offsets = field_offsets()
     for constant, field in {
         name: name.removeprefix("OFFSET_").lower()
-        for name in dir(_native)
+        for name in dir(core)
         if name.startswith("OFFSET_") and name != "OFFSET_EVENT"
     }.items():
-        assert offsets[field] == getattr(_native, constant), field
-    assert _native.OFFSET_EVENT == 128
-    assert layout.HEADER_OFFSET + layout.HEADER.size <= _native.OFFSET_EVENT
+        assert offsets[field] == getattr(core, constant), field
+    assert core.OFFSET_EVENT == 128
+    assert layout.HEADER_OFFSET + layout.HEADER.size <= core.OFFSET_EVENT
 
 
 def field_offsets() -> dict[str, int]:
@@ -88,12 +97,7 @@ def field_offsets() -> dict[str, int]:
 @pytest.mark.only_on("cffi")
 def test_layout_is_the_cores_through_cffi() -> None:
     """The header as Python packs it is the one that the cffi binding was compiled with."""
-    from atomic_intenum._cffi import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-        ffi,
-        lib,
-    )
-
-    from atomic_intenum.backends import contract, pure
+    ffi, lib = cffi_library().ffi, cffi_library().lib
 
     assert layout.MAGIC == lib.AIE_MAGIC
     assert layout.LAYOUT_VERSION == lib.AIE_LAYOUT_VERSION
@@ -109,12 +113,11 @@ def test_layout_is_the_cores_through_cffi() -> None:
 @pytest.mark.only_on("native")
 def test_protocols_are_the_cores() -> None:
     """Protocol ids and word layout of the Python side are the core's."""
-    from atomic_intenum import _native
-    from atomic_intenum.backends import contract, pure
+    core = native_binding()
 
-    assert contract.PROTOCOL_ATOMIC == _native.PROTOCOL_ATOMIC == backend.PROTOCOL
-    assert contract.PROTOCOL_LOCK == _native.PROTOCOL_LOCK
-    assert pure.VERSION_SHIFT == _native.VERSION_SHIFT
+    assert contract.PROTOCOL_ATOMIC == core.PROTOCOL_ATOMIC == backend.PROTOCOL
+    assert contract.PROTOCOL_LOCK == core.PROTOCOL_LOCK
+    assert pure.VERSION_SHIFT == core.VERSION_SHIFT
 
 
 def test_fields_are_aligned() -> None:
@@ -250,15 +253,6 @@ def test_attach_another_nonce(made: tuple[Path, segment.Segment]) -> None:
     _, created = made
     with pytest.raises(ValueError, match=created.name):
         segment.attach(created.name, created.header.nonce ^ 1)
-
-
-def spoil(path: Path, **fields: int) -> None:
-    """Overwrite fields of a header."""
-    content = bytearray(path.read_bytes())
-    header = segment.Header(*layout.HEADER.unpack_from(content, 8))
-    layout.HEADER.pack_into(content, 8, *header._replace(**fields))
-    with path.open("r+b") as file:
-        file.write(content[:192])
 
 
 @pytest.mark.parametrize(
@@ -647,7 +641,7 @@ def give_away(path: Path) -> None:
 
 ATTACH = """
     import sys
-    from support import WorkerStatus
+    from helpers.support import WorkerStatus
     try:
         WorkerStatus.attach(sys.argv[1])
     except PermissionError as error:

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atomic_intenum import layout, shm
-from crew import PATIENCE, WATCH, Task, child
-from support import IDLE, run_script
+from helpers.crew import PATIENCE, WATCH, Task, child
+from helpers.inside import layout, shm
+from helpers.support import IDLE, SHM, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
-    from crew import Peer
-
-SHM = Path("/dev/shm")
+    from helpers.crew import Peer
 SIZE = 4096
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
@@ -282,8 +280,9 @@ def test_error_of_a_signal_handler(
 
 FEW = """
 import errno, os, resource, sys
-from atomic_intenum import IntEnumValue, segment, shm
-from support import collect_unless_counted, make_enum
+from atomic_intenum import IntEnumValue
+from helpers.inside import segment, shm
+from helpers.support import collect_unless_counted, make_enum
 
 enums = [make_enum("Few", {"A": number}) for number in range(16)]
 kept = IntEnumValue(enums.pop().A)  # the resource tracker runs from here on
@@ -340,8 +339,8 @@ def test_out_of_descriptors(when: str, tmp_path: Path) -> None:
 NO_TRACKER = """
 import errno, multiprocessing, os
 from multiprocessing import util
-from atomic_intenum import segment
-from support import IDLE, WorkerStatus
+from helpers.inside import segment
+from helpers.support import IDLE, WorkerStatus
 
 def refuse(*_):
     raise BlockingIOError(errno.EAGAIN, "no more processes")
@@ -362,7 +361,7 @@ except BlockingIOError:
 IN_THE_TRACKER = """
 import warnings
 from multiprocessing import resource_tracker
-from support import IDLE, WorkerStatus
+from helpers.support import IDLE, WorkerStatus
 
 warnings.simplefilter("ignore")  # the tracker's own
 resource_tracker.ensure_running()
@@ -390,7 +389,7 @@ def test_no_resource_tracker(tmp_path: Path) -> None:
 TAKEN = """
 import mmap, os, resource, sys
 from multiprocessing import resource_tracker
-from atomic_intenum import shm
+from helpers.inside import shm
 
 name, other = f"t{os.getpid()}", sys.argv[1]
 path = "/dev/shm/" + name
@@ -429,7 +428,7 @@ def test_name_that_stands_for_what_cannot_be_opened(other: str, tmp_path: Path) 
 
 NO_DESCRIPTOR = """
 import errno, os, resource
-from atomic_intenum import segment, shm
+from helpers.inside import segment, shm
 
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import subinterpreters
-from conftest import BACKEND
-from support import marked_segments, run_script
+from atomic_intenum import BACKEND
+from helpers import subinterpreters
+from helpers.support import marked_segments, run_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,9 @@ def script(source: str, *arguments: str, folder: Path, refuses: bool = False) ->
     """
     marker = f"Sub{os.getpid()}"
     setup = ENUM.replace("MARK", marker)
-    top = f"import sys, threading\nimport subinterpreters as sub\nENUM = '''{setup}'''\n"
+    top = (
+        f"import sys, threading\nfrom helpers import subinterpreters as sub\nENUM = '''{setup}'''\n"
+    )
     done = run_script(top + source, *arguments, folder=folder)
     assert (done.returncode, "" if refuses else done.stderr) == (0, "")
     assert marked_segments(marker) == set()

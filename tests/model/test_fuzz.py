@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from atomic_intenum import BACKEND, IntEnumValue
-from support import TESTS, WorkerStatus, WorkerStatusEnum, environment, soaked
+from helpers.support import HELPERS, WorkerStatus, WorkerStatusEnum, environment, soaked
 
 MEMBERS = list(WorkerStatusEnum)
 NAMED = BACKEND != "lock"
@@ -258,10 +258,10 @@ def seed() -> str:
 
 
 def fuzz(mode: str, count: int) -> dict[str, int]:
-    """Run tests/fuzz.py; return how often each outcome came."""
+    """Run helpers/fuzz.py; return how often each outcome came."""
     arguments = [mode, str(count), seed()]
     done = subprocess.run(
-        [sys.executable, "-W", "error", TESTS / "fuzz.py", *arguments],
+        [sys.executable, "-W", "error", HELPERS / "fuzz.py", *arguments],
         capture_output=True,
         text=True,
         check=False,

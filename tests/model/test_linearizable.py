@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pytest
 
 from atomic_intenum import BACKEND, IntEnumValue
-from crew import Bits, child
+from helpers.crew import Bits, child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import boards
-from atomic_intenum import IntEnumArray, IntEnumValue, layout, segment
-from atomic_intenum.backends import backend
-from boards import KINDS, SHAPES, Board, Wide, check_kind
-from crew import Bits, child
-from support import (
+from atomic_intenum import IntEnumArray, IntEnumValue
+from helpers import boards
+from helpers.boards import KINDS, SHAPES, Board, Wide, check_kind
+from helpers.crew import Bits, child
+from helpers.inside import backend, layout, segment
+from helpers.support import (
     CALCULATING,
     COUNTS_REFERENCES,
     DEADLINE,
     IDLE,
     METHODS,
+    SHM,
     UNAVAILABLE,
     JobEnum,
     WorkerStatus,
@@ -35,17 +36,16 @@ from support import (
     fork,
     make_enum,
     own_segments,
+    private_shm,
     run,
     run_script,
+    spoil,
     wait_for,
 )
-from test_segment import spoil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
-
-SHM = Path("/dev/shm")
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
 
@@ -300,8 +300,8 @@ def test_name_of_a_killed_creator(name: str) -> None:
 
 STRANGER = """
 import sys
-from boards import Board
-from support import CALCULATING, IDLE
+from helpers.boards import Board
+from helpers.support import CALCULATING, IDLE
 
 board = Board.attach(sys.argv[1])
 print(len(board), board.count("IDLE"), flush=True)
@@ -327,9 +327,9 @@ def test_stranger(name: str, tmp_path: Path) -> None:
 
 LEAVES_NOTHING = """
 import copy, gc, os, pickle, sys, threading
-from boards import Board, Wide
-from crew import Bits
-from support import IDLE, CALCULATING, run
+from helpers.boards import Board, Wide
+from helpers.crew import Bits
+from helpers.support import IDLE, CALCULATING, run
 
 def work(board, value):
     assert board.claim(IDLE, CALCULATING) == 0
@@ -476,8 +476,8 @@ def test_truncated(size: int, name: str) -> None:
 
 FULL = """
 import errno, os
-from boards import Board
-from support import IDLE
+from helpers.boards import Board
+from helpers.support import IDLE
 kept = Board(1000, IDLE)
 for size in (20_000, 10**6, 10**12):
     try:
@@ -497,8 +497,6 @@ print("done")
 
 def test_full_shared_memory(tmp_path: Path) -> None:
     """On a small /dev/shm what has no room is ENOSPC, and dropped arrays make room."""
-    from test_lifetimes import private_shm
-
     prefix = private_shm("1m")
     if not prefix:
         pytest.skip("no mount namespace here: it takes root")

@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import IntEnumValue, layout, segment, shm
-from crew import WATCH, Task, child
-from support import (
+from atomic_intenum import IntEnumValue
+from helpers.crew import WATCH, Task, child
+from helpers.inside import layout, segment, shm
+from helpers.support import (
     CALCULATING,
     DEADLINE,
     IDLE,
+    SHM,
     UNAVAILABLE,
     JobEnum,
     Plain,
@@ -44,8 +46,6 @@ from support import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
-
-SHM = Path("/dev/shm")
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
 
@@ -593,8 +593,8 @@ name = sys.argv[1]
 
 EXIT = """
 import sys
-from atomic_intenum import segment, shm
-from support import IDLE, WorkerStatus
+from helpers.inside import segment, shm
+from helpers.support import IDLE, WorkerStatus
 
 values = [WorkerStatus(IDLE, segment_name=name) for name in sys.argv[1:]]
 unlink, ended = shm.Created.unlink, []
@@ -1007,7 +1007,7 @@ def test_opened_as_shared_memory(name: str, tmp_path: Path) -> None:
         HEAD
         + """
 from multiprocessing.shared_memory import SharedMemory
-from support import collect_unless_counted
+from helpers.support import collect_unless_counted
 
 status = WorkerStatus("IDLE", segment_name=name)
 opened = SharedMemory(name=status.segment_name)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import children
-import support
-from atomic_intenum import IntEnumValue, segment
-from support import (
+from atomic_intenum import IntEnumValue
+from helpers import children, support
+from helpers.inside import segment
+from helpers.support import (
     CALCULATING,
     DEADLINE,
     IDLE,
@@ -358,7 +358,7 @@ asked, inside, seen = threading.Event(), [], []
 # Hooks before a fork run in the reverse order of their registration.
 os.register_at_fork(before=lambda: seen.append(bool(inside)))  # once the lock is taken
 
-from atomic_intenum.forking import ProcessLock
+from helpers.inside import ProcessLock
 
 lock = ProcessLock(no_fork=True)
 os.register_at_fork(before=asked.set)  # before the lock is waited for
@@ -399,8 +399,8 @@ def test_fork_waits_for_the_lock(tmp_path: Path) -> None:
 
 FORK_IS_INTERRUPTED = """
 import os, signal, threading, warnings
-from atomic_intenum import segment, tracker
-from support import IDLE, WorkerStatus
+from helpers.inside import segment, tracker
+from helpers.support import IDLE, WorkerStatus
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
 held, came = threading.Event(), threading.Event()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import atomic_intenum
-from crew import PATIENCE, Bits, Status
-from support import environment, needs_robust, until
+from helpers.crew import PATIENCE, Bits, Status
+from helpers.support import environment, needs_robust, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ pytestmark = [
 PEER = """
 import pickle, sys, time
 import atomic_intenum
-from crew import Bits, Status
+from helpers.crew import Bits, Status
 assert atomic_intenum.BACKEND == sys.argv[1]
 assert "atomic_intenum._" + sys.argv[2] not in sys.modules
 by, how = sys.argv[3:]

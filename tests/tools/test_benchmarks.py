@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atomic_intenum import BACKEND
 from atomic_intenum.bench import command, tables
 from atomic_intenum.bench.timing import Loop, Statement, take_turns
 from atomic_intenum.demo.interrupt import Interrupt
-from conftest import BACKEND
+from helpers.support import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 README = ROOT / "README.md"
 RESULTS = BENCHMARKS / "results"

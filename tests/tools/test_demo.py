@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import __main__
+from atomic_intenum import BACKEND, __main__
 from atomic_intenum.demo import command, files
 from atomic_intenum.demo.crew import Outcome
 from atomic_intenum.demo.files import Reading
 from atomic_intenum.demo.interrupt import Interrupt
 from atomic_intenum.demo.screen import Lines
-from conftest import BACKEND
-from demos import (
+from helpers.demos import (
     METHOD,
     PATIENCE,
     PROGRESS,
@@ -35,7 +34,7 @@ from demos import (
     said,
     segments_of,
 )
-from support import run_script
+from helpers.support import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atomic_intenum import BACKEND
 from atomic_intenum.demo import command
 from atomic_intenum.demo.board import Board, Status
 from atomic_intenum.demo.interrupt import Interrupt
 from atomic_intenum.demo.monitor import Look, Monitor
 from atomic_intenum.demo.screen import Lines
-from conftest import BACKEND
-from demos import (
+from helpers.demos import (
     METHOD,
     PATIENCE,
     PROGRESS,

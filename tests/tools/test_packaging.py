@@ -9,12 +9,11 @@ import subprocess
 import sys
 import tomllib
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from helpers.support import ROOT
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file() or not (ROOT / "pyproject.toml").is_file(),

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+from helpers.support import ROOT
+
+README = ROOT / "README.md"
 
 #: Each python block, and the text block behind it: what it prints.
 EXAMPLES = re.findall(

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import IntEnumArray
-from boards import ATOMIC, SHAPES, Wide, event_of, until_watched, write_number
-from crew import PATIENCE, Bits, Task, child, exit_of, hold
-from support import IDLE, JobEnum, make_enum, run_script, soaked
+from helpers.boards import ATOMIC, SHAPES, Wide, event_of, until_watched, write_number
+from helpers.crew import PATIENCE, Bits, Task, child, exit_of, hold
+from helpers.support import IDLE, JobEnum, make_enum, run_script, soaked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -678,8 +678,8 @@ def test_daemon_thread_may_wait_at_exit(tmp_path: Path) -> None:
     done = run_script(
         """
         import threading
-        from crew import Bits
-        from boards import Wide, until_watched
+        from helpers.crew import Bits
+        from helpers.boards import Wide, until_watched
 
         array = Wide(3, Bits.LEFT)
         for wait in (array.wait_any, array.wait_all):

@@ -8,7 +8,6 @@ import gc
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -20,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import atomic_intenum
-from atomic_intenum import IntEnumArray, IntEnumValue
-from crew import PATIENCE, Bits, Status, Task, child, exit_of, hold, is_asleep
-from support import (
+from atomic_intenum import IntEnumValue
+from helpers.crew import PATIENCE, Bits, Status, Task, child, exit_of, hold
+from helpers.support import (
     IDLE,
     JobEnum,
     environment,
@@ -32,13 +31,13 @@ from support import (
     word_of,
     write_word,
 )
+from helpers.waits import BUSY, MOST_NAPS, SLEEPS, second_asleep, until_asleep, wait_and_tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-    from crew import Peer
 
 ATOMIC = atomic_intenum.BACKEND != "lock"
 
@@ -87,32 +86,6 @@ WAITS: dict[str, Callable[..., Bits]] = {
 }
 
 by_each_wait = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
-
-
-def is_polling() -> bool:
-    """Whether a thread of this process is in a nap of the lock path."""
-    return any(frame.f_code.co_name == "sleep" for frame in sys._current_frames().values())
-
-
-def until_asleep(value: IntEnumValue[Any], peer: Peer | None = None) -> None:
-    """Wait until somebody sleeps on the value's word, in a process or in a thread of this one."""
-    if ATOMIC:
-        until(lambda: word_of(value) >> 33 & 1, "falling asleep")
-    elif peer is None:
-        until(is_polling, "falling asleep")
-    else:
-        until(lambda: is_asleep(peer.pid), "falling asleep")
-
-
-def wait_and_tell(pipe: Connection, value: Status, timeout: float | None = PATIENCE) -> None:
-    """Wait for RIGHT; tell before, and tell what came and when."""
-    pipe.send("ready")
-    outcome: object
-    try:
-        outcome = value.wait_for(Bits.RIGHT, timeout=timeout)
-    except TimeoutError as error:
-        outcome = type(error)
-    pipe.send((outcome, time.monotonic()))
 
 
 def quickest(attempt: Callable[[], float]) -> float:
@@ -845,8 +818,8 @@ def test_daemon_thread_may_wait_at_exit(tmp_path: Path) -> None:
     done = run_script(
         """
         import sys, threading
-        from crew import Bits, Status
-        from test_wait import until_asleep
+        from helpers.crew import Bits, Status
+        from helpers.waits import until_asleep
 
         status = Status(Bits.LEFT)
         for wait in (lambda: status.wait_for(Bits.RIGHT), lambda: list(status.changes())):
@@ -911,7 +884,7 @@ def test_twins() -> None:
 
 ATTACH = """
 import sys
-from crew import Bits, Status
+from helpers.crew import Bits, Status
 status = Status.attach(sys.argv[1])
 print("attached", flush=True)
 for member in status.changes(timeout=20):
@@ -1060,39 +1033,6 @@ def test_changes_refuses_wrong_timeouts(timeout: Any, error: type[Exception]) ->
 
 
 # -- what it costs
-
-
-SLEEPS: dict[str, Callable[[], Any]] = {
-    "value": lambda: Status(Bits.LEFT).wait_for,
-    "array": lambda: IntEnumArray[Bits](1000, Bits.LEFT).wait_any,
-}
-
-
-#: How often a sleeper may fall asleep in a second: each time costs 20 to 130 us by the machine, and
-#: all of them are to take less than 1 % of a core.
-MOST_NAPS = 75
-#: What part of a core says that it does not sleep at all: that takes 1.0.
-BUSY = 0.1
-
-
-def second_asleep(what: str) -> tuple[int, float]:
-    """Return how often a waiter falls asleep in a second, and the part of a core that it takes.
-
-    The least of three each, if it must be: others, in this process too, only add to it.
-    """
-    who = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
-    wait = SLEEPS[what]()
-    naps, costs = [], []
-    for _ in range(3):
-        before = resource.getrusage(who)
-        with pytest.raises(TimeoutError):
-            wait(Bits.RIGHT, timeout=1)
-        after = resource.getrusage(who)
-        naps.append(after.ru_nvcsw - before.ru_nvcsw)
-        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if min(naps) < MOST_NAPS and min(costs) < BUSY:
-            break
-    return min(naps), min(costs)
 
 
 @pytest.mark.parametrize("what", SLEEPS)

@@ -8,51 +8,31 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import sysconfig
-import time
-from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import atomic_intenum
-from atomic_intenum.backends import backend as chosen
-from crew import FORK, Bits, Status
-from support import TESTS, environment, run_script
-from test_wait import BUSY, MOST_NAPS, SLEEPS
+from helpers.inside import set_spin
+from helpers.support import ROOT, TESTS, environment, run_script
+from helpers.waits import BUSY, MOST_NAPS, SLEEPS
+from helpers.wakeups import LOOK_AGAIN, herd, ping_pong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.process import BaseProcess
 
 ATOMIC = atomic_intenum.BACKEND != "lock"
 
 PINGS, ROUNDS = (300, 60)
 FULL_PINGS, FULL_ROUNDS = (100_000, 10_000)
 
-#: After which a wait is in vain.
-TIMEOUT = 20.0
-#: What a wake-up that was lost takes where sleepers look again by themselves.
-LOOK_AGAIN = 0.25
-
-HERD = 8
-
 #: A writer's death delays a sleeper by this at most, and a busy machine by this much more.
 SLACK = 2.0
-
-
-def set_spin(microseconds: float) -> None:
-    """Set how long a wait looks before it sleeps, in this process and those it forks."""
-    core: Any = chosen
-    if atomic_intenum.BACKEND == "native":
-        core._native.set_spin(microseconds)
-    elif atomic_intenum.BACKEND == "cffi":
-        core.lib.aie_cffi_set_spin(int(microseconds * 1000))
 
 
 @pytest.fixture(params=[0, 5], ids=["no spin", "spin"])
@@ -63,126 +43,6 @@ def spin(request: pytest.FixtureRequest) -> Iterator[int]:
     set_spin(request.param)
     yield request.param
     set_spin(5)
-
-
-# -- what the processes do
-
-
-def play(status: Status, mine: Bits, other: Bits, pings: int, slow: Any) -> None:
-    """Wait for a state, answer with the other, again and again."""
-    for _ in range(pings):
-        before = time.monotonic()
-        status.wait_for(mine, timeout=TIMEOUT)
-        if time.monotonic() - before >= LOOK_AGAIN:
-            slow[0] += 1
-        status.set(other)
-
-
-def sleep_on(status: Status) -> None:
-    """Sleep on a state that never comes, until killed."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        try:
-            status.wait_for(Bits.HIGHEST, timeout=0.05)
-        except TimeoutError:
-            continue
-
-
-def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Fork a process."""
-    process = FORK.Process(target=target, args=arguments)
-    process.start()
-    return process
-
-
-def end(*processes: BaseProcess) -> None:
-    """Kill what still runs, and wait for all."""
-    for process in processes:
-        process.kill()
-        process.join()
-
-
-def ping_pong(pings: int) -> dict[str, Any]:
-    """Let two processes wake each other, while third ones sleep on the same word and are killed."""
-    status = Status(Bits.IDLE)
-    slow: Any = RawArray("Q", 1)
-    begin = time.monotonic()
-    players = [
-        start(play, status, Bits.LEFT, Bits.RIGHT, pings, slow),
-        start(play, status, Bits.RIGHT, Bits.LEFT, pings, slow),
-    ]
-    killed = 0
-    try:
-        status.set(Bits.LEFT)
-        while any(player.is_alive() for player in players):
-            victim = start(sleep_on, status)
-            players[0].join(random.uniform(0, 0.02))
-            end(victim)
-            killed += 1
-        codes = [player.exitcode for player in players]
-    finally:
-        end(*players)
-    elapsed = time.monotonic() - begin
-    return {
-        "codes": codes,
-        "writes": status.version,
-        "slow": slow[0],
-        "killed": killed,
-        "seconds": round(elapsed, 1),
-    }
-
-
-def look(status: Status) -> tuple[int, Bits]:
-    """Return a version and the member of that very version."""
-    while True:
-        version, member = status.version, status.load()
-        if status.version == version:
-            return version, member
-
-
-def follow(status: Status, seen: Any, slot: int) -> None:
-    """Tell the version of each state that comes."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        # One version's: told of B while it waits while A, the writer would go on to the next A.
-        seen[slot], member = look(status)
-        status.wait_while(member, timeout=TIMEOUT)
-
-
-def herd(rounds: int) -> dict[str, Any]:
-    """Wake eight sleepers by one write, again and again, and kill one of them now and then."""
-    status = Status(Bits.IDLE)
-    seen: Any = RawArray("q", HERD)
-    slots = range(HERD)
-    begin = time.monotonic()
-    sleepers = [start(follow, status, seen, slot) for slot in slots]
-    killed = slow = 0
-    try:
-        for count in range(1, rounds + 1):
-            status.set(Bits.LEFT if count % 2 else Bits.RIGHT)
-            written = time.monotonic()
-            while any(seen[slot] != count for slot in slots):
-                if time.monotonic() > written + TIMEOUT:
-                    message = f"round {count}: sleeping on: {[*seen]}"
-                    raise AssertionError(message)
-                time.sleep(0)  # the sleepers need the processor
-            slow += time.monotonic() - written >= LOOK_AGAIN
-            if random.random() < 0.05:
-                slot = random.randrange(HERD)
-                end(sleepers[slot])
-                sleepers[slot] = start(follow, status, seen, slot)
-                killed += 1
-        codes = [sleeper.exitcode for sleeper in sleepers if not sleeper.is_alive()]
-    finally:
-        end(*sleepers)
-    elapsed = time.monotonic() - begin
-    return {
-        "codes": codes,
-        "writes": status.version,
-        "slow": slow,
-        "killed": killed,
-        "seconds": round(elapsed, 1),
-    }
 
 
 def check_ping_pong(told: dict[str, Any], pings: int) -> None:
@@ -238,7 +98,7 @@ BUILDS = {
     "futex": ("-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)",),
     "no futex": ("-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)", "-DAIE_PRETEND_NO_FUTEX"),
     "polling": ("-DAIE_PRETEND_NO_FUTEX",),
-    "deadly": ("-include", str(TESTS / "c" / "deadly.h")),
+    "deadly": ("-include", str(TESTS / "core_c" / "deadly.h")),
 }
 
 
@@ -258,7 +118,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
             ignored = shutil.ignore_patterns("*.so", "__pycache__")
             # As it is imported here: the tests may run against an installed package.
             shutil.copytree(Path(atomic_intenum.__file__).parent, package, ignore=ignored)
-            source = TESTS.parent / "csrc" / "native.c"
+            source = ROOT / "csrc" / "native.c"
             options = ["-std=c11", "-O1", "-fPIC", "-shared", "-pthread", f"-I{python_h}"]
             target = package / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
             subprocess.run(
@@ -276,14 +136,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
 RUN = """
 import json, sys
 import atomic_intenum
-from atomic_intenum import _native
-import test_wait_stress as stress
+from helpers import wakeups
+from helpers.inside import native_binding, set_spin
 
 game, size, spin, folder = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 assert atomic_intenum.__file__.startswith(folder)
-assert _native.FUTEX == (sys.argv[5] == "futex")
-stress.set_spin(spin)
-print(json.dumps(getattr(stress, game)(size)))
+assert native_binding().FUTEX == (sys.argv[5] == "futex")
+set_spin(spin)
+print(json.dumps(getattr(wakeups, game)(size)))
 """
 
 
@@ -326,9 +186,8 @@ def test_no_wake_up_is_lost_at_full_size(
 
 DIE = """
 import os, signal, sys, time
-import crew
-from crew import Bits, Status, child
-from test_wait import until_asleep, wait_and_tell
+from helpers.crew import Bits, Status, child
+from helpers.waits import until_asleep, wait_and_tell
 
 def die(pipe, status):
     os.environ["DEADLY_POINT"] = "write-before-wake"
@@ -361,9 +220,9 @@ def test_writer_that_dies_before_it_wakes(
 
 
 THREADS = """
-from boards import Wide, until_watched
-from crew import Bits, Status, Task
-from test_wait import until_asleep
+from helpers.boards import Wide, until_watched
+from helpers.crew import Bits, Status, Task
+from helpers.waits import until_asleep
 
 status, array = Status(Bits.LEFT), Wide(3, Bits.LEFT)
 waiter = Task(lambda: status.wait_for(Bits.RIGHT))
@@ -387,10 +246,10 @@ def test_other_threads_run_meanwhile(
 
 
 POLL = """
-from atomic_intenum import _native
-from test_wait import SLEEPS, second_asleep
+from helpers.inside import native_binding
+from helpers.waits import SLEEPS, second_asleep
 
-assert not _native.FUTEX
+assert not native_binding().FUTEX
 for what in SLEEPS:
     print(*second_asleep(what))
 """
