@@ -33,7 +33,11 @@ pytestmark = [
 SWITCHES = ("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX")
 
 #: What differs there: locks, waits, and a lock that is shared by name.
-FILES = ("locking/test_lock.py", "waiting/test_wait.py", "sharing/test_names.py")
+FILES = (
+    *("locking/test_lock.py", "locking/test_lock_beside_others.py"),
+    *("locking/test_lock_holder_dies.py", "sharing/test_names.py", "sharing/test_names_again.py"),
+    *("waiting/test_wait.py", "waiting/test_wait_ends.py"),
+)
 CHOICE = "keeps_out or fork or closing or wakes or lock_is_shared or ctrl_c_ends_a_wait"
 
 WHICH = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import pickle
@@ -19,6 +18,7 @@ from helpers import boards
 from helpers.boards import KINDS, SHAPES, Board, Wide, check_kind
 from helpers.crew import Bits, child
 from helpers.inside import backend, layout, segment
+from helpers.names import own_name
 from helpers.support import (
     CALCULATING,
     COUNTS_REFERENCES,
@@ -55,19 +55,14 @@ named = pytest.mark.only_on("native", "cffi")
 by_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
+# -- by inheritance
+
+
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> Iterator[str]:
     """A segment name of this test alone; nothing of that name may be left."""
-    chosen = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**12}"
-    yield chosen
-    gc.collect()
-    segment._drain(forget=chosen)
-    left = (SHM / chosen).exists()
-    (SHM / chosen).unlink(missing_ok=True)
-    assert not left, f"{chosen} is left"
-
-
-# -- by inheritance
+    with own_name(request.node.nodeid) as chosen:
+        yield chosen
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -182,7 +177,7 @@ def test_attach(size: int, shape: dict[str, Any], name: str) -> None:
     """Who attaches gets the same words, as many and as far apart as they were made."""
     array = Board(size, IDLE, segment_name=name, **shape)
     assert array.segment_name == name
-    segment._by_name.clear()  # as in another process
+    segment._by_name.clear()
     twin = Board.attach(name)
     assert type(twin) is Board
     assert len(twin) == size

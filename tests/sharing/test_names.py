@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import errno
 import gc
 import math
 import multiprocessing
 import os
-import pickle
 import re
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +19,16 @@ import pytest
 from atomic_intenum import IntEnumValue
 from helpers.crew import WATCH, Task, child
 from helpers.inside import layout, segment, shm
+from helpers.names import HEAD, failing, make, named, own_name, spoil, unnamed
 from helpers.support import (
     CALCULATING,
     DEADLINE,
     IDLE,
     SHM,
-    UNAVAILABLE,
     JobEnum,
     Plain,
     WorkerStatus,
     WorkerStatusEnum,
-    environment,
     make_enum,
     needs_robust,
     run_script,
@@ -47,31 +39,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
+
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
 
-#: The lock-based path shares by inheritance only: it has no names.
-named = pytest.mark.only_on("native", "cffi")
-unnamed = pytest.mark.only_on("lock")
+
+# -- creating and attaching
 
 
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> Iterator[str]:
     """A segment name of this test alone; nothing of that name may be left."""
-    chosen = f"t{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**12}"
-    yield chosen
-    gc.collect()
-    segment._drain(forget=chosen)
-    left = (SHM / chosen).exists()
-    (SHM / chosen).unlink(missing_ok=True)
-    assert not left, f"{chosen} is left"
-
-
-def make(name: str, member: Any = IDLE) -> WorkerStatus:
-    """Create a value of that name."""
-    return WorkerStatus(member, segment_name=name)
-
-
-# -- creating and attaching
+    with own_name(request.node.nodeid) as chosen:
+        yield chosen
 
 
 @named
@@ -220,15 +199,6 @@ def test_name_is_taken_by_another_process(name: str) -> None:
         assert WorkerStatus.attach(name).load() is CALCULATING
         peer.tell()
     assert make(name).load() is IDLE
-
-
-def failing(error: int, filename: str | None = None) -> Callable[..., Any]:
-    """Return what a call looks like that fails; of a signal handler's, with its own filename."""
-
-    def call(*_: object) -> None:
-        raise OSError(error, os.strerror(error), filename)
-
-    return call
 
 
 @named
@@ -519,14 +489,6 @@ def test_half_made_and_finished(step: str, name: str, monkeypatch: pytest.Monkey
     assert attached == creator.result() == IDLE
 
 
-def spoil(name: str, **fields: int) -> None:
-    """Overwrite fields of the header of a segment in place."""
-    with (SHM / name).open("r+b") as file:
-        header = segment.Header(*layout.HEADER.unpack(file.read(192)[8 : 8 + layout.HEADER.size]))
-        file.seek(8)
-        file.write(layout.HEADER.pack(*header._replace(**fields)))
-
-
 @named
 def test_other_pid_namespace(name: str) -> None:
     """A segment of another PID namespace is not attached (OSError), and its name is taken."""
@@ -569,179 +531,6 @@ def test_name_of_another_user(name: str) -> None:
     with child(be_nobody) as peer:
         assert [peer.says(), peer.says()] == ["PermissionError", "FileExistsError"]
     assert created == IDLE
-
-
-# -- unrelated processes
-
-HEAD = """
-import enum, multiprocessing, os, sys, time
-from atomic_intenum import IntEnumValue
-
-class WorkerStatusEnum(enum.IntEnum):
-    UNAVAILABLE = enum.auto()
-    IDLE = enum.auto()
-    CALCULATING = enum.auto()
-
-class WorkerStatus(IntEnumValue[WorkerStatusEnum]):
-    pass
-
-class JobEnum(enum.IntEnum):
-    DONE = 1
-
-name = sys.argv[1]
-"""
-
-EXIT = """
-import sys
-from helpers.inside import segment, shm
-from helpers.support import IDLE, WorkerStatus
-
-values = [WorkerStatus(IDLE, segment_name=name) for name in sys.argv[1:]]
-unlink, ended = shm.Created.unlink, []
-
-def end_the_second(created):
-    ended.append(created.name)
-    if len(ended) == 2:
-        raise KeyboardInterrupt("by a signal handler")
-    unlink(created)
-
-def end_the_first():
-    segment._everything = everything
-    raise KeyboardInterrupt("while it waits for its turn")
-
-everything, segment._everything = segment._everything, end_the_first
-shm.Created.unlink = end_the_second
-"""
-
-
-@named
-def test_exit_that_a_handler_interrupts(name: str, tmp_path: Path) -> None:
-    """At exit all names go, by this process, though a signal handler ends the removal of some."""
-    names = [name, *(f"{name[:-1]}-{number}" for number in range(3))]
-    done = run_script(EXIT, *names, folder=tmp_path)
-    assert "while it waits for its turn" in done.stderr
-    assert "leaked" not in done.stderr
-    assert not any((SHM / each).exists() for each in names)
-
-
-#: Registers with the resource tracker what it creates itself; so its exit would warn or remove.
-ATTACHES = """
-own = WorkerStatus("IDLE")
-try:
-    IntEnumValue[JobEnum].attach(name)
-except TypeError:
-    print("TypeError")
-try:
-    WorkerStatus.attach(name + "x")
-except FileNotFoundError:
-    print("FileNotFoundError")
-status = WorkerStatus.attach(name)
-print(status.exchange("CALCULATING").name)
-"""
-
-FAILS = """
-own = WorkerStatus("IDLE")
-for cls, suffix in ((IntEnumValue[JobEnum], ""), (WorkerStatus, "x")):
-    try:
-        cls.attach(name + suffix)
-    except (TypeError, FileNotFoundError) as error:
-        print(type(error).__name__)
-"""
-
-CHILDREN = """
-def work(status):
-    assert status.exchange("CALCULATING") is WorkerStatusEnum.IDLE
-
-if __name__ == "__main__":
-    status = WorkerStatus.attach(name)
-    for method in multiprocessing.get_all_start_methods():
-        process = multiprocessing.get_context(method).Process(target=work, args=(status,))
-        process.start()
-        process.join()
-        assert status.exchange("IDLE") is WorkerStatusEnum.CALCULATING, process.exitcode
-    print("done")
-"""
-
-
-@named
-@pytest.mark.parametrize(
-    ("body", "output", "left"),
-    [
-        (ATTACHES, "TypeError\nFileNotFoundError\nIDLE\n", CALCULATING),
-        (FAILS, "TypeError\nFileNotFoundError\n", IDLE),
-        (CHILDREN, "done\n", IDLE),
-    ],
-    ids=["attaches", "fails", "children"],
-)
-def test_stranger(body: str, output: str, left: Any, name: str, tmp_path: Path) -> None:
-    """A process that nobody spawned attaches, fails to, or shares on; its end leaves all as is."""
-    created = make(name)
-    for _ in range(2):
-        done = run_script(HEAD + body, name, folder=tmp_path)
-        assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
-        assert (SHM / name).exists()
-        assert created.exchange(IDLE) is left
-
-
-@named
-def test_neither_end_warns(name: str, tmp_path: Path) -> None:
-    """Creator and attacher end in silence, in either order, and the name is gone with the first."""
-    source = (
-        HEAD
-        + """
-status = WorkerStatus("IDLE", segment_name=name)
-print("made", flush=True)
-sys.stdin.read()
-"""
-    )
-    script = tmp_path / "creator.py"
-    script.write_text(source)
-    for order in ("attacher first", "creator first"):
-        with subprocess.Popen(
-            [sys.executable, str(script), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            text=True,
-        ) as creator:
-            assert creator.stdout is not None
-            assert creator.stdin is not None
-            assert creator.stdout.readline() == "made\n"
-            if order == "attacher first":
-                done = run_script(HEAD + ATTACHES, name, folder=tmp_path)
-                assert (done.stderr, done.returncode) == ("", 0)
-                status = None
-            else:
-                status = WorkerStatus.attach(name)
-            assert (SHM / name).exists()
-            assert creator.communicate(timeout=DEADLINE) == ("", "")
-            assert creator.returncode == 0
-        assert not (SHM / name).exists()
-        if status is not None:
-            status.set(CALCULATING)
-            assert status == CALCULATING
-
-
-@named
-def test_attach_tells_no_tracker(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attaching, failing to and dropping never talk to the resource tracker."""
-    created = make(name)
-    told: list[Any] = []
-    for function in ("register", "unregister", "ensure_running"):
-        monkeypatch.setattr(resource_tracker, function, lambda *args: told.append(args))
-    attached: Any = WorkerStatus.attach(name)
-    attached.set(CALCULATING)
-    with pytest.raises(TypeError):
-        IntEnumValue[JobEnum].attach(name)
-    with pytest.raises(FileNotFoundError):
-        WorkerStatus.attach(name + "x")
-    attached.close()
-    del attached
-    gc.collect()
-    monkeypatch.undo()
-    assert told == []
-    assert created == CALCULATING
 
 
 # -- unlink
@@ -841,422 +630,3 @@ def test_unlink_of_a_value_without_a_name() -> None:
         status.unlink()
     assert status.segment_name.startswith("intenum-")
     assert (SHM / status.segment_name).exists()
-
-
-# -- close, drop, and the name once more
-
-
-@named
-@pytest.mark.parametrize("state", ["created", "attached", "copied", "unlinked", "pickled"])
-def test_close(state: str, name: str) -> None:
-    """close() ends this object alone, in every state of the value; twice is once."""
-    created = make(name)
-    values: dict[str, Any] = {
-        "created": lambda: created,
-        "attached": lambda: WorkerStatus.attach(name),
-        "copied": lambda: copy.copy(created),
-        "unlinked": lambda: created,
-        "pickled": lambda: pickle.loads(pickle.dumps(created)),
-    }
-    value = values[state]()
-    if state == "unlinked":
-        value.unlink()
-    other = copy.copy(value)
-    value.close()
-    value.close()
-    for use in (value.unlink, value.load, value.get_lock, lambda: value.segment_name):
-        with pytest.raises(ValueError, match="closed"):
-            use()
-    other.set(CALCULATING)
-    assert other == CALCULATING
-    assert (SHM / name).exists() == (state != "unlinked")
-
-
-def test_close_without_init() -> None:
-    """An instance whose __init__ never ran, or failed, is closed: every use says so."""
-    value: WorkerStatus = WorkerStatus.__new__(WorkerStatus)
-    value.close()
-    for use in (value.unlink, value.load, lambda: value.segment_name):
-        with pytest.raises(ValueError, match="closed"):
-            use()
-
-
-@named
-def test_name_again_after_dropping(name: str) -> None:
-    """A name is free in its process as soon as the value is dropped, closed or not, each time."""
-    for number in range(15):
-        value = make(name, CALCULATING if number % 2 else IDLE)
-        assert (value.value, value.version) == (3 if number % 2 else 2, 0)
-        value.set(UNAVAILABLE)
-        if number % 3 == 0:
-            value.close()
-        if number % 3 == 1:
-            value.unlink()
-        if number % 5 == 0 and number % 3:
-            pickle.dumps(value)
-        del value
-        gc.collect()
-
-
-@named
-def test_closed_value_keeps_its_name(name: str) -> None:
-    """A closed value that is still there keeps the name, for those who attached."""
-    created = make(name)
-    created.close()
-    with pytest.raises(FileExistsError, match=name):
-        make(name)
-    assert WorkerStatus.attach(name) == IDLE
-
-
-@named
-def test_attached_value_keeps_its_name(name: str) -> None:
-    """In the creating process the name stays while any object for the value does."""
-    created = make(name)
-    attached = copy.copy(created)
-    del created
-    gc.collect()
-    WorkerStatus(IDLE)  # an allocation drains
-    assert (SHM / name).exists()
-    with pytest.raises(FileExistsError, match=name):
-        make(name)
-    assert WorkerStatus.attach(name) == attached == IDLE
-
-
-@named
-def test_pickle_means_that_segment(name: str) -> None:
-    """A pickle means the segment that it was made of: a later one of the name is a ValueError."""
-    first = make(name)
-    pickled = pickle.dumps(first)
-    first_copy = pickle.loads(pickled)
-    assert first_copy == first
-    first.unlink()
-    assert pickle.loads(pickled) == first  # mapped here
-    del first, first_copy
-    gc.collect()
-    with pytest.raises(FileNotFoundError, match=name):
-        pickle.loads(pickled)
-    second = make(name, CALCULATING)
-    with pytest.raises(ValueError, match="another one than was pickled"):
-        pickle.loads(pickled)
-    assert pickle.loads(pickle.dumps(second)) == CALCULATING
-
-
-@named
-@pytest.mark.parametrize("how", ["pickle", "attach"])
-def test_value_that_comes_back_is_owned(
-    how: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A creator that gets its value back after dropping it owns the name until it drops that."""
-    segment._drain()
-    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
-    created = make(name)
-    pickled = pickle.dumps(created)
-    del created
-    gc.collect()
-    if how == "pickle":
-        WorkerStatus(IDLE)  # an allocation drains: now it lingers
-        returned: Any = pickle.loads(pickled)
-    else:
-        returned = WorkerStatus.attach(name)
-    monkeypatch.setattr(segment, "_LINGER", 0.0)
-    for _ in range(2):
-        WorkerStatus(IDLE)
-        assert (SHM / name).exists()
-        with pytest.raises(FileExistsError, match=name):
-            make(name)
-        segment._drain(forget=name)
-    assert WorkerStatus.attach(name) == returned == IDLE
-    del returned
-    gc.collect()
-    for _ in range(2):  # at the first it begins to linger, for no time
-        WorkerStatus(IDLE)
-    assert not (SHM / name).exists()
-    assert make(name, CALCULATING) == CALCULATING
-
-
-@named
-def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came back while it lingered stays when its time to linger is over."""
-    segment._drain()
-    monkeypatch.setattr(segment, "_lingering", deque())  # what earlier tests pickled
-    clock = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    created = make(name)
-    pickled = pickle.dumps(created)
-    del created
-    gc.collect()
-    WorkerStatus(IDLE)  # an allocation drains: now it lingers
-    returned = pickle.loads(pickled)
-    clock[0] += 2 * segment._LINGER
-    WorkerStatus(IDLE)
-    assert (SHM / name).exists()
-    assert WorkerStatus.attach(name) == returned
-    del returned
-    gc.collect()
-    WorkerStatus(IDLE)
-    assert (SHM / name).exists()  # the pickle may be on its way once more
-    clock[0] += 2 * segment._LINGER
-    WorkerStatus(IDLE)
-    assert not (SHM / name).exists()
-
-
-@named
-def test_opened_as_shared_memory(name: str, tmp_path: Path) -> None:
-    """SharedMemory of multiprocessing opens what was created, all of it, and nobody warns."""
-    source = (
-        HEAD
-        + """
-from multiprocessing.shared_memory import SharedMemory
-from helpers.support import collect_unless_counted
-
-status = WorkerStatus("IDLE", segment_name=name)
-opened = SharedMemory(name=status.segment_name)
-print(opened.size == os.stat("/dev/shm/" + name).st_size, bytes(opened.buf[:8]) != bytes(8))
-opened.close()
-del status
-collect_unless_counted()
-WorkerStatus("IDLE", segment_name=name)
-"""
-    )
-    done = run_script(source, name, folder=tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
-
-
-@named
-def test_fork_child_does_not_own_the_name(name: str) -> None:
-    """A forked child that drops its copy of a value with a name leaves the name alone."""
-    created: list[Any] = [make(name)]
-
-    def drop(pipe: Connection) -> None:
-        created.clear()
-        gc.collect()
-        WorkerStatus(IDLE)  # an allocation drains
-        try:
-            make(name)
-        except FileExistsError:
-            pipe.send("taken")
-
-    with child(drop) as peer:
-        assert peer.says() == "taken"
-    assert (SHM / name).exists()
-    assert WorkerStatus.attach(name) == created[0]
-
-
-# -- creators that are gone
-
-
-def dies_owning(name: str) -> int:
-    """Kill a creator of that name with -9 whose resource tracker lives on; return its pid."""
-
-    def create(pipe: Connection) -> None:
-        created = make(name, UNAVAILABLE)
-        pipe.send(created.segment_name)
-        pipe.recv()
-
-    with child(create) as peer:
-        assert peer.says() == name
-        peer.kill()
-    assert (SHM / name).exists()
-    return peer.pid
-
-
-@named
-def test_name_of_a_killed_creator(name: str) -> None:
-    """A name whose creator was killed is taken by the next who wants it, fresh; old users stay."""
-    dies_owning(name)
-    old = WorkerStatus.attach(name)
-    new = make(name)
-    assert (new.load(), new.version) == (IDLE, 0)
-    old.set(CALCULATING)
-    assert (old.load(), new.load()) == (CALCULATING, IDLE)
-    assert WorkerStatus.attach(name) == new
-    old.unlink()  # which is not the name's any more
-    assert (SHM / name).exists()
-
-
-@named
-def test_name_of_a_killed_creator_by_another_enum(name: str) -> None:
-    """What a dead creator left is replaced whatever enum it held."""
-    dies_owning(name)
-    assert IntEnumValue[JobEnum]("DONE", segment_name=name) == JobEnum.DONE
-
-
-@named
-def test_name_of_a_killed_creator_where_memory_is_not_read(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on macOS, whose shared memory can be mapped but not read."""
-
-    def pread(*_: object) -> bytes:
-        raise OSError(errno.ENXIO, "Device not configured")
-
-    monkeypatch.setattr(os, "pread", pread)
-    dies_owning(name)
-    new = make(name, CALCULATING)
-    with pytest.raises(FileExistsError):
-        make(name)
-    assert WorkerStatus.attach(name) == new == CALCULATING
-
-
-RESTARTED = """
-status = WorkerStatus(sys.argv[2], segment_name=name)
-print(status.name, flush=True)
-sys.stdin.read()
-"""
-
-
-@named
-def test_restarted_service(name: str, tmp_path: Path) -> None:
-    """A service that is killed and started again gets its name back, and keeps it."""
-    script = tmp_path / "service.py"
-    script.write_text(HEAD + RESTARTED)
-
-    def start(member: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(script), name, member],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            text=True,
-        )
-
-    with start("IDLE") as first:
-        assert first.stdout is not None
-        assert first.stderr is not None
-        assert first.stdout.readline() == "IDLE\n"
-        os.kill(first.pid, signal.SIGKILL)
-        with start("CALCULATING") as second:  # at once: the old tracker may still be at it
-            assert second.stdout is not None
-            assert second.stdout.readline() == "CALCULATING\n"
-            first.stderr.read()  # its tracker has ended
-            assert WorkerStatus.attach(name) == CALCULATING
-            assert second.communicate(timeout=DEADLINE) == ("", "")
-            assert second.returncode == 0
-    assert not (SHM / name).exists()
-
-
-EXECS = """
-from multiprocessing import resource_tracker
-if len(sys.argv) == 3:
-    status = WorkerStatus("IDLE", segment_name=name)
-    # As in a multiprocessing child: its parent keeps the resource tracker.
-    os.set_inheritable(resource_tracker.getfd(), True)
-    os.execv(sys.executable, [sys.executable, sys.argv[0], name])
-status = WorkerStatus("CALCULATING", segment_name=name)
-print(status.name)
-"""
-
-
-@named
-def test_program_that_executes_itself(name: str, tmp_path: Path) -> None:
-    """A program that restarts itself by exec gets its name back: only the tracker may speak."""
-    done = run_script(HEAD + EXECS, name, "first", folder=tmp_path)
-    assert (done.stdout, done.returncode) == ("CALCULATING\n", 0)
-    assert "Traceback" not in done.stderr
-    assert not (SHM / name).exists()
-
-
-@named
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no way to wait and leave the zombie")
-def test_name_of_a_zombie(name: str) -> None:
-    """A creator that has ended and was not waited for is gone as well."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            make(name)
-            os.write(writer, b"made")
-        finally:
-            os._exit(0)
-    assert os.read(reader, 4) == b"made"
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    try:
-        assert shm.start_time(pid) > 0
-        assert make(name) == IDLE
-    finally:
-        os.waitpid(pid, 0)
-        os.close(reader)
-        os.close(writer)
-
-
-@named
-def test_pid_that_is_used_again(name: str) -> None:
-    """A process with a dead creator's pid but another start time is not the creator."""
-
-    def wait(pipe: Connection) -> None:
-        pipe.recv()
-
-    dies_owning(name)
-    with child(wait) as stranger:
-        started = shm.start_time(stranger.pid)
-        spoil(name, creator_pid=stranger.pid, creator_start=started)
-        with pytest.raises(FileExistsError, match=name):
-            make(name)
-        spoil(name, creator_pid=stranger.pid, creator_start=started - 1)
-        assert make(name) == IDLE
-        stranger.tell()
-
-
-@named
-def test_half_made_by_the_dead(name: str) -> None:
-    """A creator that was killed before its segment was complete is replaced too."""
-    dies_owning(name)
-    with (SHM / name).open("r+b") as file:
-        file.write(bytes(8))
-    assert make(name) == IDLE
-
-
-@named
-@pytest.mark.parametrize("racers", [2, 6])
-def test_racers_for_a_dead_creators_name(racers: int, name: str) -> None:
-    """Of processes that want a dead creator's name at once exactly one gets it, and keeps it."""
-    dies_owning(name)
-    start = multiprocessing.get_context("fork").Barrier(racers)
-
-    def race(pipe: Connection) -> None:
-        start.wait(DEADLINE)
-        try:
-            won: Any = make(name, CALCULATING)
-        except FileExistsError:
-            won = None
-        pipe.send(won is not None)
-        pipe.recv()
-        pipe.send(won is None or (won.value, won.version) == (3, 0))
-
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(child(race)) for _ in range(racers)]
-        assert sorted(peer.says() for peer in peers) == [False] * (racers - 1) + [True]
-        assert WorkerStatus.attach(name) == CALCULATING
-        for peer in peers:
-            peer.tell()
-            assert peer.says()
-    assert not (SHM / name).exists()
-
-
-@named
-def test_threads_want_one_name(name: str) -> None:
-    """Of threads that create one name at once exactly one succeeds."""
-    start = threading.Barrier(4)
-
-    def create() -> Any:
-        start.wait(DEADLINE)
-        try:
-            return make(name)
-        except FileExistsError:
-            return None
-
-    results = [task.result() for task in [Task(create) for _ in range(4)]]
-    assert sum(result is not None for result in results) == 1
-
-
-@named
-def test_dead_ones_name_for_attachers(name: str) -> None:
-    """What a killed creator left can be attached until it is replaced, its lock included."""
-    dies_owning(name)
-    status = WorkerStatus.attach(name)
-    with status.get_lock():
-        status.set(CALCULATING)
-    assert WorkerStatus.attach(name) == CALCULATING
-    status.unlink()
-    assert not (SHM / name).exists()
