@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from atomic_intenum import IntEnumValue
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkContext
     from multiprocessing.process import BaseProcess
+
+_P = ParamSpec("_P")
 
 FORK: ForkContext = multiprocessing.get_context("fork")
 
@@ -134,6 +137,16 @@ class Task:
         if self._error is not None:
             raise self._error
         return self._result
+
+
+def in_a_thread_of_its_own(test: Callable[_P, None]) -> Callable[_P, None]:
+    """Make a test run in another thread: what it leaves locked ends with that thread."""
+
+    @functools.wraps(test)
+    def run(*args: _P.args, **keywords: _P.kwargs) -> None:
+        Task(lambda: test(*args, **keywords)).result()
+
+    return run
 
 
 def is_asleep(pid: int) -> bool:

@@ -5,9 +5,11 @@ Who renames a module of the package changes this file alone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-from typing import Any
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
 from atomic_intenum import layout, segment, shm, tracker, value
@@ -18,12 +20,16 @@ from atomic_intenum.registry import vocabulary_of
 from atomic_intenum.segment import Header
 from atomic_intenum.vocabulary import Vocabulary, is_int_enum
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
     "BINDINGS",
     "Guard",
     "Header",
     "ProcessLock",
     "Vocabulary",
+    "as_elsewhere",
     "backend",
     "built_with",
     "cffi_binding",
@@ -46,6 +52,21 @@ __all__ = [
 
 #: The compiled module of each backend that has one.
 BINDINGS = {"native": "atomic_intenum._native", "cffi": "atomic_intenum._cffi"}
+
+
+@contextlib.contextmanager
+def as_elsewhere() -> Iterator[None]:
+    """Know no segment of this process meanwhile, as another process that attaches one.
+
+    What is known otherwise is known again behind it: of a segment that is forgotten for good, the
+    next who attaches it would be taken for the owner.
+    """
+    known = segment._by_name
+    segment._by_name = weakref.WeakValueDictionary()
+    try:
+        yield
+    finally:
+        segment._by_name = known
 
 
 def is_built(name: str) -> bool:

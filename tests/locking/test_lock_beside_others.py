@@ -24,6 +24,7 @@ from helpers.crew import (
     Task,
     child,
     hold,
+    in_a_thread_of_its_own,
     is_asleep,
 )
 from helpers.locks import acquired_elsewhere
@@ -300,6 +301,7 @@ def test_close_while_held() -> None:
 
 
 @pytest.mark.only_on("native", "cffi")
+@in_a_thread_of_its_own
 def test_dropped_while_held() -> None:
     """With value and lock object gone, the lock stays held, and harms no other lock."""
     status = Status(Bits.LEFT)

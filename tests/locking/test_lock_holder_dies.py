@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers.crew import Bits, Status, Task, child, exit_of
+from helpers.crew import Bits, Status, Task, child, exit_of, in_a_thread_of_its_own
 from helpers.locks import acquire_and_tell, acquired_elsewhere, write_and_tell
 from helpers.support import environment, needs_robust
 from helpers.writes import WRITES, by_each_write
@@ -232,6 +232,7 @@ def test_same_ids_are_not_the_dead_holder() -> None:
 
 
 @pytest.mark.only_on("native", "cffi")
+@in_a_thread_of_its_own
 def test_a_thread_holds_1024_and_no_more() -> None:
     """The 1,025th lock is a RuntimeError that takes nothing; deeper and other threads still go."""
     values = [Status(Bits.LEFT) for _ in range(MAX_HELD + 1)]
@@ -257,6 +258,7 @@ def test_a_thread_holds_1024_and_no_more() -> None:
 
 
 @pytest.mark.only_on("native", "cffi")
+@in_a_thread_of_its_own
 def test_forked_child_has_the_whole_limit() -> None:
     """A child of a holder of 1,024 locks holds none, so it may take 1,024 of its own."""
     mine = [Status(Bits.LEFT).get_lock() for _ in range(MAX_HELD)]
@@ -281,6 +283,7 @@ def test_forked_child_has_the_whole_limit() -> None:
 
 @needs_robust
 @pytest.mark.only_on("native", "cffi")
+@in_a_thread_of_its_own
 def test_killed_with_1024_strands_none() -> None:
     """A process that is killed with 1,024 locks passes each of them on."""
     values = [Status(Bits.LEFT) for _ in range(MAX_HELD)]

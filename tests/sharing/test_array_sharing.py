@@ -17,7 +17,7 @@ from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers import boards
 from helpers.boards import KINDS, SHAPES, Board, Wide, check_kind
 from helpers.crew import Bits, child
-from helpers.inside import backend, layout, segment
+from helpers.inside import as_elsewhere, backend, layout
 from helpers.names import own_name
 from helpers.support import (
     CALCULATING,
@@ -161,8 +161,7 @@ def test_pickle_of_one_that_is_gone() -> None:
     text = pickle.dumps(array)
     array.unlink()
     array.unlink()
-    segment._by_name.clear()
-    with pytest.raises(FileNotFoundError, match=array.segment_name):
+    with as_elsewhere(), pytest.raises(FileNotFoundError, match=array.segment_name):
         pickle.loads(text)
     assert array[:] == [IDLE, IDLE]
 
@@ -177,8 +176,8 @@ def test_attach(size: int, shape: dict[str, Any], name: str) -> None:
     """Who attaches gets the same words, as many and as far apart as they were made."""
     array = Board(size, IDLE, segment_name=name, **shape)
     assert array.segment_name == name
-    segment._by_name.clear()
-    twin = Board.attach(name)
+    with as_elsewhere():
+        twin = Board.attach(name)
     assert type(twin) is Board
     assert len(twin) == size
     assert twin._atomic_segment.header.word_stride == (64 if shape else 8)
@@ -433,8 +432,7 @@ def test_corrupt_header(field: str, wrong: int, name: str) -> None:
     """An array's header that does not fit is a ValueError, and the segment stays."""
     array = Board(100, IDLE, segment_name=name)
     spoil(SHM / name, **{field: wrong})
-    segment._by_name.clear()
-    with pytest.raises(ValueError, match=name):
+    with as_elsewhere(), pytest.raises(ValueError, match=name):
         Board.attach(name)
     assert (SHM / name).exists()
     assert array.count(IDLE) == 100  # its header was read once
@@ -445,8 +443,8 @@ def test_smaller_capacity(name: str) -> None:
     """A header that says less than there is describes a smaller array, inside its segment."""
     array = Board(100, IDLE, segment_name=name)
     spoil(SHM / name, capacity=7)
-    segment._by_name.clear()
-    twin = Board.attach(name)
+    with as_elsewhere():
+        twin = Board.attach(name)
     assert len(twin) == 7
     twin.fill(CALCULATING)
     assert array.counts()[CALCULATING] == 7
