@@ -539,6 +539,10 @@ static int run_kills(int count, uint64_t seed)
         waitpid(pids[slot], NULL, 0);
     }
     printf("%llu takeovers\n", (unsigned long long)atomic_load(&all->takeovers));
+    if (atomic_load(&all->broken)) {
+        /* Who found it may have been killed before it said so. */
+        fprintf(stderr, "broken: found by %d\n", atomic_load(&all->broken));
+    }
     return atomic_load(&all->broken) != 0;
 }
 
