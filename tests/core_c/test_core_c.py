@@ -94,7 +94,7 @@ BUILDS = {
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Compile a build of stress.c, once."""
-    return builder(tmp_path_factory.mktemp("stress"), "stress.c", BUILDS)
+    return builder(tmp_path_factory, "stress.c", BUILDS)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ BUILDS = {
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Compile a build of board.c, once."""
-    return builder(tmp_path_factory.mktemp("board"), "board.c", BUILDS)
+    return builder(tmp_path_factory, "board.c", BUILDS)
 
 
 @pytest.mark.parametrize(

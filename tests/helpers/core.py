@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -13,8 +15,7 @@ import pytest
 from helpers.support import ROOT, TESTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 PROGRAMS = TESTS / "core_c"
 CORE = ROOT / "csrc"
@@ -61,9 +62,30 @@ def run(program: Path, *arguments: str, patience: float = 50) -> subprocess.Comp
     )
 
 
-def builder(folder: Path, source: str, builds: dict[str, Build]) -> Callable[[str], Path]:
-    """Give a function that compiles a build, once; it skips where its sanitizer doesn't work."""
-    empty = folder / "empty.c"
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Keep out the other processes that run tests meanwhile."""
+    import fcntl
+
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def builder(
+    factory: pytest.TempPathFactory, source: str, builds: dict[str, Build]
+) -> Callable[[str], Path]:
+    """Give a function that compiles a build, once; it skips where its sanitizer doesn't work.
+
+    Where several processes share out the tests, they share the builds.
+    """
+    mine = factory.mktemp("probes")
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= f"built-{Path(source).stem}"
+    folder.mkdir(exist_ok=True)
+    empty = mine / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
     programs: dict[str, Path] = {}
 
@@ -71,14 +93,18 @@ def builder(folder: Path, source: str, builds: dict[str, Build]) -> Callable[[st
         if name not in programs:
             build = builds[name]
             if build.sanitizer:
-                probe = folder / "probe"
+                probe = mine / "probe"
                 try:
                     compile_c(empty, probe, f"-fsanitize={build.sanitizer}")
                     run(probe).check_returncode()
                 except subprocess.CalledProcessError:
                     pytest.skip(f"-fsanitize={build.sanitizer} doesn't work here")
             program = folder / name.replace(",", "").replace(" ", "-")
-            compile_c(PROGRAMS / source, program, *build.flags)
+            with alone(folder / f"{program.name}.lock"):
+                if not program.exists():
+                    made = folder / f"{program.name}.new"
+                    compile_c(PROGRAMS / source, made, *build.flags)
+                    made.rename(program)
             programs[name] = program
         return programs[name]
 
