@@ -158,6 +158,7 @@ for name in names:
 """
 
 
+@pytest.mark.slow
 def test_too_large_says_nothing(backend: str, tmp_path: Path) -> None:
     """A program that asked for too much ends with nothing on stderr."""
     done = run_script(TOO_LARGE, backend, folder=tmp_path)

@@ -272,12 +272,14 @@ def share_out(array: Board, folder: Path) -> None:
     assert array.count(CALCULATING) == len(array)
 
 
+@pytest.mark.slow
 @by_shape
 def test_processes_share_out_all(shape: dict[str, Any], tmp_path: Path) -> None:
     """Four processes that claim until None take each of 10,000 indices exactly once."""
     share_out(Board(MANY, IDLE, **shape), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.scaled
 @by_shape
@@ -319,6 +321,7 @@ class Careless(Board):
         return None
 
 
+@pytest.mark.slow
 def test_a_claim_in_two_steps_is_found(tmp_path: Path) -> None:
     """The check above fails for a claim that looks and then writes."""
     for number in range(20):
@@ -331,6 +334,7 @@ def test_a_claim_in_two_steps_is_found(tmp_path: Path) -> None:
     pytest.fail("20 times each index was given once")
 
 
+@pytest.mark.slow
 def test_threads_share_out_all() -> None:
     """Threads that claim through one object take each index once."""
     for size in (500, 9000):

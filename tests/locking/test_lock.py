@@ -68,6 +68,7 @@ def hammer(pipe: Connection, status: Status) -> None:
             status.compare_and_set(Bits.RIGHT, Bits.LEFT)
 
 
+@pytest.mark.slow
 def test_holder_sees_no_write_but_its_own() -> None:
     """Inside, version and member stay as the holder left them, under bare writers' fire."""
     status = Status(Bits.LEFT)

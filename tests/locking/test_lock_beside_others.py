@@ -61,6 +61,7 @@ STATEMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
 def test_ctrl_c_ends_a_blocked_call(statement: str) -> None:
@@ -94,6 +95,7 @@ def test_ctrl_c_ends_a_blocked_call(statement: str) -> None:
     assert not status.abandoned
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native", "cffi")
 def test_signal_as_the_lock_comes_free() -> None:
     """A handler that raises just as the lock is had leaves it free: nobody would release it."""
@@ -234,6 +236,7 @@ def in_spawned(lock: Any, condition: Any, value: Any, answers: Any) -> None:
     answers.put(value.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_lock_goes_to_a_spawned_child(method: str) -> None:
     """A lock and a condition on it, given to a process that is started, are the same there."""

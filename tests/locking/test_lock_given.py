@@ -469,6 +469,7 @@ def test_threads_do_not_lose_updates() -> None:
 # -- to other processes: as the lock goes
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("kind", ["Lock", "RLock"])
 def test_goes_to_a_child(method: str, kind: str) -> None:

@@ -128,6 +128,7 @@ def everybody_goes_on(ring: Ring, workers: list[BaseProcess]) -> None:
         time.sleep(0.0005)
 
 
+@pytest.mark.slow
 def test_random_kills_hang_and_break_nothing() -> None:
     """After each of 150 kills everybody goes on, alone inside, and reads members only."""
     seed = int(os.environ.get("ATOMIC_INTENUM_SEED") or random.SystemRandom().randrange(2**32))

@@ -80,6 +80,7 @@ ENDS_WHILE_IT_WRITES = """
 """
 
 
+@pytest.mark.slow
 def test_an_ordinary_exit_is_no_death(tmp_path: Path) -> None:
     """A process that ends while its daemon threads write is never reported as a dead holder."""
     name = f"exits-{os.getpid()}"

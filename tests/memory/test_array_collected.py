@@ -42,6 +42,7 @@ def test_dropped_ones_give_their_memory_back() -> None:
     assert len(own_segments()) <= before + 1
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native")
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no __release_buffer__")
 def test_in_use_while_it_is_cleared(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         sys.implementation.name != "cpython",
         reason="a signal handler may come between any two bytecodes there, in `with` too",

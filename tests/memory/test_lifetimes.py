@@ -34,6 +34,7 @@ pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared
 # -- every way, again and again
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 @pytest.mark.parametrize("way", lifetimes.WAYS)
 def test_way(way: str) -> None:
@@ -51,6 +52,7 @@ def test_way(way: str) -> None:
     assert (done.stdout, done.stderr, done.returncode) == (f"{way}: {runs} runs\n", "", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize(
     ("fault", "complaint"),
@@ -160,6 +162,7 @@ print((done.returncode, done.stdout, done.stderr, os.listdir("/dev/shm")))
 """
 
 
+@pytest.mark.slow
 def test_full_shared_memory(backend: str, tmp_path: Path) -> None:
     """On a full /dev/shm values are refused with ENOSPC, what exists works, nothing is left."""
     prefix = private_shm("1m")
@@ -238,6 +241,7 @@ print("flat")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 def test_values_that_come_and_go(backend: str, tmp_path: Path) -> None:
     """20,000 values (soak: 100,000) created and dropped leave memory and /dev/shm flat."""

@@ -34,6 +34,7 @@ def name(letter):
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc what is mapped")
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize("does", ["release", "release, acquire", "acquire"])
@@ -97,6 +98,7 @@ gc.collect()
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("stays", [False, True], ids=["goes", "stays"])
 def test_used_by_a_finalizer(stays: bool, tmp_path: Path) -> None:

@@ -303,6 +303,7 @@ def test_other_namespace(made: tuple[Path, segment.Segment]) -> None:
         attach_anew(created)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("magic", [0, 1, layout.MAGIC ^ 1 << 63])
 def test_no_magic(made: tuple[Path, segment.Segment], magic: int) -> None:
     """What does not start with the magic is no segment: ValueError."""
@@ -313,6 +314,7 @@ def test_no_magic(made: tuple[Path, segment.Segment], magic: int) -> None:
         attach_anew(created)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 8, 191, 192, 256, 300, 320, 767])
 def test_truncated(made: tuple[Path, segment.Segment], size: int) -> None:
     """A segment that is shorter than its header says is a ValueError."""
@@ -607,6 +609,7 @@ def test_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     assert name not in own_segments()
 
 
+@pytest.mark.slow
 def test_allocation_in_threads_while_dropping() -> None:
     """Threads that make and drop values at once leave no segment behind but the pools' last."""
     fresh = fresh_enum()
@@ -649,6 +652,7 @@ ATTACH = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize(
     ("change", "reason"),

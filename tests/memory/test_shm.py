@@ -328,6 +328,7 @@ print(len(failed))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["at first", "created"])
 def test_out_of_descriptors(when: str, tmp_path: Path) -> None:
     """However few descriptors are left, creating is an OSError that leaves nothing, or works."""
@@ -370,6 +371,7 @@ with resource_tracker._resource_tracker._lock:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(resource_tracker, "ReentrantCallError"), reason="its lock is not re-entrant"
 )
@@ -379,6 +381,7 @@ def test_in_the_midst_of_the_resource_tracker(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == (f"{int(IDLE)}\n", 0)
 
 
+@pytest.mark.slow
 def test_no_resource_tracker(tmp_path: Path) -> None:
     """Where the resource tracker cannot be started, nothing is created: nobody would remove it."""
     done = run_script(NO_TRACKER, folder=tmp_path)
@@ -416,6 +419,7 @@ print(os.path.exists(path))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one has to open it, to look")
 @pytest.mark.parametrize("other", ["another user's", "a folder", "out of descriptors"])
 def test_name_that_stands_for_what_cannot_be_opened(other: str, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ except ImportError:
 if BACKEND == "cffi":
     pytest.skip("cffi's own module refuses further interpreters", allow_module_level=True)
 
+pytestmark = pytest.mark.slow
+
 kinds = pytest.mark.parametrize("kind", subinterpreters.KINDS)
 
 #: In every interpreter: a value by name, or a fresh one.

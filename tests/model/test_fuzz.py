@@ -236,6 +236,7 @@ class Machine(RuleBasedStateMachine):
         self.taken.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 def test_values_agree_with_a_model() -> None:
     """Whatever is done to values, in whatever order, they are what a plain model says."""
@@ -273,6 +274,7 @@ def fuzz(mode: str, count: int) -> dict[str, int]:
     return outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 def test_random_calls() -> None:
     """Calls of everything public with arguments of every kind: documented errors, no crash."""
@@ -284,6 +286,7 @@ def test_random_calls() -> None:
         assert outcomes.get(f"method {error}", 0) > 0, error
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 def test_corrupt_headers() -> None:
     """Segments with corrupt headers are refused by ValueError, TypeError or OSError: no crash."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from multiprocessing.connection import Connection
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 3
 #: A bug may hide in a window of nanoseconds: as many calls as a tenth of a second has room for.
 SCALE = 10 if BACKEND == "native" else 1

@@ -65,6 +65,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
         yield chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_arguments_of_a_process(method: str) -> None:
     """Arrays of every kind go to a child of every start method, and are shared."""
@@ -75,6 +76,7 @@ def test_arguments_of_a_process(method: str) -> None:
     assert len(boards.calls) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_with_a_value_of_it(method: str) -> None:
     """An array and a value of one of its words arrive as what they are, with one lock."""
@@ -124,6 +126,7 @@ def test_pickle_is_refused() -> None:
             pickle.dumps(what)
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.parametrize("method", METHODS)
 def test_queue(method: str) -> None:
@@ -276,6 +279,7 @@ def create_and_stay(pipe: Connection, name: str) -> None:
     pipe.recv()
 
 
+@pytest.mark.slow
 @named
 def test_name_of_a_killed_creator(name: str) -> None:
     """A killed creator that starts again gets its name, with another size; old users stay."""
@@ -306,6 +310,7 @@ with board.at(3).get_lock():
 """
 
 
+@pytest.mark.slow
 @named
 def test_stranger(name: str, tmp_path: Path) -> None:
     """A program that nobody spawned attaches by name, works, and ends in silence."""
@@ -348,6 +353,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_left(backend: str, tmp_path: Path) -> None:
     """A program that shared arrays in many ways leaves no segment, and nothing on stderr."""
     done = run_script(LEAVES_NOTHING, backend, folder=tmp_path)
@@ -357,6 +363,7 @@ def test_nothing_is_left(backend: str, tmp_path: Path) -> None:
     assert not [name for name in names if (SHM / name).exists()]
 
 
+@pytest.mark.slow
 def test_arrays_that_come_and_go() -> None:
     """Arrays that are dropped leave neither names nor mappings nor descriptors."""
     keeper = Board(1, IDLE)  # the resource tracker runs from here on
@@ -394,6 +401,7 @@ def test_dropped_room_is_used_again() -> None:
 # -- corrupt headers
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.parametrize(
     ("field", "wrong"),
@@ -450,6 +458,7 @@ def test_smaller_capacity(name: str) -> None:
     assert array.counts()[CALCULATING] == 7
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.parametrize("size", [0, 8, 191, 192, 320, 1000, 7000])
 def test_truncated(size: int, name: str) -> None:
@@ -488,6 +497,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_full_shared_memory(tmp_path: Path) -> None:
     """On a small /dev/shm what has no room is ENOSPC, and dropped arrays make room."""
     prefix = private_shm("1m")

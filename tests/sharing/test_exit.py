@@ -181,6 +181,7 @@ def run_marked(
     return done, marked_segments(marker)
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("body", [CHILDREN, EXECUTOR], ids=["processes", "executor"])
 def test_exit_after_children(body: str, method: str, tmp_path: Path) -> None:
@@ -189,6 +190,7 @@ def test_exit_after_children(body: str, method: str, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode, left) == ("done\n", "", 0, set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [

@@ -417,6 +417,7 @@ def test_attach_something_foreign(content: bytes, reason: str, name: str) -> Non
     (SHM / name).unlink()
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.parametrize("content", [b"", bytes(4096)], ids=["empty", "no-magic"])
 def test_half_made_for_ever(content: bytes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,6 +437,7 @@ def test_half_made_for_ever(content: bytes, name: str, monkeypatch: pytest.Monke
     (SHM / name).unlink()
 
 
+@pytest.mark.slow
 @named
 def test_sparse_memory_is_refused(name: str) -> None:
     """Memory without reserved space is refused: touching it may be a SIGBUS."""
@@ -616,6 +618,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @named
 def test_name_taken_over_by_a_child(name: str, tmp_path: Path) -> None:
     """Parent and child, who share a resource tracker, own the same name in turn: no complaint."""

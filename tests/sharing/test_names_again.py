@@ -193,6 +193,7 @@ def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.Monk
     assert not (SHM / name).exists()
 
 
+@pytest.mark.slow
 @named
 def test_opened_as_shared_memory(name: str, tmp_path: Path) -> None:
     """SharedMemory of multiprocessing opens what was created, all of it, and nobody warns."""

@@ -74,6 +74,7 @@ def name(request: pytest.FixtureRequest) -> Iterator[str]:
         yield chosen
 
 
+@pytest.mark.slow
 @named
 def test_exit_that_a_handler_interrupts(name: str, tmp_path: Path) -> None:
     """At exit all names go, by this process, though a signal handler ends the removal of some."""
@@ -123,6 +124,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.parametrize(
     ("body", "output", "left"),
@@ -143,6 +145,7 @@ def test_stranger(body: str, output: str, left: Any, name: str, tmp_path: Path) 
         assert created.exchange(IDLE) is left
 
 
+@pytest.mark.slow
 @named
 def test_neither_end_warns(name: str, tmp_path: Path) -> None:
     """Creator and attacher end in silence, in either order, and the name is gone with the first."""
@@ -222,6 +225,7 @@ def dies_owning(name: str) -> int:
     return peer.pid
 
 
+@pytest.mark.slow
 @named
 def test_name_of_a_killed_creator(name: str) -> None:
     """A name whose creator was killed is taken by the next who wants it, fresh; old users stay."""
@@ -236,6 +240,7 @@ def test_name_of_a_killed_creator(name: str) -> None:
     assert (SHM / name).exists()
 
 
+@pytest.mark.slow
 @named
 def test_name_of_a_killed_creator_by_another_enum(name: str) -> None:
     """What a dead creator left is replaced whatever enum it held."""
@@ -243,6 +248,7 @@ def test_name_of_a_killed_creator_by_another_enum(name: str) -> None:
     assert IntEnumValue[JobEnum]("DONE", segment_name=name) == JobEnum.DONE
 
 
+@pytest.mark.slow
 @named
 def test_name_of_a_killed_creator_where_memory_is_not_read(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -310,6 +316,7 @@ print(status.name)
 """
 
 
+@pytest.mark.slow
 @named
 def test_program_that_executes_itself(name: str, tmp_path: Path) -> None:
     """A program that restarts itself by exec gets its name back: only the tracker may speak."""
@@ -319,6 +326,7 @@ def test_program_that_executes_itself(name: str, tmp_path: Path) -> None:
     assert not (SHM / name).exists()
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="no way to wait and leave the zombie")
 def test_name_of_a_zombie(name: str) -> None:
@@ -342,6 +350,7 @@ def test_name_of_a_zombie(name: str) -> None:
         os.close(writer)
 
 
+@pytest.mark.slow
 @named
 def test_pid_that_is_used_again(name: str) -> None:
     """A process with a dead creator's pid but another start time is not the creator."""
@@ -360,6 +369,7 @@ def test_pid_that_is_used_again(name: str) -> None:
         stranger.tell()
 
 
+@pytest.mark.slow
 @named
 def test_half_made_by_the_dead(name: str) -> None:
     """A creator that was killed before its segment was complete is replaced too."""
@@ -369,6 +379,7 @@ def test_half_made_by_the_dead(name: str) -> None:
     assert make(name) == IDLE
 
 
+@pytest.mark.slow
 @named
 @pytest.mark.parametrize("racers", [2, 6])
 def test_racers_for_a_dead_creators_name(racers: int, name: str) -> None:

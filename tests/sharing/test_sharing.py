@@ -46,6 +46,7 @@ RING: Any = make_enum("RING", {f"N{i}": i for i in range(89)})
 # -- arguments, pools, queues
 
 
+@pytest.mark.slow
 @every_method
 def test_process_arguments(method: str) -> None:
     """Values of every kind of class are the same values in a child that was given them."""
@@ -55,6 +56,7 @@ def test_process_arguments(method: str) -> None:
         assert (value.load(), value.version) == (UNAVAILABLE, 2)
 
 
+@pytest.mark.slow
 @every_method
 def test_both_directions(method: str) -> None:
     """Parent and child see each other's writes, one by one."""
@@ -74,6 +76,7 @@ def test_both_directions(method: str) -> None:
     assert status.version == 40
 
 
+@pytest.mark.slow
 @every_method
 def test_writes_of_many_processes(method: str) -> None:
     """No update is lost, however many processes update at once."""
@@ -90,6 +93,7 @@ def test_writes_of_many_processes(method: str) -> None:
     assert (value.value, value.version) == (4 * steps % 89, 4 * steps)
 
 
+@pytest.mark.slow
 @every_method
 def test_lock_in_child(method: str) -> None:
     """A child does not get the lock that its parent holds; after release it does."""
@@ -103,6 +107,7 @@ def test_lock_in_child(method: str) -> None:
     assert process.exitcode == 1
 
 
+@pytest.mark.slow
 @every_method
 def test_pool_initializer(method: str) -> None:
     """A value given to a pool's initializer is claimed by one of its workers exactly once."""
@@ -115,6 +120,7 @@ def test_pool_initializer(method: str) -> None:
     assert status.load() is CALCULATING
 
 
+@pytest.mark.slow
 @pickles
 @every_method
 def test_executor_arguments_and_results(method: str) -> None:
@@ -130,6 +136,7 @@ def test_executor_arguments_and_results(method: str) -> None:
         assert value.load() is UNAVAILABLE
 
 
+@pytest.mark.slow
 @pickles
 @every_method
 def test_pool_arguments_and_results(method: str) -> None:
@@ -211,6 +218,7 @@ def test_values_of_a_child_go_with_it(method: str) -> None:
     assert not any(os.path.exists(f"/dev/shm/{name}") for name in names)  # noqa: PTH110
 
 
+@pytest.mark.slow
 @every_method
 def test_end_of_a_child_leaves_the_parents(method: str) -> None:
     """A child that ends leaves its parent's segments: the next child finds them."""
@@ -318,6 +326,7 @@ def test_fork_of_a_fork() -> None:
     assert status.load() is CALCULATING
 
 
+@pytest.mark.slow
 def test_fork_while_a_thread_allocates() -> None:
     """Children that are forked while other threads make values can make values themselves."""
     stop = threading.Event()
@@ -425,6 +434,7 @@ print(os.waitpid(pid, 0)[1], WorkerStatus(IDLE))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_fork_that_a_handler_ends_waiting_for(tmp_path: Path) -> None:
     """A child is free to create even if a signal handler ended the wait for who was creating."""

@@ -142,6 +142,7 @@ def test_no_write_is_lost(status: Status, peer: Peer) -> None:
     assert not status.abandoned
 
 
+@pytest.mark.slow
 def test_lock_keeps_the_other_out(status: Status, peer: Peer) -> None:
     """While one is inside, the other can neither enter nor write; it reads, and then goes on."""
     lock: Any = status.get_lock()

@@ -33,6 +33,7 @@ def needs_core(code: str) -> bool:
     return "ProcessPoolExecutor(" in code or "segment_name=" in code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "output"),
     [

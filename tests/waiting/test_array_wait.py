@@ -384,6 +384,7 @@ def write_rounds(pipe: Connection, array: Wide, first: int, rounds: int) -> None
     pipe.send("done")
 
 
+@pytest.mark.slow
 @pytest.mark.scaled
 def test_wait_all_misses_nothing() -> None:
     """Under four writers a wait_all comes through in each round, and finds all words so."""
@@ -673,6 +674,7 @@ def test_other_threads_run_meanwhile() -> None:
         assert sleeper.result() == 1
 
 
+@pytest.mark.slow
 def test_daemon_thread_may_wait_at_exit(tmp_path: Path) -> None:
     """The interpreter ends at once, and in silence, while daemon threads wait."""
     done = run_script(

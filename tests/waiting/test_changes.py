@@ -77,6 +77,7 @@ def test_changes_waits() -> None:
     assert seen == members
 
 
+@pytest.mark.slow
 def test_changes_bounds_each_wait() -> None:
     """The timeout is each wait's, counted anew from each change; then it is a TimeoutError."""
     status = Status(Bits.LEFT)

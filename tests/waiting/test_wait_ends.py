@@ -228,6 +228,7 @@ def wait_with_handler(
     pipe.send((outcome, time.monotonic() - begin))
 
 
+@pytest.mark.slow
 def test_signals_do_not_stretch_a_timeout() -> None:
     """Handlers run at once, and the wait goes on for the time that is left, five times over."""
     status = Status(Bits.LEFT)
@@ -298,6 +299,7 @@ def test_other_threads_run_meanwhile() -> None:
     assert sleeper.result() is Bits.RIGHT
 
 
+@pytest.mark.slow
 def test_daemon_thread_may_wait_at_exit(tmp_path: Path) -> None:
     """The interpreter ends at once, and in silence, while daemon threads wait."""
     done = run_script(
@@ -408,6 +410,7 @@ def test_attached_by_name() -> None:
 # -- what it costs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", SLEEPS)
 def test_a_second_asleep_costs_little(what: str) -> None:
     """A waiter falls asleep a few times a second, by polling too, and is not busy in between."""

@@ -209,6 +209,7 @@ print(woken - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native")
 def test_writer_that_dies_before_it_wakes(
     built: Callable[[str], dict[str, str]], tmp_path: Path
@@ -236,6 +237,7 @@ print(waiter.result())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native")
 def test_other_threads_run_meanwhile(
     built: Callable[[str], dict[str, str]], tmp_path: Path
@@ -255,6 +257,7 @@ for what in SLEEPS:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.only_on("native")
 def test_polling_costs_little(built: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
     """A waiter falls asleep a few times a second where there is no futex, and is not busy."""
