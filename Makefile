@@ -190,12 +190,16 @@ lint-python: $(VENV)/lint-tools
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
 	MYPYPATH=src $(PY) -m mypy.stubtest atomic_intenum._native
 
+# The C files whose layout is .clang-format's.
+FORMATTED := $(wildcard tests/core_c/*.[ch])
+
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -fsyntax-only -iquote csrc
 
 # With each compiler that is here: the extension for the stable ABI and for one version, and each header
 # by itself, without Python.h. A header is included rather than compiled: as the main file it would
 # get warnings that it doesn't deserve (for #pragma once, for an unused static inline function).
-lint-c: $(VENV)/made
+lint-c: $(VENV)/lint-tools
+	$(VENV)/bin/clang-format --dry-run -Werror $(FORMATTED)
 	@set -e; \
 	python_h=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
 	found=; \

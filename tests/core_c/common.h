@@ -27,13 +27,13 @@ static bool is_fault(const char *name)
     return strcmp(fault, name) == 0;
 }
 
-#define CHECK(shared_, condition)                                                      \
-    do {                                                                               \
-        if (!(condition)) {                                                            \
-            if (atomic_fetch_add(&(shared_)->broken, 1) < 20) {                        \
+#define CHECK(shared_, condition)                                                       \
+    do {                                                                                \
+        if (!(condition)) {                                                             \
+            if (atomic_fetch_add(&(shared_)->broken, 1) < 20) {                         \
                 fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #condition); \
-            }                                                                          \
-        }                                                                              \
+            }                                                                           \
+        }                                                                               \
     } while (0)
 
 static _Thread_local uint64_t chance_state = 1;

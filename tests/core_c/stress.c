@@ -219,8 +219,7 @@ static void step_bare(worker *self, bool compare)
 {
     shared *all = self->all;
     int32_t seen = aie_word_value(aie_word_load(&all->word));
-    aie_change request = {
-        .desired = make_value(chance()), .expected = seen, .compare = compare};
+    aie_change request = {.desired = make_value(chance()), .expected = seen, .compare = compare};
     aie_result result = change(all, &request);
     CHECK(all, result == AIE_OK || (compare && result == AIE_MISMATCH));
     CHECK(all, is_whole(aie_word_value(request.seen)));
@@ -303,9 +302,9 @@ int __wrap_pthread_mutex_consistent(pthread_mutex_t *mutex)
 #if AIE_ROBUST
 
 static const char *const all_points[] = {
-    "acquire-mutex-taken", "acquire-noted",    "acquire-locked", "write-inside",
-    "write-done",          "release-begins",   "release-unlocked", "release-noted",
-    "release-done",        "repair-begins",    "repair-noted",   "repair-consistent",
+    "acquire-mutex-taken", "acquire-noted",  "acquire-locked",   "write-inside",
+    "write-done",          "release-begins", "release-unlocked", "release-noted",
+    "release-done",        "repair-begins",  "repair-noted",     "repair-consistent",
 };
 
 /* In a child that dies at `point`: as an explicit holder, or as a bare writer of a locked word. */
@@ -367,7 +366,8 @@ static void check_left(shared *all, const char *point, uint64_t before)
     /* A write is one CAS, which happened or did not. */
     int64_t writes = (int64_t)(word >> AIE_VERSION_SHIFT) - (int64_t)(before >> AIE_VERSION_SHIFT);
     int32_t value = aie_word_value(word);
-    CHECK(all, writes == 0 ? value == aie_word_value(before) : writes == 1 && value == make_value(2));
+    CHECK(all,
+          writes == 0 ? value == aie_word_value(before) : writes == 1 && value == make_value(2));
     if (strcmp(point, "write-inside") == 0 || strncmp(point, "acquire", 7) == 0) {
         CHECK(all, writes == 0);
     }
@@ -564,7 +564,8 @@ static void *be_refused(void *argument)
     aie_change request = {.desired = make_value(9)};
     CHECK(all, aie_change_slice(&all->word, &all->control, &all->event, &request, 0) == AIE_BUSY);
     request = (aie_change){.desired = 0, .expected = 12345, .compare = true};
-    CHECK(all, aie_change_slice(&all->word, &all->control, &all->event, &request, 0) == AIE_MISMATCH);
+    CHECK(all,
+          aie_change_slice(&all->word, &all->control, &all->event, &request, 0) == AIE_MISMATCH);
     return NULL;
 }
 
@@ -628,7 +629,8 @@ static aie_result await_word(shared *all, const aie_goal *goal, int64_t wait, ui
     int64_t spin = aie_spin();
     if (spin > 0) {
         int64_t until = aie_now() + spin;
-        if (aie_await_spinning(&all->word, goal, until < deadline ? until : deadline, seen) == AIE_OK) {
+        if (aie_await_spinning(&all->word, goal, until < deadline ? until : deadline, seen)
+            == AIE_OK) {
             return AIE_OK;
         }
     }
@@ -738,8 +740,8 @@ static int run_relay(uint64_t rounds, uint64_t seed)
     worker workers[THREADS + 1];
     yields = true;
     for (int n = 0; n <= THREADS; n++) {
-        workers[n] = (worker){all, &missing, rounds, seed * 2654435761u + (unsigned)n * 977u, 0,
-                              (uint64_t)n};
+        workers[n] = (worker){all, &missing,   rounds, seed * 2654435761u + (unsigned)n * 977u,
+                              0,   (uint64_t)n};
         pthread_create(&threads[n], NULL, n < THREADS ? run_relay_thread : run_disturbing_thread,
                        &workers[n]);
     }
@@ -1012,11 +1014,13 @@ static const struct {
     const char *name;
     int (*run)(uint64_t number, uint64_t seed);
 } wait_modes[] = {
+    /* clang-format off */
     {"relay", run_relay},
     {"relay-forks", run_relay_forks},
     {"herd", run_herd},
     {"wait-points", run_wait_points},
     {"late", run_late},
+    /* clang-format on */
 };
 
 int main(int count, char **arguments)
