@@ -6,7 +6,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 
-# More arguments for demo, test and bench: make test ARGS="-k lock -x"
+# More arguments for demo, check, test and bench: make test ARGS="-k lock -x"
 ARGS ?=
 
 # Without the compiled core everything would still pass, on the lock-based path, and nobody would see.
@@ -14,22 +14,44 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak drop-in tox lint lint-python lint-c model stress bench gate dist clean FORCE
+.PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  ARGS      more arguments for the tool below:   make test ARGS="-k lock -x"'
+	@echo '  BACKENDS  the backends to test, in this order: make test BACKENDS="native lock"'
+	@echo '  PYTHON    the interpreter to make $(VENV) with:  make test PYTHON=python3.12'
 
 demo: $(VENV)/demo-tools  ## watch workers claim and finish jobs, and see what was measured
 	@$(PY) examples/demo $(ARGS)
 
 # One run a backend: the package chooses its backend once, when it is imported.
-BACKENDS ?= lock $(BUILT)
-test: $(VENV)/test-tools  ## run the tests on each backend
-	@set -e; for backend in $(BACKENDS); do \
-	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(ARGS); \
-	done
+BACKENDS ?= $(BUILT) lock
+# One process more than there are cores: many a test waits for something.
+PARALLEL ?= -n $(shell $(PY) -c 'import os; print(min(os.cpu_count() + 1, 8))') --dist worksteal
+
+check: $(VENV)/test-tools $(VENV)/lint-tools  ## check style, and run the fast tests on the first backend
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@ATOMIC_INTENUM_BACKEND=$(firstword $(BACKENDS)) $(PY) -m pytest -m "not slow and not soak" $(PARALLEL) $(ARGS)
+
+# A backend without a test of that choice (5) is no failure, unless none has any.
+test: $(VENV)/test-tools  ## run the tests on each backend, and name at the end what failed
+	@mkdir -p build; rm -f build/failures; trap 'exit 130' INT; \
+	failed=; found=; next=; \
+	for backend in $(BACKENDS); do \
+	    status=0; \
+	    ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest $(PARALLEL) $$next --failures=build/failures $(ARGS) \
+	        || status=$$?; \
+	    [ $$status = 5 ] || found=1; \
+	    [ $$status = 0 ] || [ $$status = 5 ] || failed="$$failed $$backend"; \
+	    next=--next-backend; \
+	done; \
+	[ -n "$$found" ] || { echo "No test is chosen on any of: $(BACKENDS)" >&2; exit 5; }; \
+	[ -z "$$failed" ] || { echo "Failed on:$$failed"; cat build/failures 2>/dev/null; exit 1; } >&2
 
 soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: about half an hour
 	@set -e; for backend in $(BACKENDS); do \
@@ -41,7 +63,7 @@ tox: $(VENV)/tox-tools  ## run the tests on every interpreter that is found (ARG
 	@$(PY) -m tox run $(ARGS)
 
 drop-in: $(VENV)/test-tools  ## run the tests of multiprocessing-intenum, fetched from PyPI
-	@$(PY) tests/drop_in.py
+	@$(PY) tests/tools/drop_in.py
 
 model: $(VENV)/made  ## check the protocol's models, and that each planted fault is found (needs spin, herd7)
 	@$(PY) tests/model/litmus.py
@@ -56,7 +78,7 @@ stress:  ## build the C core's stress tests by CC, and run each of their runs (R
 	@mkdir -p build
 	@set -ex; for program in stress board forked; do \
 	    $(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc \
-	        tests/c/$$program.c -o build/$$program -ldl; \
+	        tests/core_c/$$program.c -o build/$$program -ldl; \
 	done
 	@set -e; for run in $(STRESS_RUNS); do echo "$$run"; $(RUNNER) build/$$run; done
 
@@ -168,12 +190,16 @@ lint-python: $(VENV)/lint-tools
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(PY) -m pyright --pythonpath $(PY)
 	MYPYPATH=src $(PY) -m mypy.stubtest atomic_intenum._native
 
+# The C files whose layout is .clang-format's.
+FORMATTED := $(wildcard tests/core_c/*.[ch])
+
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -fsyntax-only -iquote csrc
 
 # With each compiler that is here: the extension for the stable ABI and for one version, and each header
 # by itself, without Python.h. A header is included rather than compiled: as the main file it would
 # get warnings that it doesn't deserve (for #pragma once, for an unused static inline function).
-lint-c: $(VENV)/made
+lint-c: $(VENV)/lint-tools
+	$(VENV)/bin/clang-format --dry-run -Werror $(FORMATTED)
 	@set -e; \
 	python_h=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
 	found=; \

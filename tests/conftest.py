@@ -11,7 +11,7 @@ import gc
 import multiprocessing
 import os
 import sys
-import sysconfig
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 DEFAULT = "native" if sys.implementation.name == "cpython" else "cffi"
 BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", DEFAULT)
 
-SHM = Path("/dev/shm")
-
-
-#: For tests that look whether a class is collected.
-classes_are_collected = pytest.mark.skipif(
-    bool(sysconfig.get_config_var("Py_GIL_DISABLED")) and sys.version_info < (3, 14),
-    reason="free-threaded 3.13 keeps every class for good once a thread was started",
-)
-
 
 @pytest.fixture(scope="session", params=[BACKEND], autouse=True)
 def backend(request: pytest.FixtureRequest) -> str:
@@ -42,13 +33,41 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+#: What stands in these folders, or in files of these names, is marked so.
+MARKED = {
+    "once": ("core_c/*", "tools/*"),
+    "slow": ("core_c/*", "tools/test_demo*", "tools/test_benchmarks.py"),
+}
+
+#: Where the tests are.
+TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what ``make test`` says to the run of each backend."""
+    group = parser.getgroup("backends")
+    group.addoption(
+        "--next-backend",
+        action="store_true",
+        help="another backend was tested before: leave out the tests marked once",
+    )
+    group.addoption("--failures", type=Path, metavar="FILE", help="append the names of what failed")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the backend under test is exempt from, by the marker that names it."""
+    """Mark by folder, and leave out what the backend under test is exempt from, by its marker."""
     kept: list[pytest.Item] = []
     left: list[pytest.Item] = []
     for item in items:
+        for name, patterns in MARKED.items():
+            path = item.path.relative_to(TESTS).as_posix() if TESTS in item.path.parents else ""
+            if any(fnmatch(path, pattern) for pattern in patterns):
+                item.add_marker(name)
         marker = item.get_closest_marker("only_on")
-        (kept if marker is None or BACKEND in marker.args else left).append(item)
+        again = config.getoption("next_backend") and item.get_closest_marker("once")
+        kept_here = not again and (marker is None or BACKEND in marker.args)
+        (kept if kept_here else left).append(item)
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
@@ -61,9 +80,27 @@ def pytest_collection_finish() -> None:
         gc.freeze()
 
 
-def segments() -> set[str]:
-    """Return the names of what this project and multiprocessing have in shared memory now."""
-    return {entry.name for entry in SHM.iterdir()} if SHM.is_dir() else set()
+failed: dict[str, None] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what failed; where workers run the tests, they report to one process."""
+    if report.failed:
+        failed[report.nodeid] = None
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Remember what could not be collected."""
+    if report.failed:
+        failed[report.nodeid] = None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Name what failed to who asked for it."""
+    file: Path | None = session.config.getoption("failures")
+    if file is not None and failed and not hasattr(session.config, "workerinput"):
+        with file.open("a") as lines:
+            lines.writelines(f"{BACKEND}: {name}\n" for name in failed)
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,6 @@ import os
 import platform
 import sys
 
-import atomic_intenum
-from atomic_intenum import bench
 from board import Board, Status
 from files import TreeError, compare, count, jobs_of, list_files, printable
 from interrupt import Interrupt, Interrupted, ignore
@@ -18,6 +16,9 @@ from outcome import say_comparison, say_work
 from players import MANY, processes_for, work
 from processes import CrewError
 from screen import make_screen, say
+
+import atomic_intenum
+from atomic_intenum import bench
 
 MOST_WORKERS = 10_000
 

@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from board import Status
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,16 +14,13 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
-
-from board import Status
 from screen import Lines, in_words
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from rich.console import ConsoleOptions, RenderableType, RenderResult
-
     from monitor import Look
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
 
 _STYLES = {
     Status.UNAVAILABLE: Style.parse("dim"),

@@ -1,10 +1,12 @@
-"""A lock for this process's own bookkeeping that a fork's child finds free."""
+"""What fork, and the resource tracker, ask of this process."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -81,3 +83,28 @@ def after_fork_in_child(function: Any) -> None:
 
 
 after_fork_in_child(_after_fork_in_child)
+
+#: Around everything here that talks to the resource tracker, whose own lock a fork's child would
+#: find taken.
+creating = ProcessLock(no_fork=True)
+
+#: What the tracker raises, from 3.12.1 on, where a call interrupts another one of the same thread:
+#: it is there then, or on its way.
+_REENTRANT: Any = getattr(resource_tracker, "ReentrantCallError", ())
+
+
+def ensure_tracker() -> None:
+    """Start the resource tracker, unless it runs; for who is about to create what it must know of.
+
+    Only POSIX has one: elsewhere names go with the last process that uses them.  multiprocessing
+    itself starts it when the name is there already, which stays if that fails.
+
+    Raises:
+        OSError: no process can be started.
+        RuntimeError: this interpreter may not start any.
+
+    """
+    if os.name != "posix":
+        return
+    with contextlib.suppress(_REENTRANT):
+        resource_tracker.ensure_running()

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from ..timeouts import deadline_of
-from . import python_row, python_value
+from . import python_bound, python_row, python_value
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
-from .python_value import Table, document
+from .python_bound import document
+from .python_value import Table
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
@@ -69,7 +70,7 @@ class AtomicWord:
     def held_here(self) -> bool:
         return bool(lib.aie_lock_is_mine(self._control, self._address))
 
-    def sleep(self, goal: python_value.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
+    def sleep(self, goal: python_bound.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         numbers = ffi.new("int32_t[]", list(goal.numbers))
         until = core_deadline(deadline)
         lib.aie_cffi_await(self._address, numbers, len(numbers), goal.leave, until, first)
@@ -197,7 +198,7 @@ class AtomicWords:
                 raise_result(result)
             wait = True
 
-    def watcher(self, goal: python_value.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
+    def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
         return AtomicWatcher(self._use, self._array, goal, every=every)
 
 
@@ -206,7 +207,7 @@ class AtomicWatcher:
 
     __slots__ = ("_array", "_numbers", "_use", "_watch")
 
-    def __init__(self, use: Use, array: Any, goal: python_value.Goal, *, every: bool) -> None:
+    def __init__(self, use: Use, array: Any, goal: python_bound.Goal, *, every: bool) -> None:
         self._use = use
         self._array = array
         self._numbers = ffi.new("int32_t[]", list(goal.numbers))  # of which _watch has the address

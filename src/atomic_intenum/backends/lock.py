@@ -14,13 +14,14 @@ import time
 from collections import deque
 from typing import Any
 
-from .. import tracker
+from .. import process
 from ..given_lock import Guard, LockLike
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, MAGIC
-from . import python_row, python_value
+from . import python_bound, python_row, python_value
 from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of, nap
-from .python_value import Table, document
+from .python_bound import document
+from .python_value import Table
 
 __all__ = ["Array", "Mapping", "Table", "Value", "document"]
 
@@ -92,7 +93,7 @@ class LockedWord:
     def held_here(self) -> bool:
         return False
 
-    def sleep(self, goal: python_value.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
+    def sleep(self, goal: python_bound.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         now = time.monotonic()
         until = min(deadline, now + 0.25)
         began = now if first else now - 0.25  # a wait that goes on naps as long as it did
@@ -172,7 +173,7 @@ def own_guard() -> Guard:
     Of the spawn context: its semaphores serve every start method, the fork context's refuse to go
     to children of spawn.
     """
-    return tracker.creating.call(_make_guard)
+    return process.creating.call(_make_guard)
 
 
 def _make_guard() -> Guard:
@@ -182,7 +183,7 @@ def _make_guard() -> Guard:
     try:
         gc.disable()
         _graveyard.clear()
-        tracker.ensure_running()
+        process.ensure_tracker()
         return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
     finally:
         if collects:

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .. import layout
-from . import python_value
+from . import python_bound, python_value
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
@@ -110,7 +110,7 @@ class LockedWords:
         self._found = index
         return index
 
-    def watcher(self, goal: python_value.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
+    def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
         return LockedWatcher(self._values, self._event, goal, guard, every=every)
 
 
@@ -123,7 +123,7 @@ class LockedWatcher:
         self,
         values: memoryview,
         event: memoryview,
-        goal: python_value.Goal,
+        goal: python_bound.Goal,
         guard: Guard | None,
         *,
         every: bool,

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 from ..given_lock import guarded
 from ..layout import VALUE_OFFSET
 from ..timeouts import deadline_of
-from .python_value import Goal, bind_once, wait_until
+from .python_bound import Binding, Bound, Closed, Goal, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..given_lock import Guard
-    from ..vocabulary import Vocabulary
     from .contract import Mapping
-    from .python_value import Table, Watch
+    from .python_bound import Watch
+    from .python_value import Table
 
 
 class Place(NamedTuple):
@@ -65,31 +65,17 @@ class Words(Protocol):
         """Begin a wait."""
 
 
-class Binding(NamedTuple):
-    """What an array is bound to."""
-
-    table: Table
-    mapping: Mapping
-    segment: Any
-    place: Place
-    words: Words
-    guard: Guard | None
-
-
-def _closed() -> ValueError:
-    return ValueError("this array is closed, or its __init__ never ran")
-
-
-class Array:
+class Array(Bound):
     """The contract's Array."""
 
-    __slots__ = ("__weakref__", "_atomic_binding", "_atomic_closed")
+    __slots__ = ()
 
-    _atomic_binding: Binding
-    _atomic_closed: bool
+    _atomic_closed = Closed("array")
 
     if TYPE_CHECKING:  # what IntEnumArray adds
+        _atomic_binding: Binding[Words]
 
+        def _atomic_open(self) -> Binding[Words]: ...
         def _atomic_number(self, value: object) -> int: ...
 
     @staticmethod
@@ -111,54 +97,14 @@ class Array:
     ) -> None:
         place = Place(count, word_offset, word_stride, control_offset)
         words = self._atomic_words(mapping, place)
-        bind_once(self, Binding(table, mapping, segment, place, words, guard), "array")
-        self._atomic_closed = False
+        self._atomic_bind_once(Binding(table, mapping, segment, place, words, guard))
 
-    def _atomic_open(self) -> Binding:
-        try:
-            if not self._atomic_closed:
-                return self._atomic_binding
-        except AttributeError:
-            pass
-        raise _closed()
-
-    def _atomic_write(self, binding: Binding, write: Callable[[Words], Any]) -> Any:
+    def _atomic_write(self, binding: Binding[Words], write: Callable[[Words], Any]) -> Any:
         """Write inside the guard, where there is one."""
         if binding.guard is None:
             return write(binding.words)
         # Asked inside once more: it may have been closed while the lock was waited for.
         return guarded(binding.guard, lambda: write(self._atomic_open().words))
-
-    def _atomic_close(self) -> None:
-        self._atomic_closed = True
-
-    @property
-    def _atomic_segment(self) -> Any:
-        return self._atomic_open().segment
-
-    @property
-    def _atomic_vocabulary(self) -> Vocabulary | None:
-        try:
-            return self._atomic_binding.table.vocabulary
-        except AttributeError:
-            return None
-
-    @property
-    def _atomic_guard(self) -> Guard | None:
-        try:
-            return self._atomic_binding.guard
-        except AttributeError:
-            return None
-
-    def __getstate__(self) -> Any:
-        """Return a subclass's attributes, without what the array is bound to."""
-        state = super().__getstate__()
-        if isinstance(state, tuple):
-            attributes, slots = state
-            own = Array.__slots__
-            slots = {name: content for name, content in slots.items() if name not in own}
-            return (attributes, slots) if slots else attributes
-        return state
 
     def _atomic_value(self, member: object) -> int:
         """Return the number of a member or name."""
@@ -172,7 +118,7 @@ class Array:
         except TypeError:
             message = f"an index is an int or a slice, not {type(index).__name__}"
             raise TypeError(message) from None
-        count = self._atomic_open().place.length
+        count: int = self._atomic_open().place.length
         if not -count <= position < count:
             message = f"index {position} is outside of an array of {count}"
             raise IndexError(message)
@@ -181,7 +127,8 @@ class Array:
     # -- one word
 
     def __len__(self) -> int:
-        return self._atomic_open().place.length
+        place: Place = self._atomic_open().place
+        return place.length
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -328,7 +275,7 @@ class _RowWatcher:
         return found
 
 
-def _member(binding: Binding, index: int) -> Any:
+def _member(binding: Binding[Words], index: int) -> Any:
     return _member_of(binding.table, binding.words.number(index))
 
 

@@ -7,14 +7,12 @@ C.
 
 from __future__ import annotations
 
-import contextlib
 import operator
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..given_lock import guarded
-from ..process import ProcessLock
 from ..timeouts import deadline_of
+from .python_bound import Binding, Bound, Closed, Goal, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,17 +36,6 @@ def value_of(word: int) -> int:
 def successor(word: int, number: int) -> int:
     """Return the word that a write of ``number`` leaves: one version more."""
     return (((word >> VERSION_SHIFT) + 1) << VERSION_SHIFT) & _WORD_MASK | (number & VALUE_MASK)
-
-
-class Goal(NamedTuple):
-    """What is waited for: a value among ``numbers``; with ``leave``, one that is not."""
-
-    numbers: frozenset[int]
-    leave: bool
-
-    def met(self, number: int) -> bool:
-        """Tell whether a value meets it."""
-        return (number in self.numbers) != self.leave
 
 
 class Word(Protocol):
@@ -98,166 +85,39 @@ class Table:
         self.numbers = {id(member): number for member, _, number in entries}
 
 
-class _ClosedWord:
-    """What a closed value has for a word, so that no other value need ask whether it is closed."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Any:
-        raise _closed()
-
-
-class Binding:
-    """What a value is bound to; closing it replaces the word."""
-
-    __slots__ = (
-        "calls_from_value",
-        "guard",
-        "index",
-        "locks",
-        "mapping",
-        "segment",
-        "table",
-        "word",
-    )
-
-    def __init__(
-        self,
-        table: Table,
-        mapping: Mapping,
-        segment: Any,
-        index: int,
-        word: Word,
-        guard: Guard | None,
-        *,
-        calls_from_value: bool,
-    ) -> None:
-        self.table = table
-        self.mapping = mapping
-        self.segment = segment
-        self.index = index
-        self.word = word
-        self.guard = guard
-        self.calls_from_value = calls_from_value
-        #: The first counts: appending is one step, so of two threads one comes first.
-        self.locks: list[Any] = []
-
-
-def _closed() -> ValueError:
-    return ValueError("this value is closed, or its __init__ never ran")
-
-
-_CLOSED: Any = _ClosedWord()
-
-
-class Watch(Protocol):
-    """One wait: for a word, for one of many words, or for all of them."""
-
-    def look(self) -> int | None:
-        """Return what was waited for, or None; ValueError if the value or array was closed."""
-
-    def is_own(self) -> bool:
-        """Return True if this thread holds the lock that would be needed to end the wait."""
-
-    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
-        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
-
-        May return for no reason.  ``first``: it may spin before it sleeps.
-        """
-
-
-class Watcher(Watch, Protocol):
-    """A wait, and what is said where only this thread could end it."""
-
-    own: str
-
-
-def wait_until(watcher: Watcher, deadline: float, name: str, timeout: float | None) -> int:
-    """Look, sleep and look again.
-
-    Args:
-        watcher: looks and sleeps.
-        deadline: monotonic seconds.
-        name: of the method, for the error.
-        timeout: seconds as they were given, for the error.
-
-    Raises:
-        TimeoutError: the deadline passed.
-        RuntimeError: only this thread could end the wait.
-
-    """
-    found = watcher.look()
-    if found is None and watcher.is_own():
-        raise RuntimeError(watcher.own)
-    first = True
-    while found is None:
-        late = time.monotonic() >= deadline
-        # After the clock: what came in time counts.
-        found = watcher.look() if late else watcher.sleep(deadline, first)
-        first = False
-        if late and found is None:
-            message = f"{name}() waited for {timeout} seconds in vain"
-            raise TimeoutError(message)
-    return found
-
-
 class _ValueWatcher:
     """A wait for one word."""
 
     own = "waiting while holding the value's lock: nobody could change the value"
 
-    def __init__(self, binding: Binding, goal: Goal) -> None:
+    def __init__(self, binding: Binding[Word], goal: Goal) -> None:
         self._binding = binding
         self._goal = goal
 
     def look(self) -> int | None:
-        number = self._binding.word.number()
+        number = self._binding.words.number()
         return number if self._goal.met(number) else None
 
     def is_own(self) -> bool:
         guard = self._binding.guard
-        return self._binding.word.held_here() if guard is None else guard.held_here()
+        return self._binding.words.held_here() if guard is None else guard.held_here()
 
     def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
-        self._binding.word.sleep(self._goal, deadline, first)
+        self._binding.words.sleep(self._goal, deadline, first)
         return self.look()
 
 
-def document(cls: type[Any], name: str, text: str) -> None:
-    """Give an operation the docstring of its declaration."""
-    getattr(cls, name).__doc__ = text
-
-
-_binding = ProcessLock()
-
-
-def bind_once(shared: Any, binding: object, what: str) -> None:
-    """Bind a value or an array for good; of two threads that try, one does.
-
-    Raises:
-        RuntimeError: it is bound.
-
-    """
-    _binding.call(_bind_alone, shared, binding, what)
-
-
-def _bind_alone(shared: Any, binding: object, what: str) -> None:
-    if shared._atomic_vocabulary is not None:
-        message = f"this {what} was initialised before"
-        raise RuntimeError(message)
-    shared._atomic_binding = binding
-
-
-class Value:
+class Value(Bound):
     """The contract's Value."""
 
-    # One slot: a subclass's attributes are its own.  Unset until _atomic_bind().
-    __slots__ = ("__weakref__", "_atomic_binding")
+    __slots__ = ()
 
-    _atomic_binding: Binding
+    _atomic_closed = Closed("value")
 
     if TYPE_CHECKING:  # what IntEnumValue adds
+        _atomic_binding: Binding[Word]
 
+        def _atomic_open(self) -> Binding[Word]: ...
         def _atomic_number(self, value: object) -> int: ...
         def _atomic_operand(self, other: object, equality: bool, /) -> int: ...  # noqa: FBT001
         def from_value(self, value: int) -> str: ...
@@ -283,24 +143,9 @@ class Value:
         word = self._atomic_word(mapping, word_offset, control_offset)
         if first is not None:
             word.first(first)
-        bind_once(
-            self,
-            Binding(table, mapping, segment, index, word, guard, calls_from_value=calls_from_value),
-            "value",
+        self._atomic_bind_once(
+            Binding(table, mapping, segment, index, word, guard, calls_from_value)
         )
-
-    def _atomic_open(self) -> Binding:
-        try:
-            binding = self._atomic_binding
-        except AttributeError:
-            raise _closed() from None
-        if binding.word is _CLOSED:
-            raise _closed()
-        return binding
-
-    def _atomic_close(self) -> None:
-        with contextlib.suppress(AttributeError):  # it never was open
-            self._atomic_binding.word = _CLOSED
 
     def _atomic_keep_lock(self, lock: Any, /) -> Any:
         binding = self._atomic_open()
@@ -317,35 +162,9 @@ class Value:
         return locks[0] if locks else None
 
     @property
-    def _atomic_guard(self) -> Guard | None:
-        try:
-            return self._atomic_binding.guard
-        except AttributeError:
-            return None
-
-    @property
-    def _atomic_vocabulary(self) -> Vocabulary | None:
-        try:
-            return self._atomic_binding.table.vocabulary
-        except AttributeError:
-            return None
-
-    @property
-    def _atomic_segment(self) -> Any:
-        return self._atomic_open().segment
-
-    @property
     def _atomic_index(self) -> int:
-        return self._atomic_open().index
-
-    def __getstate__(self) -> Any:
-        """Return a subclass's attributes, without what the value is bound to."""
-        state = super().__getstate__()
-        if isinstance(state, tuple):
-            attributes, slots = state
-            slots = {name: content for name, content in slots.items() if name != "_atomic_binding"}
-            return (attributes, slots) if slots else attributes
-        return state
+        index: int = self._atomic_open().place
+        return index
 
     # The methods below are written out, at the price of repetition: for CPython each call of a
     # helper would cost as much as all the rest of load() here.
@@ -355,7 +174,7 @@ class Value:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        number = binding.word.number()
+        number = binding.words.number()
         member = binding.table.members.get(number)
         return binding.table.vocabulary.refuse_number(number) if member is None else member
 
@@ -368,7 +187,7 @@ class Value:
         if number is None:
             number = self._atomic_number(value)
         if binding.guard is None:
-            binding.word.exchange(number)
+            binding.words.exchange(number)
         else:
             guarded(binding.guard, _exchange, binding, number)
 
@@ -381,7 +200,7 @@ class Value:
         if number is None:
             number = self._atomic_number(value)
         if binding.guard is None:
-            before = binding.word.exchange(number)
+            before = binding.words.exchange(number)
         else:
             before = guarded(binding.guard, _exchange, binding, number)
         member = binding.table.members.get(before)
@@ -401,8 +220,8 @@ class Value:
             desired = self._atomic_number(new)
         guard = binding.guard
         if guard is None:
-            return binding.word.compare_and_set(expected, desired)
-        if binding.word.number() != expected:
+            return binding.words.compare_and_set(expected, desired)
+        if binding.words.number() != expected:
             return False  # it takes no lock to see that
         return guarded(guard, _compare_and_set, binding, expected, desired)
 
@@ -429,7 +248,7 @@ class Value:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        return binding.word.number()
+        return binding.words.number()
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -441,7 +260,7 @@ class Value:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        number = binding.word.number()
+        number = binding.words.number()
         if binding.calls_from_value:
             return self.from_value(number)
         name = binding.table.names.get(number)
@@ -449,7 +268,7 @@ class Value:
 
     @property
     def version(self) -> int:
-        return self._atomic_open().word.version()
+        return self._atomic_open().words.version()
 
     def _atomic_compare(self, other: object, compare: Callable[[int, int], bool]) -> bool:
         try:
@@ -462,11 +281,11 @@ class Value:
             if isinstance(other, int):
                 right = int.__index__(other)
             elif isinstance(other, Value) and other._atomic_open().table.enum_type is enum:
-                right = other._atomic_binding.word.number()
+                right = other._atomic_binding.words.number()
             else:
                 equality = compare is operator.eq or compare is operator.ne
                 right = self._atomic_operand(other, equality)
-        return compare(binding.word.number(), right)
+        return compare(binding.words.number(), right)
 
     def __eq__(self, other: object) -> bool:
         return self._atomic_compare(other, operator.eq)
@@ -488,22 +307,22 @@ class Value:
 
     def __hash__(self) -> int:
         binding = self._atomic_open()
-        return hash((binding.table.enum_type, binding.word.number()))
+        return hash((binding.table.enum_type, binding.words.number()))
 
 
 # The word is looked up inside of the guard: the value may have been closed while its lock was
 # waited for.
 
 
-def _exchange(binding: Binding, number: int) -> int:
-    return binding.word.exchange(number)
+def _exchange(binding: Binding[Word], number: int) -> int:
+    return binding.words.exchange(number)
 
 
-def _compare_and_set(binding: Binding, expected: int, desired: int) -> bool:
-    return binding.word.compare_and_set(expected, desired)
+def _compare_and_set(binding: Binding[Word], expected: int, desired: int) -> bool:
+    return binding.words.compare_and_set(expected, desired)
 
 
 def _unbound(value: object) -> Exception:
     if isinstance(value, Value):
-        return _closed()
+        return value._atomic_closed.error()
     return TypeError(f"expected an IntEnumValue, not {type(value).__name__}")

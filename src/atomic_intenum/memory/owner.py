@@ -14,15 +14,11 @@ import time
 import weakref
 from collections import deque
 from multiprocessing import util
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import is_of_system
-from ..process import after_fork_in_child
-from ..tracker import creating
+from ..process import after_fork_in_child, creating
 from . import posix
-
-if TYPE_CHECKING:
-    from .segment import Segment
 
 _Entry = TypeVar("_Entry")
 
@@ -34,7 +30,7 @@ _LINGER = 60.0
 _dead: deque[_Reference] = deque()
 
 
-class _Reference(weakref.ref["Segment"]):
+class _Reference(weakref.ref[Any]):
     """The reference that tells of the end of a segment that this process created.
 
     Its callback is C's own, so that no signal handler can raise in it: the end would be lost.
@@ -56,7 +52,7 @@ class Owned:
         self.pickled = False
         self.segment: _Reference | None = None
 
-    def refer_to(self, segment: Segment) -> None:
+    def refer_to(self, segment: Any) -> None:
         """Keep track of a segment's life, to remove it afterwards."""
         reference = _Reference(segment, _dead.append)
         reference.owned = self
@@ -170,7 +166,7 @@ def finish(owned: Owned) -> None:
         remove(owned)  # nobody will come to do it later
 
 
-def regains(owned: Owned, segment: Segment) -> None:
+def regains(owned: Owned, segment: Any) -> None:
     """Note that a segment which was dropped here has come back: in a pickle, say."""
     owned.refer_to(segment)
     for entry in list(_lingering):

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .. import layout
-from ..tracker import creating
+from ..process import creating
 from . import owner
 from .segment import create
 

@@ -19,7 +19,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
-from .. import layout, tracker
+from .. import layout, process
 from ..errors import is_of_system
 from ..process import after_fork_in_child
 
@@ -318,7 +318,7 @@ else:
                 OSError: ENOSPC and its like; unlink() removes what there is of it.
 
             """
-            tracker.ensure_running()
+            process.ensure_tracker()
             fd = self._descriptor.open(self.name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
             self.inode = _inode(fd)
             resource_tracker.register("/" + self.name, "shared_memory")

@@ -18,7 +18,7 @@ from .. import layout
 from ..backends import backend
 from ..errors import type_name
 from ..layout import Header
-from ..tracker import creating
+from ..process import creating
 from . import owner, posix
 from .takeover import HALF_MADE, Wanted
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import layout
 from ..backends import backend
-from ..tracker import creating
+from ..process import creating
 from . import owner, posix
 
 if TYPE_CHECKING:

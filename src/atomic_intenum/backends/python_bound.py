@@ -1,0 +1,210 @@
+"""What the values and arrays in Python have in common, whichever backend gives their words.
+
+They are bound once, by one of the threads that try, and never again; closing replaces the words.
+csrc/native/bound.h and wait.h have the same in C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from ..process import ProcessLock
+
+if TYPE_CHECKING:
+    from ..given_lock import Guard
+    from ..vocabulary import Vocabulary
+    from .contract import Mapping
+    from .python_value import Table
+
+
+class Goal(NamedTuple):
+    """What is waited for: a value among ``numbers``; with ``leave``, one that is not."""
+
+    numbers: frozenset[int]
+    leave: bool
+
+    def met(self, number: int) -> bool:
+        """Tell whether a value meets it."""
+        return (number in self.numbers) != self.leave
+
+
+W = TypeVar("W")
+
+
+class Binding(Generic[W]):
+    """What a value or an array is bound to.
+
+    Attributes:
+        place: the index of a value's word, or where an array's words are.
+        words: the value's word, or the array's words; closing it replaces them.
+        calls_from_value: the class overrides it, so a name is asked of it.
+        locks: the first is what get_lock() returns: appending is one step, so of two threads one
+            comes first.
+
+    """
+
+    __slots__ = (
+        "calls_from_value",
+        "guard",
+        "locks",
+        "mapping",
+        "place",
+        "segment",
+        "table",
+        "words",
+    )
+
+    def __init__(
+        self,
+        table: Table,
+        mapping: Mapping,
+        segment: Any,
+        place: Any,
+        words: W,
+        guard: Guard | None,
+        calls_from_value: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        self.table = table
+        self.mapping = mapping
+        self.segment = segment
+        self.place = place
+        self.words = words
+        self.guard = guard
+        self.calls_from_value = calls_from_value
+        self.locks: list[Any] = []
+
+
+class Closed:
+    """What a closed object has for words, so that no other need ask whether it is closed."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        raise self.error()
+
+    def error(self) -> ValueError:
+        """Return what using a closed object raises."""
+        return ValueError(f"this {self._what} is closed, or its __init__ never ran")
+
+
+_binding = ProcessLock()
+
+
+class Bound:
+    """A value or an array that is bound once."""
+
+    # One slot: a subclass's attributes are its own.  Unset until _atomic_bind().
+    __slots__ = ("__weakref__", "_atomic_binding")
+
+    _atomic_binding: Binding[Any]
+    _atomic_closed: Closed
+
+    def _atomic_bind_once(self, binding: Binding[Any]) -> None:
+        _binding.call(self._atomic_bind_alone, binding)
+
+    def _atomic_bind_alone(self, binding: Binding[Any]) -> None:
+        if self._atomic_vocabulary is not None:
+            message = f"this {self._atomic_closed._what} was initialised before"
+            raise RuntimeError(message)
+        self._atomic_binding = binding
+
+    def _atomic_open(self) -> Binding[Any]:
+        try:
+            binding = self._atomic_binding
+        except AttributeError:
+            raise self._atomic_closed.error() from None
+        if binding.words is self._atomic_closed:
+            raise self._atomic_closed.error()
+        return binding
+
+    def _atomic_close(self) -> None:
+        with contextlib.suppress(AttributeError):  # it never was open
+            self._atomic_binding.words = self._atomic_closed
+
+    @property
+    def _atomic_guard(self) -> Guard | None:
+        try:
+            return self._atomic_binding.guard
+        except AttributeError:
+            return None
+
+    @property
+    def _atomic_vocabulary(self) -> Vocabulary | None:
+        try:
+            return self._atomic_binding.table.vocabulary
+        except AttributeError:
+            return None
+
+    @property
+    def _atomic_segment(self) -> Any:
+        return self._atomic_open().segment
+
+    def __getstate__(self) -> Any:
+        """Return a subclass's attributes, without what the object is bound to."""
+        state = super().__getstate__()
+        if isinstance(state, tuple):
+            attributes, slots = state
+            slots = {name: content for name, content in slots.items() if name != "_atomic_binding"}
+            return (attributes, slots) if slots else attributes
+        return state
+
+
+class Watch(Protocol):
+    """One wait: for a word, for one of many words, or for all of them."""
+
+    def look(self) -> int | None:
+        """Return what was waited for, or None; ValueError if the value or array was closed."""
+
+    def is_own(self) -> bool:
+        """Return True if this thread holds the lock that would be needed to end the wait."""
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
+
+        May return for no reason.  ``first``: it may spin before it sleeps.
+        """
+
+
+class Watcher(Watch, Protocol):
+    """A wait, and what is said where only this thread could end it."""
+
+    own: str
+
+
+def wait_until(watcher: Watcher, deadline: float, name: str, timeout: float | None) -> int:
+    """Look, sleep and look again.
+
+    Args:
+        watcher: looks and sleeps.
+        deadline: monotonic seconds.
+        name: of the method, for the error.
+        timeout: seconds as they were given, for the error.
+
+    Raises:
+        TimeoutError: the deadline passed.
+        RuntimeError: only this thread could end the wait.
+
+    """
+    found = watcher.look()
+    if found is None and watcher.is_own():
+        raise RuntimeError(watcher.own)
+    first = True
+    while found is None:
+        late = time.monotonic() >= deadline
+        # After the clock: what came in time counts.
+        found = watcher.look() if late else watcher.sleep(deadline, first)
+        first = False
+        if late and found is None:
+            message = f"{name}() waited for {timeout} seconds in vain"
+            raise TimeoutError(message)
+    return found
+
+
+def document(cls: type[Any], name: str, text: str) -> None:
+    """Give an operation the docstring of its declaration."""
+    getattr(cls, name).__doc__ = text

@@ -1,0 +1,322 @@
+"""The C core without Python: stress.c, plain, sanitized, and with each branch of platform.h."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers.core import (
+    BREAKS,
+    CC,
+    CORE,
+    HOLDS,
+    NO_LOOK_AGAIN,
+    PORTABLE,
+    PROGRAMS,
+    Build,
+    Fault,
+    builder,
+    compile_c,
+    run,
+    seed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [
+    pytest.mark.only_on("native"),
+    pytest.mark.skipif(shutil.which(CC) is None, reason=f"no C compiler {CC}"),
+    pytest.mark.skipif(sys.platform == "win32", reason="no pthreads"),
+]
+
+ROUNDS, KILLS = 10_000, 100
+THREADS = f"threads {ROUNDS}"
+DEATHS = ("points", f"kills {KILLS}")
+
+RELAY, HERD = 500, 200
+WAITS = (f"relay {RELAY}", f"relay-forks {RELAY}", f"herd {HERD}")
+
+BUILDS = {
+    "plain": Build(("-O2",), (THREADS, "limits", *DEATHS, "wait-points 0", "late 0")),
+    "waits": Build(("-O2", NO_LOOK_AGAIN), WAITS),
+    "no futex": Build(
+        ("-O2", NO_LOOK_AGAIN, "-DAIE_PRETEND_NO_FUTEX"), (*WAITS, "wait-points 0", "late 0")
+    ),
+    "impatient": Build(("-O1", NO_LOOK_AGAIN, "-DWAIT_NS=(AIE_NS_PER_S/2)"), ()),
+    # A relay of two is a ping-pong.
+    "two": Build(("-O2", NO_LOOK_AGAIN, "-DTHREADS=2"), ()),
+    "two, no futex": Build(("-O2", NO_LOOK_AGAIN, "-DTHREADS=2", "-DAIE_PRETEND_NO_FUTEX"), ()),
+    # The ThreadSanitizer of gcc 12 doesn't know pthread_mutex_clocklock: it would take a mutex that
+    # was locked so for unlocked.  No deaths: it keeps books of its own on mutexes.
+    "thread": Build(
+        ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", NO_LOOK_AGAIN),
+        (THREADS, "limits", WAITS[0]),
+        "thread",
+    ),
+    "thread, no futex": Build(
+        ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX"),
+        (WAITS[0],),
+        "thread",
+    ),
+    "address": Build(
+        ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+        (THREADS, "limits", *DEATHS, *WAITS, "late 0"),
+        "address,undefined",
+    ),
+    # Who waits for a mutex naps there: fewer deaths take as long.
+    "no clocklock": Build(
+        ("-O2", "-DAIE_PRETEND_NO_CLOCKLOCK"),
+        (THREADS, "limits", "points", f"kills {KILLS // 4}"),
+    ),
+    "no robust": Build(("-O2", "-DAIE_PRETEND_NO_ROBUST"), (THREADS, "limits", *WAITS)),
+    "portable": Build(
+        ("-O2", NO_LOOK_AGAIN, *PORTABLE), (THREADS, "limits", *WAITS, "wait-points 0", "late 0")
+    ),
+    "forgets consistent": Build(
+        (
+            "-O2",
+            "-DWAIT_NS=AIE_NS_PER_S",
+            "-DSTRESS_FORGETS_CONSISTENT",
+            "-Wl,--wrap=pthread_mutex_consistent",
+        ),
+        (),
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a build of stress.c, once."""
+    return builder(tmp_path_factory, "stress.c", BUILDS)
+
+
+@pytest.mark.parametrize(
+    ("switch", "reason"),
+    [("NO_ATOMICS", "not always lock-free"), ("NO_SHARED_MUTEX", "no mutex can be shared")],
+)
+def test_core_refuses_systems_that_would_break_it(switch: str, reason: str, tmp_path: Path) -> None:
+    """Where atomics or mutexes do not reach across processes, the build fails and says why."""
+    source = tmp_path / "core.c"
+    source.write_text('#include "core.h"\n')
+    command = [CC, "-std=c11", "-fsyntax-only", "-iquote", str(CORE), str(source)]
+    assert subprocess.run(command, check=False).returncode == 0
+    command.append(f"-DAIE_PRETEND_{switch}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert reason in done.stderr
+    assert "the lock-based path must serve" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        pytest.param(name, mode, id=f"{name}-{mode}")
+        for name, build in BUILDS.items()
+        for mode in build.modes
+    ],
+)
+def test_core_holds(name: str, mode: str, built: Callable[[str], Path]) -> None:
+    """Every invariant of stress.c holds, and the sanitizers have nothing to say."""
+    arguments = [*mode.split(), seed()]
+    done = run(built(name), *arguments)
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"stress {' '.join(arguments)}"
+
+
+FAULTS = [
+    f"{THREADS} 1 loses-updates",
+    f"{THREADS} 1 ignores-locked",
+    f"{THREADS} 1 no-mutex",
+    f"{THREADS} 1 not-locked",
+    f"{THREADS} 1 tears",
+    "points 0 0 swallows-report",
+    f"kills {KILLS} 1 no-mutex",
+    f"kills {KILLS} 1 ignores-locked",
+]
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault"),
+    [*((mode, "forgets-wake") for mode in WAITS), (WAITS[0], "clears-waiters")],
+)
+def test_stress_finds_writers_that_wake_nobody(
+    mode: str, fault: str, built: Callable[[str], Path]
+) -> None:
+    """A writer that does not wake, or takes WAITERS away, leaves somebody asleep."""
+    done = run(built("impatient"), *mode.split(), "1", fault)
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
+CORE_FAULTS = {
+    "no wake": Fault("word.h", "aie_wake_all(aie_word_upper(word));", ";", WAITS[0]),
+    "no compare before the sleep": Fault(
+        "await.h",
+        "(uint32_t)(*seen >> 32), until",
+        "atomic_load(aie_word_upper(word)), until",
+        f"relay {10 * RELAY}",
+    ),
+    "no announcement": Fault("await.h", "if (*seen & AIE_WAITERS_BIT) {", "if (true) {", WAITS[0]),
+    "an unlock that takes WAITERS along": Fault(
+        "lock.h", "(word, ~AIE_LOCKED_BIT,", "(word, ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT),", WAITS[0]
+    ),
+    "no second look": Fault(
+        "await.h", "*seen = aie_word_load(word); /* any wake-up reads again */", "", "late 0"
+    ),
+    "a slow path that does not wake": Fault(
+        "word.h",
+        "if (seen & AIE_WAITERS_BIT) {",
+        "if ((seen & AIE_WAITERS_BIT) && stop_bits) {",
+        WAITS[0],
+    ),
+    "a private futex": Fault(
+        "park_futex.h",
+        "address, FUTEX_WAIT_BITSET,",
+        "address, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,",
+        WAITS[1],
+    ),
+    "a version that stands still": Fault(
+        "word.h", "(seen + AIE_VERSION_ONE)", "(seen + 0)", WAITS[0]
+    ),
+    "a sleeper that does not look again": Fault(
+        "await.h", "deadline - now < AIE_LOOK_AGAIN ? deadline", "true ? deadline", "wait-points 0"
+    ),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="futex")
+@pytest.mark.parametrize("name", CORE_FAULTS)
+def test_stress_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
+    """Each step of the waiting protocol that is taken out of the core is missed."""
+    fault = CORE_FAULTS[name]
+    core = tmp_path / "csrc"
+    shutil.copytree(CORE, core)
+    header = core / fault.file
+    text = header.read_text()
+    assert text.count(fault.right) == 1
+    header.write_text(text.replace(fault.right, fault.wrong))
+    program = tmp_path / "stress"
+    flags = BUILDS["impatient"].flags
+    compile_c(PROGRAMS / "stress.c", program, *flags, core=core)
+    done = run(program, *fault.mode.split(), "1")
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("two", "relay-forks 100000"),
+        ("two, no futex", "relay-forks 100000"),
+        ("waits", "herd 10000"),
+        ("no futex", "herd 10000"),
+    ],
+)
+def test_no_wake_up_is_lost_at_full_size(
+    name: str, mode: str, built: Callable[[str], Path]
+) -> None:
+    """100,000 ping-pongs and 10,000 herds, sleepers killed among them, and no wait in vain."""
+    arguments = [*mode.split(), seed()]
+    done = run(built(name), *arguments, patience=800)
+    print(name, *arguments, done.stdout)  # shown with -rP
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"stress {' '.join(arguments)}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a killed holder is noticed on Linux alone")
+def test_fork_under_a_lock(tmp_path: Path) -> None:
+    """What a process holds while it forks is found when it is killed, whatever its child locks."""
+    program = tmp_path / "forked"
+    compile_c(PROGRAMS / "forked.c", program, "-O2")
+    done = run(program)
+    assert (done.returncode, done.stderr) == (HOLDS, "")
+
+
+@pytest.mark.parametrize("arguments", FAULTS)
+def test_stress_finds_planted_faults(arguments: str, built: Callable[[str], Path]) -> None:
+    """A fault that is planted into the callers of the core breaks an invariant."""
+    done = run(built("plain"), *arguments.split())
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the linker's --wrap, robust mutexes")
+def test_stress_finds_a_core_that_forgets_consistent(built: Callable[[str], Path]) -> None:
+    """A core that doesn't make a dead holder's mutex consistent is found at the first death."""
+    done = run(built("forgets consistent"), "points")
+    assert done.returncode == BREAKS
+    assert "broken: acquire(all, WAIT_NS) == AIE_OK" in done.stderr
+
+
+def test_thread_sanitizer_sees_the_guarded_data(built: Callable[[str], Path]) -> None:
+    """ThreadSanitizer reports the data that the lock guards as soon as there is no mutex."""
+    done = run(built("thread"), *f"{THREADS} 1 no-mutex".split())
+    assert done.returncode != HOLDS
+    assert "data race" in done.stderr
+
+
+#: A point in the code: its name, or none where the call is not of that form.
+POINT = re.compile(r"^[^\n/*]*\bAIE_POINT\(([^\n]*)\);", re.MULTILINE)
+
+
+def points_in(headers: dict[str, str]) -> list[str]:
+    """Return the points of the core, as they stand in its headers."""
+    return [name.strip('"') for text in headers.values() for name in POINT.findall(text)]
+
+
+def points_listed(readme: str) -> list[str]:
+    """Return the points of the table of csrc/README.md."""
+    table = readme.partition("### Where a process may be killed")[2].partition("\n#")[0]
+    return re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)
+
+
+def points_killed_at(stress: str) -> list[str]:
+    """Return the points that `stress points` kills a process at."""
+    array = re.search(r"all_points\[\] = \{(.*?)\};", stress, re.DOTALL)
+    assert array is not None
+    return re.findall(r'"([a-z-]+)"', array.group(1))
+
+
+def points_of_waiting(stress: str) -> set[str]:
+    """Return the points that `stress wait-points` kills a sleeper or a writer at."""
+    body = stress.partition("\nstatic int run_wait_points(")[2].partition("\n}\n")[0]
+    return set(re.findall(r'"(wait-[a-z]+|write-before-wake)"', body))
+
+
+def points_of_watching(board: str) -> set[str]:
+    """Return the points that `board watch-points` kills a watcher or a writer at."""
+    body = board.partition("\nstatic int run_watch_points(")[2].partition("\n}\n")[0]
+    return set(re.findall(r'"(watch-[a-z]+|event-[a-z-]+)"', body))
+
+
+def read_core() -> dict[str, str]:
+    """Return the core's headers, and the bindings, by path."""
+    paths = sorted(CORE.rglob("*.[ch]"))
+    return {path.relative_to(CORE).as_posix(): path.read_text() for path in paths}
+
+
+def test_points_are_listed_and_killed_at() -> None:
+    """Each point of the code is in the README's table and killed at, once; and no other is."""
+    coded = points_in(read_core())
+    listed = points_listed((CORE / "README.md").read_text())
+    stress = (PROGRAMS / "stress.c").read_text()
+    board = (PROGRAMS / "board.c").read_text()
+    killed = [*points_killed_at(stress), *points_of_waiting(stress), *points_of_watching(board)]
+    assert len(coded) >= 12
+    assert sorted(coded) == sorted(listed) == sorted(killed)
+    assert len(set(coded)) == len(coded)
+
+
+def test_each_point_is_killed_at(built: Callable[[str], Path]) -> None:
+    """The run of stress.c kills at as many points as the table has."""
+    done = run(built("plain"), "points")
+    killed = points_killed_at((PROGRAMS / "stress.c").read_text())
+    assert (done.returncode, done.stdout) == (HOLDS, f"{len(killed)} points\n")

@@ -1,0 +1,1 @@
+"""What several test files share; children of spawn and scripts import it too."""

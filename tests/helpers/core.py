@@ -1,0 +1,125 @@
+"""Compiles the C core's own programs, and runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from helpers.support import ROOT, TESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROGRAMS = TESTS / "core_c"
+CORE = ROOT / "csrc"
+CC = os.environ.get("CC", "gcc")
+
+BREAKS, HOLDS = 1, 0
+
+#: A sleeper that does not look again by itself: a lost wake-up is then a wait in vain.
+NO_LOOK_AGAIN = "-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)"
+
+#: As on macOS: every branch that Linux does not take.
+PORTABLE = ("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX")
+
+
+class Build(NamedTuple):
+    """How stress.c is compiled, and the ways it is run then."""
+
+    flags: tuple[str, ...]
+    modes: tuple[str, ...]
+    sanitizer: str = ""
+
+
+def compile_c(source: Path, program: Path, *flags: str, core: Path = CORE) -> None:
+    """Compile against the core, or a copy of it, without warnings."""
+    warnings = ["-Wall", "-Wextra", "-Werror"]
+    includes = ["-iquote", str(core)]
+    options = ["-std=c11", "-g", "-pthread", *warnings, *includes, *flags]
+    subprocess.run([CC, *options, str(source), "-o", str(program), "-ldl"], check=True)
+
+
+def run(program: Path, *arguments: str, patience: float = 50) -> subprocess.CompletedProcess[str]:
+    """Run to the end, and keep what was printed."""
+    # Without randomised addresses: some kernels' are too random for ThreadSanitizer's shadow.
+    setarch = shutil.which("setarch")
+    prefix = [setarch, "-R"] if setarch else []
+    return subprocess.run(
+        [*prefix, program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=patience,
+        check=False,
+        # Its detector of deadlocks is full at 64 locks.
+        env={**os.environ, "TSAN_OPTIONS": "detect_deadlocks=0"},
+    )
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Keep out the other processes that run tests meanwhile."""
+    import fcntl
+
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def builder(
+    factory: pytest.TempPathFactory, source: str, builds: dict[str, Build]
+) -> Callable[[str], Path]:
+    """Give a function that compiles a build, once; it skips where its sanitizer doesn't work.
+
+    Where several processes share out the tests, they share the builds.
+    """
+    mine = factory.mktemp("probes")
+    folder = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder /= f"built-{Path(source).stem}"
+    folder.mkdir(exist_ok=True)
+    empty = mine / "empty.c"
+    empty.write_text("int main(void) { return 0; }\n")
+    programs: dict[str, Path] = {}
+
+    def program_of(name: str) -> Path:
+        if name not in programs:
+            build = builds[name]
+            if build.sanitizer:
+                probe = mine / "probe"
+                try:
+                    compile_c(empty, probe, f"-fsanitize={build.sanitizer}")
+                    run(probe).check_returncode()
+                except subprocess.CalledProcessError:
+                    pytest.skip(f"-fsanitize={build.sanitizer} doesn't work here")
+            program = folder / name.replace(",", "").replace(" ", "-")
+            with alone(folder / f"{program.name}.lock"):
+                if not program.exists():
+                    made = folder / f"{program.name}.new"
+                    compile_c(PROGRAMS / source, made, *build.flags)
+                    made.rename(program)
+            programs[name] = program
+        return programs[name]
+
+    return program_of
+
+
+class Fault(NamedTuple):
+    """A change to a copy of the core, and what notices it."""
+
+    file: str
+    right: str
+    wrong: str
+    mode: str
+
+
+def seed() -> str:
+    """Return a new seed, or the one given to see a failure again."""
+    return os.environ.get("ATOMIC_INTENUM_SEED") or str(random.SystemRandom().randrange(1, 2**32))

@@ -1,0 +1,154 @@
+"""Runs of the demo, for the tests of it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers.inside import Header, layout
+from helpers.support import ROOT, SHM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+needs_posix = pytest.mark.skipif(os.name != "posix", reason="process groups and terminals")
+
+#: Seconds after which a run counts as hung.
+PATIENCE = 30
+
+#: The program, which is run by path.
+DEMO = ROOT / "examples" / "demo"
+
+START = f"""
+import multiprocessing, runpy, sys
+multiprocessing.set_start_method(sys.argv.pop(1))
+runpy.run_path({str(DEMO)!r}, run_name="__main__")
+"""
+
+START_METHODS = multiprocessing.get_all_start_methods()
+METHOD = START_METHODS[0]  # the platform's own
+
+#: A monitor's line: when, how many workers have each status, and what all have done.
+PROGRESS = re.compile(
+    r" *\d+\.\d s \| ([\d,]+) UNAVAILABLE, ([\d,]+) IDLE, ([\d,]+) CALCULATING"
+    r" \| ([\d,]+) files?, ([\d,]+) transitions?\n"
+)
+
+
+def number(text: str) -> int:
+    """Return a number as the demo prints it."""
+    return int(text.replace(",", ""))
+
+
+def looks(output: str) -> list[tuple[int, ...]]:
+    """Return the numbers of each of the monitor's lines."""
+    found = (PROGRESS.fullmatch(line) for line in output.splitlines(keepends=True))
+    return [tuple(number(text) for text in line.groups()) for line in found if line]
+
+
+def said(output: str, pattern: str) -> int:
+    """Return the number of a line of the output."""
+    match = re.search(pattern, output, re.MULTILINE)
+    assert match is not None, output
+    return number(match[1])
+
+
+def start(*arguments: str, method: str | None = None, script: str = START) -> subprocess.Popen[str]:
+    """Start the demo as the leader of a process group, with any warning an error.
+
+    Args:
+        arguments: for it.
+        method: to start its processes by; None: the platform's own.
+        script: what to run instead of the demo, if there is a method, which is its first argument.
+
+    """
+    how = [str(DEMO)] if method is None else ["-c", script, method]
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", *how, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextlib.contextmanager
+def running(
+    *arguments: str, method: str | None = None, script: str = START
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo, and end the whole group if the test fails meanwhile."""
+    with start(*arguments, method=method, script=script) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def finish(*arguments: str, method: str | None = None) -> tuple[int, str, str]:
+    """Run the demo to its end and return exit code, output and errors.
+
+    The output ends when the last process that holds it has ended: none is left behind.
+    """
+    with running(*arguments, method=method) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert segments_of(process.pid) == []
+    return process.returncode, output, errors
+
+
+def segments_of(pid: int) -> list[str]:
+    """Return the shared memory of ours that a process created and left."""
+    left = []
+    for path in SHM.glob("intenum-*"):
+        # Other tests may run beside this one; theirs may be half made or gone.
+        with contextlib.suppress(FileNotFoundError, struct.error):
+            text = path.read_bytes()[: layout.HEADER_SIZE]
+            header = Header(*layout.HEADER.unpack_from(text, layout.HEADER_OFFSET))
+            if header.creator_pid == pid:
+                left.append(path.name)
+    return left
+
+
+def lines_until(process: subprocess.Popen[str], pattern: str) -> str:
+    """Read the output up to the first line that matches."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if re.match(pattern, line):
+            return seen
+    pytest.fail(f"no line is like {pattern!r} in: {seen}")
+
+
+def on_terminal(program: str, *arguments: str) -> tuple[int, str]:
+    """Run a program with a terminal as its output; return exit code and what the terminal got."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    with (
+        os.fdopen(ours, "rb", buffering=0) as terminal,
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
+        ) as process,
+    ):
+        os.close(theirs)
+        got = b""
+        # Linux reports EIO where the last writer is gone.
+        with contextlib.suppress(OSError):
+            while piece := terminal.read(1 << 16):
+                got += piece
+        return process.wait(PATIENCE), got.decode()

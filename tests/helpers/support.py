@@ -1,0 +1,254 @@
+"""The enums, values and helpers that several test files use; children of spawn import it too."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import atomic_intenum
+from atomic_intenum import IntEnumValue
+from helpers.inside import Header, built_with, layout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TESTS = Path(__file__).parent.parent
+#: The scripts that tests run.
+HELPERS = TESTS / "helpers"
+#: The checkout; where the tests run apart from one, it may hold nothing else.
+ROOT = TESTS.parent
+#: Where the package is: src of a checkout, or where a wheel was installed.
+SOURCES = Path(atomic_intenum.__file__).parent.parent
+
+#: Every way to start a process here.
+METHODS = multiprocessing.get_all_start_methods()
+
+#: Seconds after which a wait for another process has failed.
+DEADLINE = 20.0
+
+
+#: Where shared memory lies, where a folder lists it.
+SHM = Path("/dev/shm")
+
+#: For what happens after a lock's holder has died.
+needs_robust = pytest.mark.skipif(
+    not built_with("ROBUST"), reason="no robust mutexes: a dead holder's lock stays taken"
+)
+
+#: Makes an enum at run time; type checkers know nothing of it.
+make_enum: Any = enum.IntEnum
+
+
+class WorkerStatusEnum(enum.IntEnum):
+    UNAVAILABLE = enum.auto()
+    IDLE = enum.auto()
+    CALCULATING = enum.auto()
+
+
+class JobEnum(enum.IntEnum):
+    PENDING = 1
+    RUNNING = 2
+    DONE = 3
+
+
+class WorkerStatus(IntEnumValue[WorkerStatusEnum]):
+    """A subclass as the README has it."""
+
+
+class Plain(IntEnumValue[Any]):
+    """A subclass that is bound to no enum."""
+
+
+UNAVAILABLE = WorkerStatusEnum.UNAVAILABLE
+IDLE = WorkerStatusEnum.IDLE
+CALCULATING = WorkerStatusEnum.CALCULATING
+
+
+#: This Python has no GIL, or can do without.
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+
+#: For tests that look whether a class is collected.
+classes_are_collected = pytest.mark.skipif(
+    FREE_THREADED and sys.version_info < (3, 14),
+    reason="free-threaded 3.13 keeps every class for good once a thread was started",
+)
+
+
+def word_of(value: IntEnumValue[Any]) -> int:
+    """Return the state word as it is in shared memory."""
+    segment = value._atomic_segment
+    offset = segment.word_offset(value._atomic_index)
+    with segment.mapping.view() as view:
+        return int.from_bytes(view[offset : offset + 8], sys.byteorder)
+
+
+def write_word(value: IntEnumValue[Any], number: int, version: int = 0) -> None:
+    """Write a state word past the API, as something foreign would."""
+    segment = value._atomic_segment
+    offset = segment.word_offset(value._atomic_index)
+    word = (number & 0xFFFF_FFFF) | (version << 34)
+    with segment.mapping.view() as view:
+        view[offset : offset + 8] = word.to_bytes(8, sys.byteorder)
+
+
+def collect() -> None:
+    """Collect garbage, with what only finalizers and the callbacks of weak references let go."""
+    for _ in range(3):
+        gc.collect()
+
+
+#: Whether what nobody refers to goes at once.
+COUNTS_REFERENCES = sys.implementation.name == "cpython"
+
+
+def collect_unless_counted() -> None:
+    """Collect garbage where only that lets go of what nobody refers to."""
+    if not COUNTS_REFERENCES:
+        collect()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Poll until the condition holds; AssertionError after the deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {DEADLINE} s"
+        time.sleep(0.001)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return this environment for a Python that imports the package and these tests."""
+    paths = [str(SOURCES), str(TESTS)]
+    inherited = os.environ.get("PYTHONPATH")
+    if inherited:
+        paths.append(inherited)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **changes}
+
+
+def run_script(
+    source: str, *arguments: str, folder: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own, from a file so that spawn's children can import it."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(source))
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE * 2,
+        env=environment() if env is None else env,
+        check=False,
+    )
+
+
+def own_segments() -> set[str]:
+    """Return the names of the segments that this process created and has not removed.
+
+    By the creator's pid in their headers: others may run on this machine.
+    """
+    found = set()
+    for path, text in _headers():
+        header = Header(*layout.HEADER.unpack_from(text, layout.HEADER_OFFSET))
+        if header.creator_pid == os.getpid():
+            found.add(path.name)
+    return found
+
+
+def marked_segments(marker: str) -> set[str]:
+    """Return the names of the segments whose enum has that name, whoever created them."""
+    sought = f'"{marker}"'.encode()
+    return {path.name for path, header in _headers() if sought in header}
+
+
+def spoil(path: Path, **fields: int) -> None:
+    """Overwrite fields of a header."""
+    content = bytearray(path.read_bytes())
+    header = Header(*layout.HEADER.unpack_from(content, 8))
+    layout.HEADER.pack_into(content, 8, *header._replace(**fields))
+    with path.open("r+b") as file:
+        file.write(content[:192])
+
+
+def _headers() -> Iterator[tuple[Path, bytes]]:
+    """Yield all segments of the package that are in shared memory, with their first bytes."""
+    for path in SHM.glob("intenum-*"):
+        try:
+            with path.open("rb") as file:
+                header = file.read(4096)
+        except FileNotFoundError:
+            continue
+        if len(header) >= 192:
+            yield path, header
+
+
+@functools.cache
+def private_shm(size: str) -> tuple[str, ...]:
+    """Return what to run a program with for a /dev/shm of its own; () where that can't be had."""
+    command = (
+        *("unshare", "--mount", "--propagation", "private", "sh", "-c"),
+        *(f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"', "sh"),
+    )
+    try:
+        probe = subprocess.run([*command, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return ()
+    return command if probe.returncode == 0 else ()
+
+
+#: Members enough that their names alone are kilobytes.
+Large: Any = make_enum("Large", {f"N{i}": i for i in range(1000)}, module=__name__)
+
+
+def run(method: str, target: Callable[..., Any], *arguments: Any) -> None:
+    """Run a child to its end, which must be a good one."""
+    process: Any = multiprocessing.get_context(method).Process(  # type: ignore[attr-defined]
+        target=target, args=arguments
+    )
+    process.start()
+    process.join(DEADLINE)
+    assert process.exitcode == 0
+
+
+def fork(body: Callable[[], object]) -> int:
+    """Run the body in a child of plain os.fork, which ends by os._exit: 0, or 1 if it raised."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            body()
+            code = 0
+        except BaseException:  # noqa: BLE001
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)
+    return pid
+
+
+def wait_for(pid: int) -> int:
+    """Return the exit code of a child of fork(); kill it after the deadline."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    raise AssertionError("the child did not end")
+
+
+def soaked(usual: int, soak: int) -> int:
+    """Return how much a test marked soak has to do: more with ATOMIC_INTENUM_SOAK=1."""
+    return soak if os.environ.get("ATOMIC_INTENUM_SOAK") == "1" else usual

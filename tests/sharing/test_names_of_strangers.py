@@ -1,0 +1,435 @@
+"""Names between processes that nobody related, and names whose creators are gone."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from atomic_intenum import IntEnumValue
+from helpers.crew import Task, child
+from helpers.inside import posix
+from helpers.names import HEAD, make, named, own_name, spoil
+from helpers.support import (
+    CALCULATING,
+    DEADLINE,
+    IDLE,
+    SHM,
+    UNAVAILABLE,
+    JobEnum,
+    WorkerStatus,
+    environment,
+    run_script,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+
+pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
+
+
+# -- unrelated processes
+
+
+EXIT = """
+import sys
+from helpers.inside import segment, posix
+from helpers.support import IDLE, WorkerStatus
+
+values = [WorkerStatus(IDLE, segment_name=name) for name in sys.argv[1:]]
+unlink, ended = posix.Created.unlink, []
+
+def end_the_second(created):
+    ended.append(created.name)
+    if len(ended) == 2:
+        raise KeyboardInterrupt("by a signal handler")
+    unlink(created)
+
+def end_the_first():
+    owner._everything = everything
+    raise KeyboardInterrupt("while it waits for its turn")
+
+everything, owner._everything = owner._everything, end_the_first
+posix.Created.unlink = end_the_second
+"""
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A segment name of this test alone; nothing of that name may be left."""
+    with own_name(request.node.nodeid) as chosen:
+        yield chosen
+
+
+@pytest.mark.slow
+@named
+def test_exit_that_a_handler_interrupts(name: str, tmp_path: Path) -> None:
+    """At exit all names go, by this process, though a signal handler ends the removal of some."""
+    names = [name, *(f"{name[:-1]}-{number}" for number in range(3))]
+    done = run_script(EXIT, *names, folder=tmp_path)
+    assert "while it waits for its turn" in done.stderr
+    assert "leaked" not in done.stderr
+    assert not any((SHM / each).exists() for each in names)
+
+
+#: Registers with the resource tracker what it creates itself; so its exit would warn or remove.
+ATTACHES = """
+own = WorkerStatus("IDLE")
+try:
+    IntEnumValue[JobEnum].attach(name)
+except TypeError:
+    print("TypeError")
+try:
+    WorkerStatus.attach(name + "x")
+except FileNotFoundError:
+    print("FileNotFoundError")
+status = WorkerStatus.attach(name)
+print(status.exchange("CALCULATING").name)
+"""
+
+FAILS = """
+own = WorkerStatus("IDLE")
+for cls, suffix in ((IntEnumValue[JobEnum], ""), (WorkerStatus, "x")):
+    try:
+        cls.attach(name + suffix)
+    except (TypeError, FileNotFoundError) as error:
+        print(type(error).__name__)
+"""
+
+CHILDREN = """
+def work(status):
+    assert status.exchange("CALCULATING") is WorkerStatusEnum.IDLE
+
+if __name__ == "__main__":
+    status = WorkerStatus.attach(name)
+    for method in multiprocessing.get_all_start_methods():
+        process = multiprocessing.get_context(method).Process(target=work, args=(status,))
+        process.start()
+        process.join()
+        assert status.exchange("IDLE") is WorkerStatusEnum.CALCULATING, process.exitcode
+    print("done")
+"""
+
+
+@pytest.mark.slow
+@named
+@pytest.mark.parametrize(
+    ("body", "output", "left"),
+    [
+        (ATTACHES, "TypeError\nFileNotFoundError\nIDLE\n", CALCULATING),
+        (FAILS, "TypeError\nFileNotFoundError\n", IDLE),
+        (CHILDREN, "done\n", IDLE),
+    ],
+    ids=["attaches", "fails", "children"],
+)
+def test_stranger(body: str, output: str, left: Any, name: str, tmp_path: Path) -> None:
+    """A process that nobody spawned attaches, fails to, or shares on; its end leaves all as is."""
+    created = make(name)
+    for _ in range(2):
+        done = run_script(HEAD + body, name, folder=tmp_path)
+        assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+        assert (SHM / name).exists()
+        assert created.exchange(IDLE) is left
+
+
+@pytest.mark.slow
+@named
+def test_neither_end_warns(name: str, tmp_path: Path) -> None:
+    """Creator and attacher end in silence, in either order, and the name is gone with the first."""
+    source = (
+        HEAD
+        + """
+status = WorkerStatus("IDLE", segment_name=name)
+print("made", flush=True)
+sys.stdin.read()
+"""
+    )
+    script = tmp_path / "creator.py"
+    script.write_text(source)
+    for order in ("attacher first", "creator first"):
+        with subprocess.Popen(
+            [sys.executable, str(script), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        ) as creator:
+            assert creator.stdout is not None
+            assert creator.stdin is not None
+            assert creator.stdout.readline() == "made\n"
+            if order == "attacher first":
+                done = run_script(HEAD + ATTACHES, name, folder=tmp_path)
+                assert (done.stderr, done.returncode) == ("", 0)
+                status = None
+            else:
+                status = WorkerStatus.attach(name)
+            assert (SHM / name).exists()
+            assert creator.communicate(timeout=DEADLINE) == ("", "")
+            assert creator.returncode == 0
+        assert not (SHM / name).exists()
+        if status is not None:
+            status.set(CALCULATING)
+            assert status == CALCULATING
+
+
+@named
+def test_attach_tells_no_tracker(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attaching, failing to and dropping never talk to the resource tracker."""
+    created = make(name)
+    told: list[Any] = []
+    for function in ("register", "unregister", "ensure_running"):
+        monkeypatch.setattr(resource_tracker, function, lambda *args: told.append(args))
+    attached: Any = WorkerStatus.attach(name)
+    attached.set(CALCULATING)
+    with pytest.raises(TypeError):
+        IntEnumValue[JobEnum].attach(name)
+    with pytest.raises(FileNotFoundError):
+        WorkerStatus.attach(name + "x")
+    attached.close()
+    del attached
+    gc.collect()
+    monkeypatch.undo()
+    assert told == []
+    assert created == CALCULATING
+
+
+# -- creators that are gone
+
+
+def dies_owning(name: str) -> int:
+    """Kill a creator of that name with -9 whose resource tracker lives on; return its pid."""
+
+    def create(pipe: Connection) -> None:
+        created = make(name, UNAVAILABLE)
+        pipe.send(created.segment_name)
+        pipe.recv()
+
+    with child(create) as peer:
+        assert peer.says() == name
+        peer.kill()
+    assert (SHM / name).exists()
+    return peer.pid
+
+
+@pytest.mark.slow
+@named
+def test_name_of_a_killed_creator(name: str) -> None:
+    """A name whose creator was killed is taken by the next who wants it, fresh; old users stay."""
+    dies_owning(name)
+    old = WorkerStatus.attach(name)
+    new = make(name)
+    assert (new.load(), new.version) == (IDLE, 0)
+    old.set(CALCULATING)
+    assert (old.load(), new.load()) == (CALCULATING, IDLE)
+    assert WorkerStatus.attach(name) == new
+    old.unlink()  # which is not the name's any more
+    assert (SHM / name).exists()
+
+
+@pytest.mark.slow
+@named
+def test_name_of_a_killed_creator_by_another_enum(name: str) -> None:
+    """What a dead creator left is replaced whatever enum it held."""
+    dies_owning(name)
+    assert IntEnumValue[JobEnum]("DONE", segment_name=name) == JobEnum.DONE
+
+
+@pytest.mark.slow
+@named
+def test_name_of_a_killed_creator_where_memory_is_not_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, whose shared memory can be mapped but not read."""
+
+    def pread(*_: object) -> bytes:
+        raise OSError(errno.ENXIO, "Device not configured")
+
+    monkeypatch.setattr(os, "pread", pread)
+    dies_owning(name)
+    new = make(name, CALCULATING)
+    with pytest.raises(FileExistsError):
+        make(name)
+    assert WorkerStatus.attach(name) == new == CALCULATING
+
+
+RESTARTED = """
+status = WorkerStatus(sys.argv[2], segment_name=name)
+print(status.name, flush=True)
+sys.stdin.read()
+"""
+
+
+@named
+def test_restarted_service(name: str, tmp_path: Path) -> None:
+    """A service that is killed and started again gets its name back, and keeps it."""
+    script = tmp_path / "service.py"
+    script.write_text(HEAD + RESTARTED)
+
+    def start(member: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(script), name, member],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            text=True,
+        )
+
+    with start("IDLE") as first:
+        assert first.stdout is not None
+        assert first.stderr is not None
+        assert first.stdout.readline() == "IDLE\n"
+        os.kill(first.pid, signal.SIGKILL)
+        with start("CALCULATING") as second:  # at once: the old tracker may still be at it
+            assert second.stdout is not None
+            assert second.stdout.readline() == "CALCULATING\n"
+            first.stderr.read()  # its tracker has ended
+            assert WorkerStatus.attach(name) == CALCULATING
+            assert second.communicate(timeout=DEADLINE) == ("", "")
+            assert second.returncode == 0
+    assert not (SHM / name).exists()
+
+
+EXECS = """
+from multiprocessing import resource_tracker
+if len(sys.argv) == 3:
+    status = WorkerStatus("IDLE", segment_name=name)
+    # As in a multiprocessing child: its parent keeps the resource tracker.
+    os.set_inheritable(resource_tracker.getfd(), True)
+    os.execv(sys.executable, [sys.executable, sys.argv[0], name])
+status = WorkerStatus("CALCULATING", segment_name=name)
+print(status.name)
+"""
+
+
+@pytest.mark.slow
+@named
+def test_program_that_executes_itself(name: str, tmp_path: Path) -> None:
+    """A program that restarts itself by exec gets its name back: only the tracker may speak."""
+    done = run_script(HEAD + EXECS, name, "first", folder=tmp_path)
+    assert (done.stdout, done.returncode) == ("CALCULATING\n", 0)
+    assert "Traceback" not in done.stderr
+    assert not (SHM / name).exists()
+
+
+@pytest.mark.slow
+@named
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no way to wait and leave the zombie")
+def test_name_of_a_zombie(name: str) -> None:
+    """A creator that has ended and was not waited for is gone as well."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            make(name)
+            os.write(writer, b"made")
+        finally:
+            os._exit(0)
+    assert os.read(reader, 4) == b"made"
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    try:
+        assert posix.start_time(pid) > 0
+        assert make(name) == IDLE
+    finally:
+        os.waitpid(pid, 0)
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.slow
+@named
+def test_pid_that_is_used_again(name: str) -> None:
+    """A process with a dead creator's pid but another start time is not the creator."""
+
+    def wait(pipe: Connection) -> None:
+        pipe.recv()
+
+    dies_owning(name)
+    with child(wait) as stranger:
+        started = posix.start_time(stranger.pid)
+        spoil(name, creator_pid=stranger.pid, creator_start=started)
+        with pytest.raises(FileExistsError, match=name):
+            make(name)
+        spoil(name, creator_pid=stranger.pid, creator_start=started - 1)
+        assert make(name) == IDLE
+        stranger.tell()
+
+
+@pytest.mark.slow
+@named
+def test_half_made_by_the_dead(name: str) -> None:
+    """A creator that was killed before its segment was complete is replaced too."""
+    dies_owning(name)
+    with (SHM / name).open("r+b") as file:
+        file.write(bytes(8))
+    assert make(name) == IDLE
+
+
+@pytest.mark.slow
+@named
+@pytest.mark.parametrize("racers", [2, 6])
+def test_racers_for_a_dead_creators_name(racers: int, name: str) -> None:
+    """Of processes that want a dead creator's name at once exactly one gets it, and keeps it."""
+    dies_owning(name)
+    start = multiprocessing.get_context("fork").Barrier(racers)
+
+    def race(pipe: Connection) -> None:
+        start.wait(DEADLINE)
+        try:
+            won: Any = make(name, CALCULATING)
+        except FileExistsError:
+            won = None
+        pipe.send(won is not None)
+        pipe.recv()
+        pipe.send(won is None or (won.value, won.version) == (3, 0))
+
+    with contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(child(race)) for _ in range(racers)]
+        assert sorted(peer.says() for peer in peers) == [False] * (racers - 1) + [True]
+        assert WorkerStatus.attach(name) == CALCULATING
+        for peer in peers:
+            peer.tell()
+            assert peer.says()
+    assert not (SHM / name).exists()
+
+
+@named
+def test_threads_want_one_name(name: str) -> None:
+    """Of threads that create one name at once exactly one succeeds."""
+    start = threading.Barrier(4)
+
+    def create() -> Any:
+        start.wait(DEADLINE)
+        try:
+            return make(name)
+        except FileExistsError:
+            return None
+
+    results = [task.result() for task in [Task(create) for _ in range(4)]]
+    assert sum(result is not None for result in results) == 1
+
+
+@named
+def test_dead_ones_name_for_attachers(name: str) -> None:
+    """What a killed creator left can be attached until it is replaced, its lock included."""
+    dies_owning(name)
+    status = WorkerStatus.attach(name)
+    with status.get_lock():
+        status.set(CALCULATING)
+    assert WorkerStatus.attach(name) == CALCULATING
+    status.unlink()
+    assert not (SHM / name).exists()
