@@ -35,26 +35,28 @@ pytestmark = [
 ]
 
 CLAIM, WATCH = "claim 10", "watch 100"
+#: Each step yields, and then waits for whatever else the machine does: full sizes are soak's.
+THREADS, FULL_THREADS = "threads 2000", "threads 20000"
 
 #: So that each word is somebody's often, and the boundaries are met.
 FEW = "-DWORDS=20"
 
 BUILDS = {
-    "plain": Build(("-O2",), ("threads 20000", CLAIM, "watch-points 0")),
-    "few": Build(("-O2", FEW, NO_LOOK_AGAIN), ("threads 20000", CLAIM, WATCH)),
+    "plain": Build(("-O2",), (THREADS, CLAIM, "watch-points 0")),
+    "few": Build(("-O2", FEW, NO_LOOK_AGAIN), (THREADS, CLAIM, WATCH)),
     "watch": Build(("-O2", NO_LOOK_AGAIN), (WATCH,)),
     "no futex": Build(("-O2", NO_LOOK_AGAIN, "-DAIE_PRETEND_NO_FUTEX"), (WATCH,)),
     "no futex, looks again": Build(("-O2", "-DAIE_PRETEND_NO_FUTEX"), ("watch-points 0",)),
-    "portable": Build(("-O2", FEW, NO_LOOK_AGAIN, *PORTABLE), ("threads 20000", WATCH)),
+    "portable": Build(("-O2", FEW, NO_LOOK_AGAIN, *PORTABLE), (THREADS, WATCH)),
     "impatient": Build(("-O2", NO_LOOK_AGAIN, "-DWAIT_NS=AIE_NS_PER_S"), ()),
     "thread": Build(
         ("-O1", FEW, "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", NO_LOOK_AGAIN),
-        ("threads 2000",),
+        (THREADS,),
         "thread",
     ),
     "address": Build(
         ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-        ("threads 5000", CLAIM, WATCH, "watch-points 0"),
+        (THREADS, CLAIM, WATCH, "watch-points 0"),
         "address,undefined",
     ),
 }
@@ -84,7 +86,7 @@ def test_board_holds(name: str, mode: str, built: Callable[[str], Path]) -> None
 @pytest.mark.parametrize(
     "arguments",
     [
-        "threads 20000 1 claims-twice",
+        f"{FULL_THREADS} 1 claims-twice",
         f"{CLAIM} 1 claims-twice",
         f"{CLAIM} 1 stops-at-the-end",
         f"{WATCH} 1 forgets-event",
@@ -108,10 +110,15 @@ def test_thread_sanitizer_sees_who_owns_a_word(built: Callable[[str], Path]) -> 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("watch", "watch 10000"), ("few", "watch 10000"), ("plain", "claim 1000")],
+    [
+        ("watch", "watch 10000"),
+        ("few", "watch 10000"),
+        ("plain", "claim 1000"),
+        *((name, FULL_THREADS) for name in ("plain", "few", "portable", "address")),
+    ],
 )
 def test_board_holds_at_full_size(name: str, mode: str, built: Callable[[str], Path]) -> None:
-    """10,000 rounds of writers and watchers, and 1,000 boards whose claimers are killed."""
+    """10,000 rounds of watchers, 1,000 boards whose claimers are killed, 20,000 steps a thread."""
     arguments = [*mode.split(), seed()]
     done = run(built(name), *arguments, patience=800)
     print(name, *arguments, done.stdout)  # shown with -rP
