@@ -53,7 +53,7 @@ import gc, multiprocessing, os, pickle, queue, random, signal, sys, threading, t
 from multiprocessing import resource_tracker, util
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue
-from helpers.inside import owner, posix, segment, takeover
+from helpers.inside import owner, posix, takeover
 from helpers.support import make_enum
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads

@@ -285,7 +285,7 @@ def test_error_of_a_signal_handler(
 FEW = """
 import errno, os, resource, sys
 from atomic_intenum import IntEnumValue
-from helpers.inside import segment, posix
+from helpers.inside import posix, segment
 from helpers.support import collect_unless_counted, make_enum
 
 enums = [make_enum("Few", {"A": number}) for number in range(16)]
@@ -436,7 +436,7 @@ def test_name_that_stands_for_what_cannot_be_opened(other: str, tmp_path: Path) 
 
 NO_DESCRIPTOR = """
 import errno, os, resource
-from helpers.inside import segment, posix
+from helpers.inside import owner, posix
 
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))

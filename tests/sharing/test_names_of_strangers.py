@@ -46,7 +46,7 @@ pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared
 
 EXIT = """
 import sys
-from helpers.inside import segment, posix
+from helpers.inside import owner, posix
 from helpers.support import IDLE, WorkerStatus
 
 values = [WorkerStatus(IDLE, segment_name=name) for name in sys.argv[1:]]

@@ -401,7 +401,7 @@ def test_fork_waits_for_the_lock(tmp_path: Path) -> None:
 
 FORK_IS_INTERRUPTED = """
 import os, signal, threading, warnings
-from helpers.inside import segment, process
+from helpers.inside import owner, process
 from helpers.support import IDLE, WorkerStatus
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads

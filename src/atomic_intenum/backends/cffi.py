@@ -16,8 +16,7 @@ from ..timeouts import deadline_of
 from . import python_bound, python_row, python_value
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
-from .python_bound import document
-from .python_value import Table
+from .python_bound import Table, document
 
 if TYPE_CHECKING:
     from ..given_lock import Guard

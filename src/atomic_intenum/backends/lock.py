@@ -20,8 +20,7 @@ from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, MAGIC
 from . import python_bound, python_row, python_value
 from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of, nap
-from .python_bound import document
-from .python_value import Table
+from .python_bound import Table, document
 
 __all__ = ["Array", "Mapping", "Table", "Value", "document"]
 

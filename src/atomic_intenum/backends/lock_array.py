@@ -69,7 +69,7 @@ class LockedWords:
     def count(self, number: int) -> int:
         return self.numbers().count(number)
 
-    def counts(self, table: python_value.Table) -> dict[int, int]:  # noqa: ARG002
+    def counts(self, table: python_bound.Table) -> dict[int, int]:  # noqa: ARG002
         return Counter(self.numbers())
 
     def exchange(self, index: int, desired: int) -> int:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 from ..process import ProcessLock
 
 if TYPE_CHECKING:
+    from enum import IntEnum
+
     from ..given_lock import Guard
     from ..vocabulary import Vocabulary
     from .contract import Mapping
-    from .python_value import Table
 
 
 class Goal(NamedTuple):
@@ -28,6 +29,25 @@ class Goal(NamedTuple):
     def met(self, number: int) -> bool:
         """Tell whether a value meets it."""
         return (number in self.numbers) != self.leave
+
+
+class Table:
+    """The members of one IntEnum: number to member and name, identity to number."""
+
+    __slots__ = ("enum_type", "members", "names", "numbers", "vocabulary")
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        enum_type: type[IntEnum],
+        entries: tuple[tuple[IntEnum, str, int], ...],
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.enum_type = enum_type
+        self.members = {number: member for member, _, number in entries}
+        self.names = {number: name for _, name, number in entries}
+        # By id: the table keeps the members alive, so no other object can have a member's.
+        self.numbers = {id(member): number for member, _, number in entries}
 
 
 W = TypeVar("W")

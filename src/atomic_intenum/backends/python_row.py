@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from ..given_lock import Guard
     from .contract import Mapping
-    from .python_bound import Watch
-    from .python_value import Table
+    from .python_bound import Table, Watch
 
 
 class Place(NamedTuple):

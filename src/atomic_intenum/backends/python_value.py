@@ -16,11 +16,10 @@ from .python_bound import Binding, Bound, Closed, Goal, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from enum import IntEnum
 
     from ..given_lock import Guard
-    from ..vocabulary import Vocabulary
     from .contract import Mapping
+    from .python_bound import Table
 
 VALUE_MASK = 0xFFFF_FFFF
 VERSION_SHIFT = 34
@@ -64,25 +63,6 @@ class Word(Protocol):
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
         """Write ``desired`` if the value is ``expected``; inside the guard, where there is one."""
-
-
-class Table:
-    """The members of one IntEnum: number to member and name, identity to number."""
-
-    __slots__ = ("enum_type", "members", "names", "numbers", "vocabulary")
-
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        enum_type: type[IntEnum],
-        entries: tuple[tuple[IntEnum, str, int], ...],
-    ) -> None:
-        self.vocabulary = vocabulary
-        self.enum_type = enum_type
-        self.members = {number: member for member, _, number in entries}
-        self.names = {number: name for _, name, number in entries}
-        # By id: the table keeps the members alive, so no other object can have a member's.
-        self.numbers = {id(member): number for member, _, number in entries}
 
 
 class _ValueWatcher:
