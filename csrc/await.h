@@ -129,8 +129,8 @@ static inline aie_result aie_await_sleeping(aie_word *word, const aie_goal *goal
 }
 
 /* Wait once, as aie_await_sleeping does; with `spin`, look for a while before that. */
-static inline aie_result aie_await(aie_word *word, const aie_goal *goal, int64_t deadline, bool spin,
-                                   uint64_t *seen)
+static inline aie_result aie_await(aie_word *word, const aie_goal *goal, int64_t deadline,
+                                   bool spin, uint64_t *seen)
 {
     if (spin && aie_spin() > 0) {
         int64_t until = aie_now() + aie_spin();

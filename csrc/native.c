@@ -191,31 +191,33 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
     return (PyTypeObject *)type;
 }
 
-static const char *const hot_names[] = {"load",  "set",  "exchange", "compare_and_set",
-                                        "value", "name", "version"};
+/* Give Value the hot descriptor `name`, and add that to the names. */
+static int add_hot_name(PyTypeObject *type, PyObject *names, const char *name)
+{
+    PyObject *descriptor = hot_descriptor(type, name);
+    PyObject *text = descriptor == NULL ? NULL : PyUnicode_InternFromString(name);
+    int failed = text == NULL || PyObject_SetAttr((PyObject *)type, text, descriptor) < 0
+                 || PyList_Append(names, text) < 0;
+    Py_XDECREF(descriptor);
+    Py_XDECREF(text);
+    return failed ? -1 : 0;
+}
 
 /* Give Value its hot descriptors, and the module their names. */
 static int add_hot(PyTypeObject *type, PyObject *module)
 {
-    Py_ssize_t count = sizeof(hot_names) / sizeof(hot_names[0]);
-    PyObject *names = PyTuple_New(count);
-    if (names == NULL) {
-        return -1;
+    PyObject *names = PyList_New(0);
+    int result = names == NULL ? -1 : 0;
+    for (PyMethodDef *method = value_hot_methods; result == 0 && method->ml_name; method++) {
+        result = add_hot_name(type, names, method->ml_name);
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *name = PyUnicode_InternFromString(hot_names[i]);
-        PyObject *descriptor = name == NULL ? NULL : hot_descriptor(type, hot_names[i]);
-        int failed = descriptor == NULL || PyObject_SetAttr((PyObject *)type, name, descriptor) < 0;
-        Py_XDECREF(descriptor);
-        if (failed) {
-            Py_XDECREF(name);
-            Py_DECREF(names);
-            return -1;
-        }
-        PyTuple_SetItem(names, i, name); /* takes the name over */
+    for (PyGetSetDef *getset = value_hot_getset; result == 0 && getset->name; getset++) {
+        result = add_hot_name(type, names, getset->name);
     }
-    int result = PyModule_AddObjectRef(module, "HOT_NAMES", names);
-    Py_DECREF(names);
+    if (result == 0) {
+        result = PyModule_AddObjectRef(module, "HOT_NAMES", names);
+    }
+    Py_XDECREF(names);
     return result;
 }
 

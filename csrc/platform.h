@@ -125,11 +125,11 @@ static inline int aie_mutex_init(pthread_mutex_t *mutex)
     return error;
 }
 
-/* A fork's child holds none of the robust mutexes that its parent's thread holds.  glibc empties the
- * child's list of them; musl's child goes on with it, and as it locks one itself would write into
- * the parent's mutexes, in shared memory: the parent's own list would be wrong from then on, and the
- * kernel would not find what a killed parent held.  So it is emptied here: around fork, call
- * aie_robust_list() before, and aie_robust_list_empty() in the child. */
+/* A fork's child holds none of the robust mutexes that its parent's thread holds.  glibc empties
+ * the child's list of them; musl's child goes on with it, and as it locks one itself would write
+ * into the parent's mutexes, in shared memory: the parent's own list would be wrong from then on,
+ * and the kernel would not find what a killed parent held.  So it is emptied here: around fork,
+ * call aie_robust_list() before, and aie_robust_list_empty() in the child. */
 static inline void *aie_robust_list(void)
 {
 #if AIE_ROBUST && defined(__linux__) && !defined(__GLIBC__)

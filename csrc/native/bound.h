@@ -78,17 +78,17 @@ static PyObject *bound_get_vocabulary(PyObject *op, void *Py_UNUSED(closure))
     return Py_NewRef(bound ? self->table->vocabulary : Py_None);
 }
 
-#define BOUND_GETTERS(what)                                                             \
-    {"_atomic_segment", bound_get_segment, NULL, "The segment; ValueError once closed.", \
-     (void *)(what)},                                                                   \
-    {                                                                                   \
+#define BOUND_GETTERS(what)                                                                \
+    {"_atomic_segment", bound_get_segment, NULL, "The segment; ValueError once closed.",   \
+     (void *)(what)},                                                                      \
+    {                                                                                      \
         "_atomic_vocabulary", bound_get_vocabulary, NULL, "The vocabulary, or None.", NULL \
     }
 
 /* No tp_clear: it never changes once it is bound, as a tuple.  The collector clears a cycle while
- * another thread may be in a call with an object of it (a __release_buffer__ that runs meanwhile can
- * start one), and that call would lose the memory that it works on.  Something else of the cycle
- * breaks it: by its __dict__, or by the lock= that it was given. */
+ * another thread may be in a call with an object of it (a __release_buffer__ that runs meanwhile
+ * can start one), and that call would lose the memory that it works on.  Something else of the
+ * cycle breaks it: by its __dict__, or by the lock= that it was given. */
 static int bound_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Bound *self = (Bound *)op;

@@ -130,14 +130,10 @@ static PyObject *mapping_view(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyMethodDef mapping_methods[] = {
-    {"view", mapping_view, METH_NOARGS,
-     "view($self, /)\n--\n\nThe bytes, writable; the mapping stays as long as the view."},
-    {"prepare", mapping_prepare, METH_VARARGS,
-     "prepare($self, offset, count, /)\n--\n\nInitialise count control blocks at offset."},
-    {"publish", mapping_publish, METH_NOARGS,
-     "publish($self, /)\n--\n\nStore the magic: the segment is complete from here on."},
-    {"published", mapping_published, METH_NOARGS,
-     "published($self, /)\n--\n\nThe magic that the segment holds, 0 while it is half made."},
+    {"view", mapping_view, METH_NOARGS, "view($self, /)\n--\n\n"},
+    {"prepare", mapping_prepare, METH_VARARGS, "prepare($self, offset, count, /)\n--\n\n"},
+    {"publish", mapping_publish, METH_NOARGS, "publish($self, /)\n--\n\n"},
+    {"published", mapping_published, METH_NOARGS, "published($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -34,7 +34,8 @@ static bool array_is_open(Array *self)
 /* As table_number, of an open array, which it may not be any more afterwards. */
 static int array_number(Array *self, PyObject *object, int32_t *number)
 {
-    return array_is_open(self) ? table_number(self->bound.table, (PyObject *)self, object, number) : -1;
+    return array_is_open(self) ? table_number(self->bound.table, (PyObject *)self, object, number)
+                               : -1;
 }
 
 /* An index that counts from the end if negative: its word, or -1 with IndexError. */
@@ -59,11 +60,8 @@ static int array_change(Array *self, Py_ssize_t index, aie_change *change)
         return -1;
     }
     const aie_array *words = &self->words;
-    target to = {aie_array_word(words, (size_t)index),
-                 aie_array_control(words, (size_t)index),
-                 words->event,
-                 &self->bound,
-                 "array"};
+    target to = {aie_array_word(words, (size_t)index), aie_array_control(words, (size_t)index),
+                 words->event, &self->bound, "array"};
     return change_word(&to, change);
 }
 
@@ -114,8 +112,9 @@ static PyObject *array_subscript(PyObject *op, PyObject *key)
         return array_slice(self, key);
     }
     Py_ssize_t index = array_index(self, key);
-    return index < 0 ? NULL
-                     : table_member(self->bound.table, aie_array_value(&self->words, (size_t)index));
+    return index < 0
+               ? NULL
+               : table_member(self->bound.table, aie_array_value(&self->words, (size_t)index));
 }
 
 static int array_assign(PyObject *op, PyObject *key, PyObject *member)
@@ -217,7 +216,8 @@ static PyObject *array_count(PyObject *op, PyObject *member)
 /* Members further apart than this are looked up word by word. */
 #define WIDEST_TALLY 1024
 
-/* counts[i]: how many words are the enum's i-th member.  False if a word held no member's number. */
+/* counts[i]: how many words are the enum's i-th member.  False if a word held no member's number.
+ */
 static bool array_tally(const Array *self, size_t *counts)
 {
     const Table *table = self->bound.table;
@@ -278,7 +278,8 @@ static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
         PyObject *found = PyLong_FromSize_t(counts[i]);
         if (found == NULL || PyDict_SetItem(dict, table->in_order[i].member, found) < 0) {
             Py_CLEAR(dict);
-            if (PyErr_ExceptionMatches(PyExc_TypeError)) { /* the enum made its members unhashable */
+            if (PyErr_ExceptionMatches(
+                    PyExc_TypeError)) { /* the enum made its members unhashable */
                 PyErr_Clear();
                 Py_XDECREF(PyObject_CallMethod(table->vocabulary, "refuse_as_keys", NULL));
             }

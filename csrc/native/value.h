@@ -125,12 +125,9 @@ static void value_dealloc(PyObject *op)
 /* What each subclass gets descriptors of its own for: see descriptor().  What each of them does is
  * written in value.py: see document(). */
 static PyMethodDef value_hot_methods[] = {
-    {"load", value_load, METH_NOARGS,
-     "load($self, /)\n--\n\n"},
-    {"set", FAST(value_set), FASTCALL,
-     "set($self, /, value)\n--\n\n"},
-    {"exchange", FAST(value_exchange), FASTCALL,
-     "exchange($self, /, value)\n--\n\n"},
+    {"load", value_load, METH_NOARGS, "load($self, /)\n--\n\n"},
+    {"set", FAST(value_set), FASTCALL, "set($self, /, value)\n--\n\n"},
+    {"exchange", FAST(value_exchange), FASTCALL, "exchange($self, /, value)\n--\n\n"},
     {"compare_and_set", FAST(value_compare_and_set), FASTCALL,
      "compare_and_set($self, /, old, new)\n--\n\n"},
     {NULL, NULL, 0, NULL},
@@ -142,17 +139,14 @@ static PyMethodDef value_methods[] = {
     {"wait_while", FAST(value_wait_while), FASTCALL,
      "wait_while($self, member, /, *members, timeout=None)\n--\n\n"},
     {"_atomic_bind", FAST(value_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
-     "_atomic_bind($self, /, *args)\n--\n\nPut the value on a word of a segment."},
-    {"_atomic_close", value_close, METH_NOARGS,
-     "_atomic_close($self, /)\n--\n\nMark the value closed."},
-    {"_atomic_keep_lock", value_keep_lock, METH_O,
-     "_atomic_keep_lock($self, lock, /)\n--\n\nKeep lock if none is kept; return the one kept."},
+     "_atomic_bind($self, /, *args)\n--\n\n"},
+    {"_atomic_close", value_close, METH_NOARGS, "_atomic_close($self, /)\n--\n\n"},
+    {"_atomic_keep_lock", value_keep_lock, METH_O, "_atomic_keep_lock($self, lock, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef value_hot_getset[] = {
-    {"value", value_get_value, value_set_value,
-NULL, NULL},
+    {"value", value_get_value, value_set_value, NULL, NULL},
     {"name", value_get_name, NULL, NULL, NULL},
     {"version", value_get_version, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -17,7 +17,8 @@ typedef struct {
     int calls_from_value; /* the class overrides it, so a name is asked of it */
 } Value;
 
-/* The word, or NULL with ValueError.  Ask again after Python code ran: it may have closed the value. */
+/* The word, or NULL with ValueError.  Ask again after Python code ran: it may have closed the
+ * value. */
 static inline aie_word *value_word(Value *self)
 {
     aie_word *word = FIELD_LOAD(self->word);
@@ -50,8 +51,9 @@ static inline int value_change(Value *self, aie_change *change)
 static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     aie_word *word = value_word((Value *)op);
-    return word == NULL ? NULL
-                        : table_member(((Value *)op)->bound.table, aie_word_value(aie_word_load(word)));
+    return word == NULL
+               ? NULL
+               : table_member(((Value *)op)->bound.table, aie_word_value(aie_word_load(word)));
 }
 
 /* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
@@ -83,8 +85,7 @@ SLOW PyObject *value_write_slow(Value *self, const char *function, PyObject *con
     return previous ? table_member(self->bound.table, aie_word_value(change.seen)) : none();
 }
 
-static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                                PyObject *kwnames)
+static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 1, kwnames);
@@ -246,8 +247,8 @@ static aie_result value_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
 }
 
 /* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which. */
-static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs,
-                            PyObject *kwnames, bool leave)
+static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                            bool leave)
 {
     aie_word *word = value_word(self);
     if (word == NULL) {

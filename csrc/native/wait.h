@@ -71,7 +71,7 @@ typedef struct waiter {
     /* Whether this thread holds the lock that would be needed to end it: 1, 0, or -1 with an
      * exception. */
     int (*is_own)(struct waiter *);
-    bool (*is_met)(struct waiter *); /* one look */
+    bool (*is_met)(struct waiter *);      /* one look */
     bool (*is_met_soon)(struct waiter *); /* looks for about a microsecond, with the GIL; or NULL */
     /* The core's: spin, if it may, and sleep once. */
     aie_result (*sleep)(struct waiter *, int64_t deadline, bool spin);
@@ -88,7 +88,8 @@ static int wait_until(waiter *waiting, int64_t deadline)
     if (own > 0) {
         PyErr_SetString(PyExc_RuntimeError, waiting->own);
     }
-    if (own != 0 || !bound_is_open(waiting->of, waiting->what)) { /* asking a given lock runs Python code */
+    if (own != 0
+        || !bound_is_open(waiting->of, waiting->what)) { /* asking a given lock runs Python code */
         return -1;
     }
     if (now >= deadline) {
@@ -97,7 +98,9 @@ static int wait_until(waiter *waiting, int64_t deadline)
     /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
      * and taken again: the first looks are with it. */
     if (aie_spin() > 0 && waiting->is_met_soon != NULL && waiting->is_met_soon(waiting)) {
-        return bound_is_open(waiting->of, waiting->what) ? 1 : -1; /* closed meanwhile, without the GIL */
+        return bound_is_open(waiting->of, waiting->what)
+                   ? 1
+                   : -1; /* closed meanwhile, without the GIL */
     }
     aie_result result;
     bool spin = true;
@@ -113,7 +116,9 @@ static int wait_until(waiter *waiting, int64_t deadline)
         }
         spin = false;
     }
-    return !bound_is_open(waiting->of, waiting->what) ? -1 : result == AIE_OK; /* closed, whatever came after */
+    return !bound_is_open(waiting->of, waiting->what)
+               ? -1
+               : result == AIE_OK; /* closed, whatever came after */
 }
 
 /* A method that waits: the members of its arguments are the goal's.  1 met, 0 with TimeoutError, -1
@@ -127,8 +132,10 @@ static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t narg
     }
     int met = -1;
     Py_ssize_t i = 0;
-    while (i < nargs && bound_is_open(waiting->of, waiting->what) /* what names a member runs Python code */
-           && table_number(waiting->of->table, (PyObject *)waiting->of, args[i], &given.values[i]) == 0) {
+    while (i < nargs
+           && bound_is_open(waiting->of, waiting->what) /* what names a member runs Python code */
+           && table_number(waiting->of->table, (PyObject *)waiting->of, args[i], &given.values[i])
+                  == 0) {
         i++;
     }
     if (i == nargs && bound_is_open(waiting->of, waiting->what)) {

@@ -1,5 +1,5 @@
-/* write.h -- a write that has to wait: for who holds the lock of the word, or for the lock= that the
- * value was given.
+/* write.h -- a write that has to wait: for who holds the lock of the word, or for the lock= that
+ * the value was given.
  */
 #ifndef AIE_NATIVE_WRITE_H
 #define AIE_NATIVE_WRITE_H

@@ -1,9 +1,9 @@
-"""The command line: ``python -m atomic_intenum bench``."""
+"""IntEnum values shared between processes: what can be done with them from a shell."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import contextlib
 import os
 import signal
 import sys
@@ -12,37 +12,20 @@ from . import bench
 
 
 def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 3600:  # NaN is neither
-        message = f"{text!r} is not a number of seconds above 0 and up to 3600"
-        raise argparse.ArgumentTypeError(message)
-    return number
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) <= 3600:
+            return number
+    message = f"{text!r} is not a number of seconds above 0 and up to 3600"
+    raise argparse.ArgumentTypeError(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m atomic_intenum",
-        description="IntEnum values shared between processes.",
-    )
+    parser = argparse.ArgumentParser("python -m atomic_intenum", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    command = commands.add_parser(
-        "bench",
-        help="measure it here, beside multiprocessing.Value and multiprocessing.Event",
-        description=(
-            "Reading, writing, comparing and setting, creating, and waking a sleeper: how long "
-            "each takes here, beside multiprocessing and beside the floor, which is an empty call."
-        ),
-    )
-    command.add_argument(
-        "--seconds",
-        metavar="S",
-        type=_seconds,
-        default=15.0,
-        help="about how long all of it takes (default: 15)",
-    )
+    about = "measure it here, beside multiprocessing.Value and multiprocessing.Event"
+    command = commands.add_parser("bench", help=about, description=bench.__doc__)
+    about = "about how long all of it takes (default: 15)"
+    command.add_argument("--seconds", metavar="S", type=_seconds, default=15.0, help=about)
     return parser
 
 

@@ -11,7 +11,7 @@ from typing_extensions import disjoint_base
 from .given_lock import Guard
 from .vocabulary import Vocabulary
 
-HOT_NAMES: Final[tuple[str, ...]]
+HOT_NAMES: Final[list[str]]
 MAGIC: Final[int]
 LAYOUT_VERSION: Final[int]
 PROTOCOL_ATOMIC: Final[int]

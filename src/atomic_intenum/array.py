@@ -240,9 +240,10 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         if not -count <= position < count:
             message = f"index {position} is outside of an array of {count}"
             raise IndexError(message)
+        given: Any = cls
         if cls is None:
             cls = IntEnumValue[vocabulary.enum]  # type: ignore[name-defined]
-        elif not _is_value_class(cls):
+        elif not (isinstance(given, type) and issubclass(given, IntEnumValue)):
             message = f"{show(cls)} is no subclass of IntEnumValue"
             raise TypeError(message)
         theirs = cls._atomic_class_vocabulary
@@ -334,10 +335,6 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         array = object.__new__(cls)
         _bind(array, vocabulary, segment, guard)
         return array
-
-
-def _is_value_class(candidate: object) -> bool:
-    return isinstance(candidate, type) and issubclass(candidate, IntEnumValue)
 
 
 def _check_size(size: object) -> int:

@@ -32,22 +32,15 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Event
 
-__all__ = ["HEADER", "OPERATIONS", "Operation", "measure", "run"]
-
-#: What part of the time the wake-ups get.
-_WAKEUPS = 0.2
-#: Seconds that one timing takes, about.
-_TIMING = 0.001
+_WAKEUPS = 0.2  # what part of the time they get
+_TIMING = 0.001  # seconds, about
 #: CPU time leaves out what others run meanwhile, and is of no use where it comes by the tick.
 _clock = thread_time if get_clock_info("thread_time").resolution <= 1e-6 else perf_counter
 #: So often a statement stands in its loop, which costs something too; PyPy's is compiled.
 _UNROLL = 10 if sys.implementation.name == "cpython" else 1
-#: Wake-ups there and back in one timing.
-_ROUNDS = 100
-#: Seconds after which the other process counts as dead.
-_PATIENCE = 10.0
+_ROUNDS = 100  # wake-ups there and back in one timing
+_PATIENCE = 10.0  # seconds after which the other process counts as dead
 
-#: How a line of the table is made up: a name, three times, a ratio and its quartiles.
 _LINE = "{:<24}{:>10}{:>17}{:>16}{:>14}{:>15}"
 HEADER = _LINE.format("", "floor", "multiprocessing", "atomic_intenum", "faster", "quartiles")
 _LEGEND = """
@@ -69,24 +62,14 @@ class WorkerStatus(IntEnumValue[Status]):
 
 
 class Operation(NamedTuple):
-    """One line of the table.
-
-    Attributes:
-        name: as the table has it.
-        floor: a statement that calls a builtin which does next to nothing.
-        theirs: the same by multiprocessing.Value.
-        ours: the same by IntEnumValue.
-        number: how many operations each of these statements is.
-        before: what to run before each timing, untimed.
-
-    """
+    """One line of the table: a statement each for the floor, multiprocessing.Value and this."""
 
     name: str
     floor: str
     theirs: str
     ours: str
-    number: int = 1
-    before: str = "pass"
+    number: int = 1  # of operations in each of these statements
+    before: str = "pass"  # runs before each timing, untimed
 
 
 # Both ways, so that each one finds what it expects.
@@ -191,13 +174,11 @@ def _wakeups(seconds: float, check: Callable[[], None]) -> str:
         _play(way, True, *shared)  # noqa: FBT003
         return (perf_counter() - started) / _ROUNDS
 
-    # A terminal sends Ctrl-C to all processes, and the new one would print a traceback.  It never
-    # gets one that is held back as it starts.
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # A terminal sends Ctrl-C to all processes.  This one never gets what is held back as it starts.
+    blocked = getattr(signal, "pthread_sigmask", lambda *_: None)
+    blocked(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
     process.start()
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    blocked(getattr(signal, "SIG_UNBLOCK", 0), {signal.SIGINT})
     theirs.close()
     try:
         _stay_on(cpus[:1])

@@ -44,19 +44,15 @@ class Header(NamedTuple):
 WORD = struct.Struct("=Q")
 
 #: What a segment is for.
-KIND_POOL = 1
-KIND_VALUE = 2
-KIND_ARRAY = 3
+KIND_POOL, KIND_VALUE, KIND_ARRAY = 1, 2, 3
 
 #: The event word, of 32 bits.
 EVENT_OFFSET = 128
 #: Where in a state word its value is.
 VALUE_OFFSET = 0 if sys.byteorder == "little" else 4
 
-#: Bytes of a cache line.
-LINE = 64
-#: Distance of words that are values of their own.
-SINGLE_STRIDE = 64
+#: Bytes of a cache line, and the distance of words that are values of their own.
+LINE = SINGLE_STRIDE = 64
 #: Distance of an array's words, side by side.
 PACKED_STRIDE = 8
 

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from multiprocessing import synchronize
-from typing import Any, Protocol
+from typing import Any
 
 from .backends import backend
 from .memory.segment import Segment, attach
-
-
-class Semlock(Protocol):
-    """What multiprocessing expects behind a lock, and whether its last holder died."""
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether the last acquisition here took over from a holder that died."""
-
-    def __enter__(self) -> bool: ...
-
-    def __exit__(self, *args: object) -> None: ...
-
-    def acquire_quietly(self) -> object:
-        """Wait for the lock and take it, for a write: the report of a death stays for others."""
 
 
 class _OfSemlock:
@@ -58,13 +43,13 @@ class ValueLock(synchronize.RLock):
         self._segment = segment
         self._index = index
         word, control = segment.word_offset(index), segment.control_offset(index)
-        self._semlock: Semlock = backend.Lock(segment.mapping, word, control)
+        self._semlock = backend.Lock(segment.mapping, word, control)
         self._make_methods()  # type: ignore[attr-defined] # acquire and release, without a frame
 
     @property
     def abandoned(self) -> bool:
         """Whether the last acquisition here took over from a holder that died."""
-        return self._semlock.abandoned
+        return bool(self._semlock.abandoned)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the value does: by segment and index."""

@@ -30,7 +30,13 @@ _KINDS = {
 }
 
 
-class Shared:
+if TYPE_CHECKING:
+    from .backends.contract import Bound as _Bound
+else:
+    _Bound = object
+
+
+class Shared(_Bound):
     """An object in a shared-memory segment."""
 
     __slots__ = ()
@@ -41,7 +47,8 @@ class Shared:
     @property
     def segment_name(self) -> str:
         """The name of the shared-memory segment that this is in; ValueError once closed."""
-        return self._atomic_segment.name
+        name: str = self._atomic_segment.name
+        return name
 
     @classmethod
     def attach(cls, segment_name: str) -> Self:
@@ -154,14 +161,7 @@ class Shared:
         _atomic_root: ClassVar[type[Any]]
 
         @property
-        def _atomic_segment(self) -> Segment: ...
-        @property
         def _atomic_index(self) -> int: ...
-        @property
-        def _atomic_guard(self) -> Guard | None: ...
-        @property
-        def _atomic_vocabulary(self) -> Vocabulary | None: ...
-        def _atomic_close(self) -> None: ...
         @classmethod
         def _atomic_vocabulary_of(cls, enum: type[IntEnum]) -> Vocabulary: ...
         @classmethod

@@ -201,15 +201,21 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         if number is not None:
             first = number
         elif isinstance(value, str):
-            with _initialising_of(self):
+            outer, _initialising.value = _initialising.value, self
+            try:
                 first = vocabulary.check_number(self.to_value(value))
+            finally:
+                _initialising.value = outer
         else:
             vocabulary.refuse(value)
         if segment_name is None:
             segment, index = vocabulary.pool.allocate()
             _bind(self, vocabulary, segment, index, guard, first)
         else:
-            segment = _named_segment(vocabulary, segment_name, first)
+            text, fingerprint = vocabulary.text, vocabulary.fingerprint
+            segment = create(
+                text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name=segment_name, first=first
+            )
             _bind(self, vocabulary, segment, 0, guard, None)
 
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
@@ -396,21 +402,6 @@ class _Initialising(threading.local):
 
 
 _initialising = _Initialising()
-
-
-@contextlib.contextmanager
-def _initialising_of(value: object) -> Iterator[None]:
-    outer = _initialising.value
-    _initialising.value = value
-    try:
-        yield
-    finally:
-        _initialising.value = outer
-
-
-def _named_segment(vocabulary: Vocabulary, name: str, first: int) -> Segment:
-    text, fingerprint = vocabulary.text, vocabulary.fingerprint
-    return create(text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name=name, first=first)
 
 
 def _bind(

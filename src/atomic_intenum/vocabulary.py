@@ -37,18 +37,6 @@ class Vocabulary:
 
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_by_name",
-        "_by_number",
-        "entries",
-        "enum",
-        "fingerprint",
-        "pool",
-        "table",
-        "text",
-    )
-
     def __init__(self, enum: type[IntEnum]) -> None:
         self.enum = enum
         #: With aliases.  Not by iterating or subscripting: the metaclass may override that.

@@ -340,12 +340,10 @@ class Lock:
 
 
 def is_mapped(device: int, inode: int) -> bool:
-    """Tell whether any interpreter of this process has that shared memory mapped."""
     return bool(lib.aie_region_is_mapped(device, inode))
 
 
 def own_guard() -> Guard | None:
-    """Return None: without lock=, a write takes no lock."""
     return None
 
 

@@ -56,12 +56,32 @@ class Table(Protocol):
         """The vocabulary that the table was made for."""
 
 
-class Value:
+class Bound:
+    """What Value and Array have in common: bound once, until they are closed.
+
+    An instance works from ``_atomic_bind()``, which it takes once, until ``_atomic_close()``;
+    before and after, every operation raises ValueError.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def _atomic_guard(self) -> Guard | None: ...
+        @property
+        def _atomic_segment(self) -> Any:
+            """What it was bound to; opaque to a backend."""
+
+        @property
+        def _atomic_vocabulary(self) -> Vocabulary | None: ...
+        def _atomic_close(self) -> None: ...
+
+
+class Value(Bound):
     """The base class of IntEnumValue: one typed value on one state word.
 
-    Its public operations are those that value.py declares and documents.  An instance works from
-    ``_atomic_bind()``, which it takes once, until ``_atomic_close()``; before and after, every
-    operation raises ValueError.
+    Its public operations are those that value.py declares and documents.
     """
 
     __slots__ = ()
@@ -71,63 +91,38 @@ class Value:
         @property
         def _atomic_lock(self) -> Lock | RLock | None: ...
         @property
-        def _atomic_guard(self) -> Guard | None: ...
-        @property
-        def _atomic_segment(self) -> Any: ...
-        @property
         def _atomic_index(self) -> int: ...
-        @property
-        def _atomic_vocabulary(self) -> Vocabulary | None: ...
+        def _atomic_bind(self, *place: Any) -> None:
+            """Bind to a word, for good.
 
-        def _atomic_bind(
-            self,
-            table: Table,
-            mapping: Mapping,
-            segment: Any,
-            index: int,
-            word_offset: int,
-            control_offset: int,
-            guard: Guard | None,
-            calls_from_value: bool,  # noqa: FBT001
-            first: int | None,
-            /,
-        ) -> None: ...
-        def _atomic_close(self) -> None: ...
+            Args:
+                place: table, mapping, segment, index, offsets of word and control block, guard,
+                    whether the class overrides from_value(), and the first value or None.
+
+            """
+
         def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock:
             """Keep the lock, if none is kept, and return the one kept."""
 
 
-class Array:
+class Array(Bound):
     """The base class of IntEnumArray: many words of one segment.
 
-    Its public operations are those that array.py declares and documents.  An instance works from
-    ``_atomic_bind()``, which it takes once, until ``_atomic_close()``; before and after, every
-    operation raises ValueError.
+    Its public operations are those that array.py declares and documents.
     """
 
     __slots__ = ()
 
     if TYPE_CHECKING:
 
-        @property
-        def _atomic_segment(self) -> Any: ...
-        @property
-        def _atomic_vocabulary(self) -> Vocabulary | None: ...
-        @property
-        def _atomic_guard(self) -> Guard | None: ...
-        def _atomic_bind(
-            self,
-            table: Table,
-            mapping: Mapping,
-            segment: Any,
-            count: int,
-            word_offset: int,
-            word_stride: int,
-            control_offset: int,
-            guard: Guard | None,
-            /,
-        ) -> None: ...
-        def _atomic_close(self) -> None: ...
+        def _atomic_bind(self, *place: Any) -> None:
+            """Bind to words, for good.
+
+            Args:
+                place: table, mapping, segment, count, offset and stride of the words, offset of the
+                    control blocks, and guard.
+
+            """
 
 
 class Backend(Protocol):
@@ -158,7 +153,8 @@ class Backend(Protocol):
         """Make the table of an IntEnum from (member, name, number), without aliases."""
 
     #: The semlock of a value's own lock, made from a mapping, the word's and the control block's
-    #: offset.
+    #: offset: what multiprocessing calls so, ``abandoned``, and ``acquire_quietly()``, which is for
+    #: a write and leaves the report of a death for others.
     Lock: Callable[[Any, int, int], Any]
 
     def own_guard(self) -> Guard | None:

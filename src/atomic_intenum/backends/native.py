@@ -26,12 +26,10 @@ atexit.register(_native.stop_unmapping)
 
 
 def is_mapped(device: int, inode: int) -> bool:
-    """Tell whether any interpreter of this process has that shared memory mapped."""
     return _native.is_mapped(device, inode)
 
 
 def own_guard() -> Guard | None:
-    """Return None: without lock=, a write takes no lock."""
     return None
 
 

@@ -169,7 +169,7 @@ class Value(Bound):
         if binding.guard is None:
             binding.words.exchange(number)
         else:
-            guarded(binding.guard, _exchange, binding, number)
+            guarded(binding.guard, lambda: binding.words.exchange(number))
 
     def exchange(self, value: Any) -> Any:
         try:
@@ -182,7 +182,7 @@ class Value(Bound):
         if binding.guard is None:
             before = binding.words.exchange(number)
         else:
-            before = guarded(binding.guard, _exchange, binding, number)
+            before = guarded(binding.guard, lambda: binding.words.exchange(number))
         member = binding.table.members.get(before)
         return binding.table.vocabulary.refuse_number(before) if member is None else member
 
@@ -203,7 +203,7 @@ class Value(Bound):
             return binding.words.compare_and_set(expected, desired)
         if binding.words.number() != expected:
             return False  # it takes no lock to see that
-        return guarded(guard, _compare_and_set, binding, expected, desired)
+        return guarded(guard, lambda: binding.words.compare_and_set(expected, desired))
 
     def wait_for(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
         return self._atomic_wait((member, *members), timeout, leave=False)
@@ -288,18 +288,6 @@ class Value(Bound):
     def __hash__(self) -> int:
         binding = self._atomic_open()
         return hash((binding.table.enum_type, binding.words.number()))
-
-
-# The word is looked up inside of the guard: the value may have been closed while its lock was
-# waited for.
-
-
-def _exchange(binding: Binding[Word], number: int) -> int:
-    return binding.words.exchange(number)
-
-
-def _compare_and_set(binding: Binding[Word], expected: int, desired: int) -> bool:
-    return binding.words.compare_and_set(expected, desired)
 
 
 def _unbound(value: object) -> Exception:

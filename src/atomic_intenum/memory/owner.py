@@ -96,11 +96,12 @@ after_fork_in_child(forget_parent)
 
 
 def identity() -> tuple[int, int, int]:
-    """Return pid, start time and PID namespace of this process."""
+    """Return pid, start time and PID namespace of this process; 0 is what a system has not."""
     global _identity
     if _identity is None:
-        pid = os.getpid()
-        _identity = (pid, posix.start_time(pid), posix.pid_namespace())
+        pid, posix_system = os.getpid(), os.name == "posix"
+        started = posix.start_time(pid) if posix_system else 0
+        _identity = (pid, started, posix.pid_namespace() if posix_system else 0)
     return _identity
 
 
@@ -125,7 +126,7 @@ def remove_all() -> None:
         try:
             for owned in creating.call(_everything):
                 try:
-                    creating.call(_unlink, owned)
+                    creating.call(unlink, owned)
                 except BaseException as error:  # noqa: BLE001 - all the others go first
                     failed = failed or error
         except BaseException as error:  # noqa: BLE001
@@ -154,11 +155,6 @@ def owns(owned: Owned) -> None:
     _owned[owned.created.name] = owned
 
 
-def undo(owned: Owned) -> None:
-    """Remove what there is of a segment whose creation failed."""
-    _unlink(owned)
-
-
 def finish(owned: Owned) -> None:
     """Note that nothing is left to be done for a segment's creation."""
     _unfinished.discard(owned)
@@ -181,10 +177,11 @@ def remove(owned: Owned) -> None:
 
 def _unlink_owned(owned: Owned) -> None:
     if _owned.get(owned.created.name) is owned:
-        _unlink(owned)
+        unlink(owned)
 
 
-def _unlink(owned: Owned) -> None:
+def unlink(owned: Owned) -> None:
+    """Remove what there is of a segment, complete or not, and forget it."""
     owned.created.unlink()
     _forget(owned)
 

@@ -72,25 +72,9 @@ if sys.platform == "win32":
         finally:
             existing.close()
 
-    def inode_of(name: str) -> Inode | None:  # noqa: ARG001
-        """Return None: unknown."""
-        return None
-
     def is_about(error: OSError, name: str) -> bool:  # noqa: ARG001
         """Tell whether a system call has failed; not what a signal handler did."""
         return is_of_system(error)
-
-    def is_running(pid: int, started: int) -> bool:  # noqa: ARG001
-        """Return True: nothing outlives its creator here."""
-        return True
-
-    def start_time(pid: int) -> int:  # noqa: ARG001
-        """Return 0: unknown."""
-        return 0
-
-    def pid_namespace() -> int:
-        """Return 0: there is no such thing."""
-        return 0
 
 else:
     import _posixshmem  # type: ignore[import-not-found] # typeshed has no stub

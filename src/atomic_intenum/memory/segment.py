@@ -241,7 +241,7 @@ def _make(owned: Owned, size: int, header: Header, text: bytes, first: int) -> S
         _by_name[segment.name, segment.header.nonce] = segment
         owner.owns(owned)
     except BaseException:
-        owner.undo(owned)
+        owner.unlink(owned)
         raise
     owner.finish(owned)
     return segment
