@@ -191,7 +191,7 @@ lint-python: $(VENV)/lint-tools
 	MYPYPATH=src $(PY) -m mypy.stubtest atomic_intenum._native
 
 # The C files whose layout is .clang-format's.
-FORMATTED := $(wildcard tests/core_c/*.[ch])
+FORMATTED := $(wildcard csrc/*.[ch] csrc/native/*.h tests/core_c/*.[ch])
 
 C_WARNINGS := -std=c11 -Wall -Wextra -Werror -fsyntax-only -iquote csrc
 
