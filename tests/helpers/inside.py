@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
 from atomic_intenum import __main__ as command_line
-from atomic_intenum import bench, layout, process, value
+from atomic_intenum import array, bench, layout, process, value
 from atomic_intenum.backends import backend, contract, python_value
 from atomic_intenum.given_lock import Guard, guarded
 from atomic_intenum.layout import Header
@@ -31,6 +31,7 @@ __all__ = [
     "Header",
     "ProcessLock",
     "Vocabulary",
+    "array",
     "as_elsewhere",
     "backend",
     "bench",
