@@ -37,12 +37,11 @@ pytestmark = [
 ]
 
 #: Each step yields, and then waits for whatever else the machine does: full sizes are soak's.
-ROUNDS, KILLS, FULL_KILLS = 10_000, 25, 100
-THREADS = f"threads {ROUNDS}"
-DEATHS = ("points", f"kills {KILLS}")
-
-RELAY, HERD = 500, 200
-WAITS = (f"relay {RELAY}", f"relay-forks {RELAY}", f"herd {HERD}")
+THREADS, FULL_THREADS = "threads 2000", "threads 10000"
+KILLS, FULL_KILLS = "kills 25", "kills 100"
+DEATHS = ("points", KILLS)
+WAITS = ("relay 100", "relay-forks 100", "herd 100")
+FULL_WAITS = ("relay 500", "relay-forks 500", "herd 200")
 
 BUILDS = {
     "plain": Build(("-O2",), (THREADS, "limits", *DEATHS, "wait-points 0", "late 0")),
@@ -63,7 +62,7 @@ BUILDS = {
     ),
     "thread, no futex": Build(
         ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX"),
-        (f"relay {RELAY // 5}",),
+        (WAITS[0],),
         "thread",
     ),
     "address": Build(
@@ -73,7 +72,7 @@ BUILDS = {
     ),
     "no clocklock": Build(
         ("-O2", "-DAIE_PRETEND_NO_CLOCKLOCK"),
-        (THREADS, "limits", "points", f"kills {KILLS}"),
+        (THREADS, "limits", "points", KILLS),
     ),
     "no robust": Build(("-O2", "-DAIE_PRETEND_NO_ROBUST"), (THREADS, "limits", *WAITS)),
     "portable": Build(
@@ -130,20 +129,20 @@ def test_core_holds(name: str, mode: str, built: Callable[[str], Path]) -> None:
 
 
 FAULTS = [
-    f"{THREADS} 1 loses-updates",
-    f"{THREADS} 1 ignores-locked",
-    f"{THREADS} 1 no-mutex",
-    f"{THREADS} 1 not-locked",
-    f"{THREADS} 1 tears",
+    f"{FULL_THREADS} 1 loses-updates",
+    f"{FULL_THREADS} 1 ignores-locked",
+    f"{FULL_THREADS} 1 no-mutex",
+    f"{FULL_THREADS} 1 not-locked",
+    f"{FULL_THREADS} 1 tears",
     "points 0 0 swallows-report",
-    f"kills {FULL_KILLS} 1 no-mutex",
-    f"kills {FULL_KILLS} 1 ignores-locked",
+    f"{FULL_KILLS} 1 no-mutex",
+    f"{FULL_KILLS} 1 ignores-locked",
 ]
 
 
 @pytest.mark.parametrize(
     ("mode", "fault"),
-    [*((mode, "forgets-wake") for mode in WAITS), (WAITS[0], "clears-waiters")],
+    [*((mode, "forgets-wake") for mode in FULL_WAITS), (FULL_WAITS[0], "clears-waiters")],
 )
 def test_stress_finds_writers_that_wake_nobody(
     mode: str, fault: str, built: Callable[[str], Path]
@@ -155,16 +154,21 @@ def test_stress_finds_writers_that_wake_nobody(
 
 
 CORE_FAULTS = {
-    "no wake": Fault("word.h", "aie_wake_all(aie_word_upper(word));", ";", WAITS[0]),
+    "no wake": Fault("word.h", "aie_wake_all(aie_word_upper(word));", ";", FULL_WAITS[0]),
     "no compare before the sleep": Fault(
         "await.h",
         "(uint32_t)(*seen >> 32), until",
         "atomic_load(aie_word_upper(word)), until",
-        f"relay {10 * RELAY}",
+        "relay 5000",
     ),
-    "no announcement": Fault("await.h", "if (*seen & AIE_WAITERS_BIT) {", "if (true) {", WAITS[0]),
+    "no announcement": Fault(
+        "await.h", "if (*seen & AIE_WAITERS_BIT) {", "if (true) {", FULL_WAITS[0]
+    ),
     "an unlock that takes WAITERS along": Fault(
-        "lock.h", "(word, ~AIE_LOCKED_BIT,", "(word, ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT),", WAITS[0]
+        "lock.h",
+        "(word, ~AIE_LOCKED_BIT,",
+        "(word, ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT),",
+        FULL_WAITS[0],
     ),
     "no second look": Fault(
         "await.h", "*seen = aie_word_load(word); /* any wake-up reads again */", "", "late 0"
@@ -173,16 +177,16 @@ CORE_FAULTS = {
         "word.h",
         "if (seen & AIE_WAITERS_BIT) {",
         "if ((seen & AIE_WAITERS_BIT) && stop_bits) {",
-        WAITS[0],
+        FULL_WAITS[0],
     ),
     "a private futex": Fault(
         "park_futex.h",
         "address, FUTEX_WAIT_BITSET,",
         "address, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG,",
-        WAITS[1],
+        FULL_WAITS[1],
     ),
     "a version that stands still": Fault(
-        "word.h", "(seen + AIE_VERSION_ONE)", "(seen + 0)", WAITS[0]
+        "word.h", "(seen + AIE_VERSION_ONE)", "(seen + 0)", FULL_WAITS[0]
     ),
     "a sleeper that does not look again": Fault(
         "await.h", "deadline - now < AIE_LOOK_AGAIN ? deadline", "true ? deadline", "wait-points 0"
@@ -236,14 +240,15 @@ def test_no_wake_up_is_lost_at_full_size(
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        ("plain", f"kills {FULL_KILLS}"),
-        ("address", f"kills {FULL_KILLS}"),
-        ("no clocklock", f"kills {FULL_KILLS}"),
-        ("thread, no futex", WAITS[0]),
+        ("plain", FULL_KILLS),
+        ("address", FULL_KILLS),
+        ("no clocklock", FULL_KILLS),
+        *((name, FULL_THREADS) for name in ("plain", "thread", "address", "portable")),
+        *((name, FULL_WAITS[0]) for name in ("waits", "thread", "thread, no futex", "portable")),
     ],
 )
 def test_core_holds_at_full_size(name: str, mode: str, built: Callable[[str], Path]) -> None:
-    """Every invariant of stress.c holds with many deaths, and with many sleepers that poll."""
+    """Every invariant of stress.c holds with many writes, deaths, sleeps and wake-ups."""
     arguments = [*mode.split(), seed()]
     done = run(built(name), *arguments, patience=800)
     assert (done.returncode, done.stderr) == (HOLDS, ""), f"stress {' '.join(arguments)}"

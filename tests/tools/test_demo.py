@@ -190,9 +190,11 @@ if not presses:
         os.kill(pid, signal.SIGINT)
     os._exit(0)
 try:
-    for _ in range(3000):
+    rounds = 0
+    while rounds < 3000 or not interrupt.requested:  # who presses may come late to it
         ignore()
         interrupt.install()
+        rounds += 1
 finally:
     os.kill(presses, signal.SIGKILL)
     os.waitpid(presses, 0)
