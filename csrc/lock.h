@@ -239,6 +239,8 @@ static inline int aie_control_init(aie_control *control)
     return aie_mutex_init(&control->fields.mutex);
 }
 
+_Static_assert(AIE_MAX_HELD == 1024, "the text below says so");
+
 /* What an outcome that is neither success nor a plain answer means to a user. */
 static inline const char *aie_result_text(aie_result result)
 {
@@ -246,7 +248,6 @@ static inline const char *aie_result_text(aie_result result)
     case AIE_NOT_OWNER:
         return "release of a lock that this thread does not hold";
     case AIE_TOO_MANY:
-        _Static_assert(AIE_MAX_HELD == 1024, "the text says so");
         return "this thread holds 1024 of these locks already: with more, its death would leave "
                "some of them locked for good";
     case AIE_TOO_DEEP:
