@@ -84,7 +84,7 @@ stress:  ## build the C core's stress tests by CC, and run each of their runs (R
 
 lint: lint-python lint-c  ## check style, types, the extension's stub and the C sources
 
-# Results, tables and plots: of a named machine they are kept, and the README shows them.
+# Results, tables and plots: of a named machine they are kept, and README and docs show them.
 MACHINE ?=
 RESULTS_FOLDER := $(if $(MACHINE),benchmarks/results,build/bench)
 RESULTS := $(RESULTS_FOLDER)/$(or $(MACHINE),results).json
@@ -105,7 +105,7 @@ bench: $(VENV)/bench-tools  ## measure everything beside its rivals: tables and 
 	done
 	@short=0; \
 	$(PY) benchmarks/pool.py build/bench/round-*.json --output $(RESULTS) || short=$$?; \
-	$(PY) benchmarks/report.py $(RESULTS) --to $(RESULTS_FOLDER) $(if $(MACHINE),--readme README.md) \
+	$(PY) benchmarks/report.py $(RESULTS) --to $(RESULTS_FOLDER) $(if $(MACHINE),--into README.md docs/benchmarks.md) \
 	    && exit $$short
 
 gate: $(VENV)/gate-tools  ## fail if something is half as fast as promised, or takes more instructions

@@ -9,6 +9,7 @@ import matplotlib as mpl
 mpl.use("svg")
 
 from matplotlib import pyplot as plt
+from results import ratio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +179,45 @@ def arrays(run: Results) -> Any:
     return figure
 
 
+#: The rows of the chart: of which operation, and what it is called there.
+CHART = {
+    "value": "read",
+    "set": "write",
+    "create": "create",
+    "compare_and_set": "claim: compare and set",
+    "two processes, attempts": "claim, two processes at once",
+    "counts of 10,000 words, three members": "count 10,000 statuses",
+}
+LOCKED = "multiprocessing.Value"
+
+
+def chart(run: Results) -> Any:
+    """Draw how many times faster than multiprocessing.Value it is: a labelled bar a row."""
+    ratios: dict[str, float] = {}
+    for row in run.bars:  # of the first Python, as in the tables
+        if row.what in CHART and row.faster and row.rival.endswith((LOCKED, f"{LOCKED}, read")):
+            ratios.setdefault(row.what, row.ratio)
+    rows = [(CHART[what], ratios[what]) for what in CHART if what in ratios]
+    figure, [ax] = _axes(1, 1, 6.25, 2.6)
+    bars = ax.barh(
+        [name for name, _ in rows],
+        [times for _, times in rows],
+        height=0.65,
+        color=COLOURS["atomic_intenum native"],
+    )
+    ax.bar_label(bars, [f"{ratio(times)} x" for _, times in rows], padding=4, fontsize=9)
+    ax.set_xscale("log")
+    ax.set_xlim(1, 2.2 * max((times for _, times in rows), default=1))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0, labelsize=9)
+    ax.minorticks_off()
+    ax.set_title("times faster than multiprocessing.Value (log scale)", fontsize=9, loc="left")
+    return figure
+
+
 PLOTS = {
+    "chart": chart,
     "operations": operations,
     "contended": contended,
     "wakeups": wakeups,
@@ -188,10 +227,11 @@ PLOTS = {
 
 def draw(run: Results, folder: Path, name: str, origin: str) -> None:
     """Write the plots, NAME-PLOT.svg, each with a note of what it was made from."""
+    parts = {each.part for each in run.figures} | ({"chart"} if run.bars else set())
     # Text as text, and the same file from the same figures.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"})
     for plot, make in PLOTS.items():
-        if plot in {each.part for each in run.figures}:
+        if plot in parts:
             figure = make(run)
             figure.tight_layout()
             path = folder / f"{name}-{plot}.svg"

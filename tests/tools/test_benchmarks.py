@@ -1,4 +1,4 @@
-"""The benchmarks: the short one, the figures that the README shows, and the gate's counts."""
+"""The benchmarks: the short one, the figures that are published, and the gate's counts."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 BENCHMARKS = ROOT / "benchmarks"
 README = ROOT / "README.md"
+#: What shows figures, and how its part with them is marked.
+PAGES = {README: "figures", ROOT / "docs" / "benchmarks.md": "benchmarks"}
 RESULTS = BENCHMARKS / "results"
-#: The machine that the README names.
-MACHINE = re.findall(r"<!-- benchmarks of ([^ :]+):", README.read_text())
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -163,7 +163,8 @@ def test_short_benchmark_does_what_it_says() -> None:
 
 
 needs_benchmarks = pytest.mark.skipif(
-    not BENCHMARKS.is_dir(), reason="there are no benchmarks here"
+    not BENCHMARKS.is_dir() or not all(page.is_file() for page in PAGES),
+    reason="there are no benchmarks here",
 )
 
 
@@ -209,42 +210,70 @@ def test_turns_alternate() -> None:
 # -- what of it is committed
 
 
-def report(readme: Path) -> subprocess.CompletedProcess[str]:
-    """Compare a README with the results of the machine that it names."""
-    results = RESULTS / f"{MACHINE[0]}.json"
-    return run(BENCHMARKS / "report.py", results, "--readme", readme, "--check")
+def machine_of(page: Path) -> str:
+    """Return the machine that a page names, in the marker of its one part with figures."""
+    (name,) = re.findall(rf"<!-- {PAGES[page]} of ([^ :]+):", page.read_text())
+    return str(name)
+
+
+def marked(page: Path) -> str:
+    """Return the part of a page between its markers."""
+    what = PAGES[page]
+    return page.read_text().partition(f"<!-- {what} of")[2].partition(f"<!-- end of {what}")[0]
+
+
+def report(page: Path, machine: str) -> subprocess.CompletedProcess[str]:
+    """Compare a page with the results of a machine."""
+    return run(BENCHMARKS / "report.py", RESULTS / f"{machine}.json", "--into", page, "--check")
+
+
+each_page = pytest.mark.parametrize("page", [pytest.param(page, id=page.stem) for page in PAGES])
 
 
 @needs_benchmarks
-def test_readme_has_the_figures_of_the_results() -> None:
-    """The README's table is the one that report.py makes of the committed results."""
-    assert len(MACHINE) == 1
-    done = report(README)
+@each_page
+def test_pages_have_the_figures_of_the_results(page: Path) -> None:
+    """What stands between the markers is what report.py makes of the committed results."""
+    done = report(page, machine_of(page))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 @needs_benchmarks
-def test_other_figures_in_the_readme_are_noticed(tmp_path: Path) -> None:
+@each_page
+def test_other_figures_on_a_page_are_noticed(page: Path, tmp_path: Path) -> None:
     """One figure that is not that of the results is noticed."""
-    text = README.read_text()
-    begin = text.index("<!-- benchmarks of")
-    figure = re.compile(r"\d+\.\d+ ns").search(text, begin)
-    assert figure is not None
-    other = tmp_path / "README.md"
-    other.write_text(text[: figure.start()] + "1.2 ns" + text[figure.end() :])
-    done = report(other)
+    part = marked(page)
+    other = tmp_path / page.name
+    changed = re.sub(r"\d+\.\d+( ns| times)", r"1.23\1", part, count=1)
+    assert changed != part
+    other.write_text(page.read_text().replace(part, changed))
+    done = report(other, machine_of(page))
     assert (done.returncode, done.stderr) == (1, "")
     assert "other figures" in done.stdout
 
 
 @needs_benchmarks
-def test_plots_are_made_from_the_results() -> None:
-    """Each plot that the README shows is there, and carries the digest of the committed results."""
-    origin = benchmark_module("report").digest(RESULTS / f"{MACHINE[0]}.json")
-    plots = re.findall(r"!\[[^]]*\]\((benchmarks/results/[^)]+)\)", README.read_text())
-    assert len(plots) == 4
+@each_page
+def test_plots_are_made_from_the_results(page: Path) -> None:
+    """Each plot that a page shows is there, and carries the digest of the committed results."""
+    origin = benchmark_module("report").digest(RESULTS / f"{machine_of(page)}.json")
+    plots = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text())
+    assert len(plots) == {"figures": 1, "benchmarks": 4}[PAGES[page]]
     for plot in plots:
-        assert origin in (ROOT / plot).read_text()
+        assert origin in (page.parent / plot).read_text()
+
+
+#: A figure that was measured: a time, a ratio, a size.
+MEASURED = re.compile(r"\d[\d.,]* ?(?:ns|us|µs|times|x|bytes|KiB|M/s)\b")
+
+
+@needs_benchmarks
+def test_readme_has_few_figures() -> None:
+    """The README has five figures, beside what one of them is compared with, all of the results."""
+    part = marked(README)
+    figures = MEASURED.findall(part)
+    assert 3 <= len(figures) <= 6, figures
+    assert MEASURED.findall(README.read_text().replace(part, "")) == []
 
 
 # -- several rounds

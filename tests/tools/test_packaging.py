@@ -1,4 +1,4 @@
-"""What is published: the README's table of wheels is what cibuildwheel is told to build."""
+"""What is published: the documented table of wheels is what cibuildwheel is told to build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from helpers.support import ROOT
 
 pytestmark = pytest.mark.skipif(
-    not (ROOT / "README.md").is_file() or not (ROOT / "pyproject.toml").is_file(),
+    not (ROOT / "docs" / "platforms.md").is_file() or not (ROOT / "pyproject.toml").is_file(),
     reason="these tests run beside the sources",
 )
 
@@ -27,8 +27,9 @@ SYSTEMS = ("manylinux", "musllinux", "macosx")
 
 
 def promised() -> set[str]:
-    """Return the builds of the README's table, by cibuildwheel's names."""
-    section = (ROOT / "README.md").read_text().partition("### Wheels and interpreters")[2]
+    """Return the builds of the table in the docs, by cibuildwheel's names."""
+    page = ROOT / "docs" / "platforms.md"
+    section = page.read_text().partition("## Wheels and interpreters")[2]
     rows = re.findall(r"^\|.*\(`(\w+)`\) \| (.*) \| (.*) \| (.*) \|$", section, re.MULTILINE)
     assert len(rows) >= 4
     return {
@@ -46,8 +47,8 @@ def config() -> dict[str, Any]:
     return dict(tool["cibuildwheel"])
 
 
-def test_readme_names_what_is_selected() -> None:
-    """Each build that the README promises is selected, and each selector is promised."""
+def test_docs_name_what_is_selected() -> None:
+    """Each build that the docs promise is selected, and each selector is promised."""
     told = config()
     for build in promised():
         assert any(fnmatch.fnmatch(build, selector) for selector in told["build"]), build
@@ -62,7 +63,7 @@ def test_readme_names_what_is_selected() -> None:
 
 @pytest.mark.skipif(find_spec("cibuildwheel") is None, reason="cibuildwheel is not installed")
 def test_cibuildwheel_builds_what_is_promised() -> None:
-    """Cibuildwheel lists the README's builds and no others, and nothing for Windows."""
+    """Cibuildwheel lists the docs' builds and no others, and nothing for Windows."""
     listed: set[str] = set()
     for system in ("linux", "macos", "windows"):
         done = subprocess.run(

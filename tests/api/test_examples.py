@@ -1,0 +1,54 @@
+"""The examples of README and documentation, each run as a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers.pages import Example, examples_of, pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = pages()
+EXAMPLES = [example for page in PAGES for example in examples_of(page)]
+
+pytestmark = pytest.mark.skipif(not PAGES, reason="these tests run beside the sources")
+
+
+def marked(example: Example) -> object:
+    """Return an example as a parameter, with what it cannot do without."""
+    marks = [pytest.mark.only_on("native", "cffi")] if example.needs_core else []
+    for module in example.needs:
+        missing = find_spec(module) is None
+        marks.append(pytest.mark.skipif(missing, reason=f"{module} is not installed"))
+    return pytest.param(example, id=example.name, marks=marks)
+
+
+@pytest.mark.once
+def test_examples_were_found() -> None:
+    """There are examples, and each says what it prints."""
+    assert len(EXAMPLES) >= 2
+    assert [example.name for example in EXAMPLES if not example.output] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [marked(example) for example in EXAMPLES])
+def test_example_prints_what_it_says(example: Example, tmp_path: Path) -> None:
+    """Each example runs as a script, prints what its page says, and nothing on stderr."""
+    script = tmp_path / "example.py"
+    script.write_text(example.code)
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, example.output, "")
