@@ -14,7 +14,7 @@ ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate dist clean FORCE
+.PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate docs dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -111,6 +111,12 @@ bench: $(VENV)/bench-tools  ## measure everything beside its rivals: tables and 
 gate: $(VENV)/gate-tools  ## fail if something is half as fast as promised, or takes more instructions
 	@$(PY) benchmarks/gate.py
 
+# A clean build each time: a page that did not change would keep its warnings to itself.
+docs: $(VENV)/docs-tools  ## build the documentation into build/docs, every warning an error
+	@rm -rf build/docs
+	@$(PY) -m sphinx -E -q -n -W --keep-going -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
 # ---- the environment ---------------------------------------------------------------------------
 
 # What a Python must have; it prints what is missing.
@@ -163,7 +169,7 @@ $(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc
 
 # The package is there already, so that this adds no more than the tools its extra names.
 # CPython brings no cffi: the tests of that binding need its extra.
-TOOLS := demo test lint dist tox
+TOOLS := demo test lint docs dist tox
 comma := ,
 $(TOOLS:%=$(VENV)/%-tools): $(VENV)/%-tools: $(VENV)/made pyproject.toml | $(VENV)/installed
 	@echo "Installing what 'make $*' needs"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from helpers.pages import README, examples_of
@@ -26,3 +28,10 @@ def test_first_example_of_the_readme_is_short() -> None:
     """The first example takes no more than twelve lines that are not blank."""
     lines = [line for line in examples_of(README)[0].code.splitlines() if line]
     assert len(lines) <= 12
+
+
+def test_readme_links_to_what_is_there() -> None:
+    """Each file that the README links to, or shows, is in the checkout."""
+    links = re.findall(r"\]\(([\w/.-]+\.(?:md|svg))\)", README.read_text())
+    assert len(links) >= 8
+    assert [link for link in links if not (README.parent / link).is_file()] == []
