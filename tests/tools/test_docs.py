@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -16,6 +17,7 @@ from helpers.pages import DOCS
 from helpers.support import ROOT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="these tests run beside the sources")
@@ -79,3 +81,61 @@ def test_changes_are_told() -> None:
     for page, source in (("changelog", "CHANGELOG.md"), ("contributing", "CONTRIBUTING.md")):
         assert f"{{include}} ../{source}" in (DOCS / f"{page}.md").read_text()
         assert (ROOT / source).is_file()
+
+
+# -- troubleshooting: by the texts that the sources have
+
+#: What stands for a name or a number.
+GAP = "…"
+
+
+def python_templates(path: Path) -> Iterator[str]:
+    """Yield the strings of a module; what is put into one is a gap."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            parts = [each.value if isinstance(each, ast.Constant) else GAP for each in node.values]
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def c_templates(path: Path) -> Iterator[str]:
+    """Yield the strings of a C file; what is formatted into one is a gap."""
+    text = path.read_text()
+    for run in re.finditer(r'"(?:[^"\\\n]|\\.)*"(?:\s*"(?:[^"\\\n]|\\.)*")*', text):
+        joined = "".join(re.findall(r'"((?:[^"\\\n]|\\.)*)"', run[0]))
+        yield re.sub(r"%[a-zA-Z]*[dSRsu]", GAP, joined)
+
+
+def plain(text: str) -> str:
+    """Return a text with one gap for several beside each other."""
+    return re.sub(rf"{GAP}(?:{GAP})+", GAP, text)
+
+
+def templates() -> list[str]:
+    """Return what the sources may say."""
+    modules = [*sorted((ROOT / "src").rglob("*.py")), ROOT / "setup.py"]
+    found = [text for path in modules for text in python_templates(path)]
+    found += [text for path in sorted((ROOT / "csrc").rglob("*.h")) for text in c_templates(path)]
+    return [plain(text) for text in found]
+
+
+def messages() -> list[str]:
+    """Return the messages that the page explains."""
+    page = (DOCS / "troubleshooting.md").read_text()
+    return re.findall(r"^- `([^`\n]+)`$", page, re.MULTILINE)
+
+
+def test_messages_are_those_of_the_sources() -> None:
+    """Each message that the documentation explains is one that the sources have."""
+    known = templates()
+    assert len(messages()) >= 40
+    # The variable's name is put in, as any other.
+    wanted = {text: text.replace("ATOMIC_INTENUM_BACKEND", GAP) for text in messages()}
+    missing = [text for text, said in wanted.items() if not any(said in each for each in known)]
+    assert missing == []
+
+
+def test_another_message_is_noticed() -> None:
+    """A message that nobody says is not found."""
+    assert not any("there was no shared memory" in text for text in templates())
