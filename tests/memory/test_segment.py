@@ -466,6 +466,7 @@ def test_allocation_fails_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert IntEnumValue(fresh.A).load() is fresh.A
 
 
+@pytest.mark.slow
 def test_large_memory_is_reserved_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal undoes no more than a piece of it; what there is no room for is not even begun."""
     fresh = fresh_enum()
