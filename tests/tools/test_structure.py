@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 #: The rooms of the package, a step a line. A room imports what stands on the steps below its own.
 LADDER = (
     ("__main__",),
-    ("cli", "bench"),
+    ("cli",),
+    ("bench",),
     ("array",),
     ("value",),
     ("typed",),
