@@ -54,11 +54,19 @@ static void wait_done(wait_arguments *wait)
     }
 }
 
-/* The deadline is past: TimeoutError. */
-static void wait_in_vain(const wait_arguments *wait)
+/* The deadline is past: TimeoutError, worded in Python, by what the members were given as. */
+static void raise_timed_out(PyObject *op, const wait_arguments *wait, PyObject *const *members,
+                            Py_ssize_t count)
 {
-    PyErr_Format(PyExc_TimeoutError, "%s() waited for %S seconds in vain", wait->name,
-                 wait->timeout);
+    PyObject *given = PyTuple_New(count);
+    for (Py_ssize_t i = 0; given != NULL && i < count; i++) {
+        PyTuple_SetItem(given, i, Py_NewRef(members[i]));
+    }
+    if (given != NULL) {
+        PyObject *none_comes =
+            PyObject_CallMethod(op, "_atomic_timed_out", "sNO", wait->name, given, wait->timeout);
+        Py_XDECREF(none_comes);
+    }
 }
 
 /* What is waited for.  The caller holds on to what it is of, and so to the memory behind it. */
@@ -144,7 +152,7 @@ static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t narg
         met = wait_until(waiting, given.deadline);
     }
     if (met == 0) {
-        wait_in_vain(&given);
+        raise_timed_out((PyObject *)waiting->of, &given, args, nargs);
     }
     wait_done(&given);
     return met;

@@ -9,7 +9,7 @@ import operator
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
 from .backends import backend, document
 from .errors import class_name, show, type_name
@@ -20,6 +20,7 @@ from .sharing import (
     Shared,
     require_named,
 )
+from .timeouts import timed_out
 from .typed import Typed, vocabulary_of_member
 from .value import IntEnumValue
 from .vocabulary import Vocabulary
@@ -196,8 +197,8 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             raise RuntimeError(message)
         if segment_name is not None:
             require_named(type(self))
-        count = _check_size(size)
         vocabulary = self._atomic_class_vocabulary
+        count = _check_size(type(self), size, swapped=_is_swapped(vocabulary, size, initial))
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), initial)
         first = _number(vocabulary, initial)
@@ -310,7 +311,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
     def __repr__(self) -> str:
         name = type(self).__qualname__
         try:
-            return f"<{name} of {len(self)} {self.EnumType.__name__}>"
+            return f"<{name} of {len(self)} {self.EnumType.__name__}: {self._atomic_counted()}>"
         except ValueError:
             return f"<{name}, closed>"
 
@@ -319,6 +320,17 @@ class IntEnumArray(Typed, Shared, _Base[T]):
     def _atomic_number(self, value: object) -> int:
         """Return what to write for anything that is not a member by identity."""
         return _number(self._atomic_vocabulary_here(), value)
+
+    def _atomic_timed_out(self, name: str, members: tuple[Any, ...], timeout: Any) -> NoReturn:
+        raise timed_out(name, members, self._atomic_counted(), timeout)
+
+    def _atomic_counted(self) -> str:
+        """Return how many words are what, for people."""
+        try:
+            counts = self.counts().items()
+        except (TypeError, ValueError):  # members that are no keys, words that are no members
+            return "not to be counted"
+        return ", ".join(f"{count} {member._name_}" for member, count in counts if count)
 
     @property
     def _atomic_index(self) -> int:
@@ -337,14 +349,24 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         return array
 
 
-def _check_size(size: object) -> int:
+def _is_swapped(vocabulary: Vocabulary | None, size: object, initial: object) -> bool:
+    """Tell whether the size is what the first member should be, and that is none."""
+    if vocabulary is None or isinstance(initial, str):
+        return False
+    return isinstance(size, vocabulary.enum) and not isinstance(initial, vocabulary.enum)
+
+
+def _check_size(cls: type[Any], size: object, *, swapped: bool) -> int:
+    """Return an array's size."""
+    wanted = f"{cls.__name__}(size, initial): size must be an int of 1 or more"
+    message = f"{wanted}, not {show(size)} of {type_name(size)}"
     try:
         count = operator.index(size)  # type: ignore[arg-type]
     except TypeError:
-        message = f"the size of an array is an int, not {type_name(size)}"
         raise TypeError(message) from None
+    if swapped:
+        raise TypeError(message)
     if count < 1:
-        message = f"an array has 1 word or more, not {count}"
         raise ValueError(message)
     return count
 

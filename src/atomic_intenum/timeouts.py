@@ -1,9 +1,10 @@
-"""What may be a wait's timeout."""
+"""What may be a wait's timeout, and what is said when it is over."""
 
 from __future__ import annotations
 
 import math
 import time
+from typing import Any
 
 
 def deadline_of(timeout: float | None, *, negative: bool = False) -> float:
@@ -28,3 +29,11 @@ def deadline_of(timeout: float | None, *, negative: bool = False) -> float:
         message = "timeout must not be negative"
         raise ValueError(message)
     return time.monotonic() + seconds
+
+
+def timed_out(method: str, members: tuple[Any, ...], still: str, timeout: Any) -> TimeoutError:
+    """Return the error of a wait: for what, what it is instead, and after how long."""
+    wanted = [each if isinstance(each, str) else each._name_ for each in members[:4]]
+    if len(members) > len(wanted):
+        wanted.append("...")
+    return TimeoutError(f"{method}({', '.join(wanted)}): still {still} after {timeout} s")

@@ -164,9 +164,11 @@ def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
     enum: Any = type(value)
     if not is_int_enum(enum) or not issubclass(enum, base):
         message = (
-            f"{class_name(cls)} is bound to no enum, so its first value must be a member of "
+            f"{class_name(cls)} is bound to no enum, so its first value must be a member of an "
             f"{class_name(base)}, not {show(value)} of {type_name(value)}"
         )
+        if isinstance(value, str):
+            message += f"; for a name, or instead of a type code, bind it: {cls.__name__}[YourEnum]"
         raise TypeError(message)
     known: Vocabulary = vocabulary_of(enum)
     return known

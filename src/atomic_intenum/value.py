@@ -9,7 +9,7 @@ import contextlib
 import operator
 import threading
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from .backends import backend, document
 from .given_lock import Guard, LockLike
@@ -20,7 +20,7 @@ from .sharing import (
     Shared,
     require_named,
 )
-from .timeouts import deadline_of
+from .timeouts import deadline_of, timed_out
 from .typed import Typed, vocabulary_of_member
 from .vocabulary import Vocabulary
 
@@ -193,7 +193,6 @@ class IntEnumValue(Typed, Shared, _Base[T]):
                     "not have that lock"
                 )
                 raise TypeError(message)
-        guard = backend.own_guard() if lock is None else Guard(lock)
         vocabulary = self._atomic_class_vocabulary
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), value)
@@ -208,6 +207,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
                 _initialising.value = outer
         else:
             vocabulary.refuse(value)
+        guard = backend.own_guard() if lock is None else Guard(lock)
         if segment_name is None:
             segment, index = vocabulary.pool.allocate()
             _bind(self, vocabulary, segment, index, guard, first)
@@ -269,8 +269,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             try:
                 member = self.wait_while(member, timeout=timeout)
             except TimeoutError:
-                message = f"changes() waited for {timeout} seconds in vain"
-                raise TimeoutError(message) from None
+                raise timed_out("changes", (), member._name_, timeout) from None
 
     def to_value(self, name: str) -> int:
         """Return the value of the member of that name; may be overridden.
@@ -373,6 +372,14 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             return vocabulary.check_number(self.to_value(value))
         number = vocabulary.number_of_member(value)
         return vocabulary.refuse(value) if number is None else number
+
+    def _atomic_timed_out(self, name: str, members: tuple[Any, ...], timeout: Any) -> NoReturn:
+        number = self.value
+        try:
+            still = self._atomic_vocabulary_here().name_of(number)
+        except ValueError:  # a word that holds no member
+            still = str(number)
+        raise timed_out(name, members, still, timeout)
 
     def _atomic_operand(self, other: object, equality: bool, /) -> int:  # noqa: FBT001
         """Return what to compare with for anything but ints and values of the same enum."""

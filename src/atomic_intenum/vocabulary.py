@@ -105,7 +105,7 @@ class Vocabulary:
         """Raise TypeError: only members and names can be written."""
         wanted, given = class_name(self.enum), type_name(value)
         message = f"expected a member of {wanted} or its name, not {show(value)} of {given}"
-        raise TypeError(message)
+        raise TypeError(message + self._namesake(type(value)))
 
     def refuse_as_keys(self) -> NoReturn:
         """Raise TypeError: the members cannot be the keys of a dict."""
@@ -118,4 +118,10 @@ class Vocabulary:
     def refuse_comparison(self, other: type) -> NoReturn:
         """Raise TypeError: the two are not comparable."""
         message = f"cannot compare {class_name(self.enum)} to {class_name(other)}"
-        raise TypeError(message)
+        raise TypeError(message + self._namesake(other))
+
+    def _namesake(self, other: type) -> str:
+        """Return what a message adds where two classes have one name."""
+        if class_name(other) != class_name(self.enum):
+            return ""
+        return ": they are two classes of one name (a module or notebook cell that ran twice?)"

@@ -106,7 +106,7 @@ def test_cost(shape: dict[str, Any]) -> None:
 def test_size_under_one(size: Any) -> None:
     """An array of no words is refused: ValueError, and nothing is made."""
     before = own_segments()
-    with pytest.raises(ValueError, match="1 word or more"):
+    with pytest.raises(ValueError, match="an int of 1 or more"):
         Board(size, IDLE)
     assert own_segments() <= before
 

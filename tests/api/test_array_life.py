@@ -408,8 +408,8 @@ def test_deep_copies_of_attributes() -> None:
 def test_repr_and_truth() -> None:
     """repr() says class, size and enum; an array is as true as its size, so always."""
     array = Board(3, IDLE)
-    assert repr(array) == str(array) == "<Board of 3 WorkerStatusEnum>"
-    assert repr(IntEnumArray(1, JobEnum.DONE)) == "<IntEnumArray of 1 JobEnum>"
+    assert repr(array) == str(array) == "<Board of 3 WorkerStatusEnum: 3 IDLE>"
+    assert repr(IntEnumArray(1, JobEnum.DONE)) == "<IntEnumArray of 1 JobEnum: 1 DONE>"
     assert bool(array)
     assert array == array  # noqa: PLR0124 - by identity
     assert array != copy.copy(array)

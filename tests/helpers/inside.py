@@ -12,8 +12,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
-from atomic_intenum import __main__ as command_line
 from atomic_intenum import array, bench, layout, process, value
+from atomic_intenum import cli as command_line
 from atomic_intenum.backends import backend, contract, python_value
 from atomic_intenum.given_lock import Guard, guarded
 from atomic_intenum.layout import Header

@@ -206,6 +206,7 @@ def test_exit_before_children(method: str, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode, left) == ("child\n" * 3, "", 0, set())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [FORKS, THREADS, HELD], ids=["forks", "threads", "held"])
 def test_exit(body: str, tmp_path: Path) -> None:
     """Whatever is still out at exit, a program ends in silence and leaves nothing."""

@@ -153,6 +153,7 @@ def test_pool_arguments_and_results(method: str) -> None:
         assert value.load() is UNAVAILABLE
 
 
+@pytest.mark.slow
 @pickles
 @every_method
 def test_queue(method: str) -> None:
@@ -177,6 +178,7 @@ def test_queue(method: str) -> None:
         queue.join_thread()
 
 
+@pytest.mark.slow
 @pickles
 @every_method
 def test_value_that_a_child_created(method: str) -> None:
@@ -202,6 +204,7 @@ def test_value_that_a_child_created(method: str) -> None:
         pickle.loads(pickled)
 
 
+@pytest.mark.slow
 @every_method
 def test_values_of_a_child_go_with_it(method: str) -> None:
     """What a child creates is removed when it ends."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OTHER = "cffi" if atomic_intenum.BACKEND == "native" else "native"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.only_on("native", "cffi"),
     pytest.mark.skipif(
         importlib.util.find_spec(f"atomic_intenum._{OTHER}") is None
@@ -142,7 +143,6 @@ def test_no_write_is_lost(status: Status, peer: Peer) -> None:
     assert not status.abandoned
 
 
-@pytest.mark.slow
 def test_lock_keeps_the_other_out(status: Status, peer: Peer) -> None:
     """While one is inside, the other can neither enter nor write; it reads, and then goes on."""
     lock: Any = status.get_lock()

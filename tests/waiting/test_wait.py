@@ -102,7 +102,7 @@ def test_timeout_of_zero_looks_once(wait: Callable[..., Bits]) -> None:
     word = word_of(status)
     before = time.monotonic()
     for _ in range(100):
-        with pytest.raises(TimeoutError, match="waited for 0 seconds"):
+        with pytest.raises(TimeoutError, match=r"still .* after 0 s$"):
             wait(status, timeout=0)
     assert time.monotonic() - before < SLACK
     assert word_of(status) == word
@@ -117,7 +117,7 @@ def test_timeout_is_accurate(wait: Callable[..., Bits], timeout: Any) -> None:
 
     def attempt() -> float:
         before = time.monotonic_ns()
-        with pytest.raises(TimeoutError, match=f"waited for {timeout} seconds"):
+        with pytest.raises(TimeoutError, match=f"still .* after {timeout} s$"):
             wait(status, timeout=timeout)
         late = time.monotonic_ns() - before - wanted
         # The lock path adds the timeout to a float of the clock, which may round down.

@@ -7,6 +7,7 @@ CPython types on CPython and by cffi elsewhere; and where there is none, the loc
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import os
 import platform
@@ -24,6 +25,13 @@ NAMES = ("native", "cffi", "lock")
 
 
 def _load(name: str) -> Backend:
+    compiled = f"{__package__.rpartition('.')[0]}._{name}"
+    if name != "lock" and importlib.util.find_spec(compiled) is None:
+        message = (
+            f"{compiled} is not built. Install a C11 compiler and Python's headers, and install "
+            f"again: pip install --force-reinstall --no-cache-dir atomic-intenum"
+        )
+        raise ImportError(message, name=compiled)
     module: Backend = importlib.import_module(f".{name}", __name__)
     return module
 

@@ -76,6 +76,7 @@ class Array(Bound):
 
         def _atomic_open(self) -> Binding[Words]: ...
         def _atomic_number(self, value: object) -> int: ...
+        def _atomic_timed_out(self, name: str, members: Any, timeout: Any) -> NoReturn: ...
 
     @staticmethod
     def _atomic_words(mapping: Any, place: Place) -> Words:
@@ -225,7 +226,10 @@ class Array(Bound):
         goal = Goal(frozenset(self._atomic_value(member) for member in members), leave=False)
         binding = self._atomic_open()
         watcher = _RowWatcher(self, binding.words.watcher(goal, every, binding.guard))
-        return wait_until(watcher, deadline, "wait_all" if every else "wait_any", timeout)
+        found = wait_until(watcher, deadline)
+        if found is None:
+            self._atomic_timed_out("wait_all" if every else "wait_any", members, timeout)
+        return found
 
     # -- the values as a buffer
 

@@ -8,7 +8,7 @@ C.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..given_lock import guarded
 from ..timeouts import deadline_of
@@ -99,6 +99,7 @@ class Value(Bound):
 
         def _atomic_open(self) -> Binding[Word]: ...
         def _atomic_number(self, value: object) -> int: ...
+        def _atomic_timed_out(self, name: str, members: Any, timeout: Any) -> NoReturn: ...
         def _atomic_operand(self, other: object, equality: bool, /) -> int: ...  # noqa: FBT001
         def from_value(self, value: int) -> str: ...
 
@@ -218,7 +219,9 @@ class Value(Bound):
         wanted = [(numbers.get(id(member)), member) for member in members]
         goal = Goal(frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave)
         name = "wait_while" if leave else "wait_for"
-        number = wait_until(_ValueWatcher(binding, goal), deadline, name, timeout)
+        number = wait_until(_ValueWatcher(binding, goal), deadline)
+        if number is None:
+            self._atomic_timed_out(name, members, timeout)
         member = binding.table.members.get(number)
         return binding.table.vocabulary.refuse_number(number) if member is None else member
 

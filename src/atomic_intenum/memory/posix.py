@@ -172,6 +172,14 @@ else:
                 if error != errno.EINTR:  # PyPy returns what CPython raises
                     raise OSError(error, os.strerror(error))
 
+    def _no_room(fd: int, size: int) -> OSError:
+        """Return the error of a shared memory that there is no room for."""
+        room = os.fstatvfs(fd)
+        free, whole = (count * room.f_frsize for count in (room.f_bavail, room.f_blocks))
+        where = "/dev/shm" if sys.platform == "linux" else "shared memory"
+        message = f"no room in {where} for {size:,} bytes: {free:,} of its {whole:,} are free"
+        return OSError(errno.ENOSPC, message)
+
     #: Seconds that one who looks waits for another.  A child that was forked meanwhile has the
     #: locked descriptor too, and keeps it if its parent is killed in there.
     _PATIENCE = 1.0
@@ -307,7 +315,12 @@ else:
             self.inode = _inode(fd)
             resource_tracker.register("/" + self.name, "shared_memory")
             if hasattr(os, "posix_fallocate"):
-                _reserve(fd, size)
+                try:
+                    _reserve(fd, size)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC or not is_about(error, self.name):
+                        raise
+                    raise _no_room(fd, size) from None
             else:  # macOS
                 os.ftruncate(fd, size)
             made = factory(fd, size)

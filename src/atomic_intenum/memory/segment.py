@@ -210,10 +210,7 @@ def create(
                 raise
             # Outside of the lock: the naps may take a while, and forks wait for the lock.
             if wanted is not None and not wanted.is_free():
-                message = (
-                    f"there is shared memory {name!r} already: its creator runs, or nothing in it "
-                    f"says who that was"
-                )
+                message = f"{wanted.holder}; choose another name, or attach to it"
                 raise FileExistsError(errno.EEXIST, message) from None
 
 
@@ -323,7 +320,7 @@ def _open(name: str, *, pickled: bool) -> Segment:
         except FileNotFoundError as error:
             if not posix.is_about(error, name):
                 raise
-            message = f"there is no shared memory {name!r}"
+            message = f"no value or array is called {name!r}: there is no such shared memory"
             if pickled:
                 message = (
                     f"shared memory {name!r} of a pickled value is gone: its creator ended or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ class Wanted:
         self._began = time.monotonic()
         #: The segment, by its nonce, whose creator was found gone, and when it was first.
         self._abandoned: tuple[int, float] | None = None
+        #: Who has the name, for an error.
+        self.holder = f"{name!r} is in use"
 
     def is_free(self) -> bool:
         """Remove the shared memory of that name if it is ours and its creator is gone.
@@ -52,7 +55,10 @@ class Wanted:
             if not posix.is_about(error, self._name) or error.errno in (errno.EMFILE, errno.ENFILE):
                 raise
             # It is gone; or another user's, or no shared memory at all.
-            return isinstance(error, FileNotFoundError)
+            if isinstance(error, FileNotFoundError):
+                return True
+            self.holder = f"{self._name!r} is in use by what cannot be opened ({error.strerror})"
+            return False
         if until is None:
             return True
         if time.monotonic() >= until:
@@ -64,8 +70,10 @@ class Wanted:
         """Return until when, in monotonic seconds, to wait for the name; None if it is gone."""
         magic, header = _parse(content)
         if header is None:  # not ours, or its creator is at it
+            self.holder = f"{self._name!r} is in use by something else than this package"
             return -math.inf if content and magic else self._began + HALF_MADE
         if _is_kept(self._name, header):
+            self.holder = f"{self._name!r} is in use by {_shown(header.creator_pid)}"
             return -math.inf
         now = time.monotonic()
         if self._abandoned is None or self._abandoned[0] != header.nonce:
@@ -74,6 +82,18 @@ class Wanted:
             return math.inf
         remove()
         return None
+
+
+def _shown(pid: int) -> str:
+    """Return what a message says of a process: its pid, and its command where the system tells."""
+    if pid == os.getpid():
+        return "this very process, which has created it before"
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - no Path at import
+            command = file.read(200).replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        command = ""
+    return f"process {pid} ({command})" if command else f"process {pid}"
 
 
 def _is_kept(name: str, header: layout.Header) -> bool:
