@@ -22,8 +22,9 @@
  *     last call that may have run Python code, and raises ValueError on NULL.
  *   - close() only marks the value: what it was bound to stays referenced until the object goes,
  *     so a call in flight in another thread is never unmapped under.
- *   - A call that gives up the GIL holds the Mapping itself.  A held lock holds the region under it
- *     (region.h), since a held robust mutex that is unmapped breaks the thread's next one.
+ *   - A call that gives up the GIL works on an object that its caller holds, and that is bound for
+ *     good.  A held lock holds the region under it (region.h), since a held robust mutex that is
+ *     unmapped breaks the thread's next one.
  *   - At interpreter exit nothing is unmapped any more: daemon threads may still be inside.
  *
  * tp_new stays object's own: with a custom one, CPython 3.12 never specialises method calls on
@@ -113,7 +114,8 @@ static PyObject *module_document(PyObject *module, PyObject *args)
     const char *before = __atomic_load_n(doc, __ATOMIC_ACQUIRE);
     static const char end[] = "--\n\n"; /* of a signature */
     size_t signature = before == NULL ? 0 : strlen(before);
-    if (before != NULL && strcmp(before + signature - strlen(end), end) != 0) {
+    if (signature < strlen(end) ? before != NULL
+                                : strcmp(before + signature - strlen(end), end) != 0) {
         return none(); /* it is there already */
     }
     char *whole = malloc(signature + strlen(text) + 1);

@@ -46,22 +46,22 @@ static bool bound_begins(Bound *self, const char *what)
     return true;
 }
 
-/* From here on it works. */
-static void bound_ends(Bound *self, PyObject *table, PyObject *mapping, PyObject *segment)
+/* The last but one step of binding; the last one is to store BOUND_OPEN with release, so that who
+ * finds it open sees what it is bound to. */
+static void bound_to(Bound *self, PyObject *table, PyObject *mapping, PyObject *segment)
 {
     self->table = (Table *)Py_NewRef(table);
     self->mapping = (Mapping *)Py_NewRef(mapping);
     self->segment = Py_NewRef(segment);
-    FIELD_STORE(self->life, BOUND_OPEN); /* who finds it open sees what it is bound to */
 }
 
-static PyObject *bound_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+/* Whether it was open.  One that was never open, or is being bound, stays as it is. */
+static bool bound_closes(Bound *self)
 {
     int open = BOUND_OPEN;
-    /* release: nothing hangs on it; the fields stay.  One that was never open stays new. */
-    __atomic_compare_exchange_n(&((Bound *)op)->life, &open, BOUND_CLOSED, 0, __ATOMIC_ACQ_REL,
-                                __ATOMIC_ACQUIRE);
-    return none();
+    /* acq_rel: who closes sees what it was bound to; nothing else hangs on it, the fields stay. */
+    return __atomic_compare_exchange_n(&self->life, &open, BOUND_CLOSED, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
 }
 
 /* Of a getter; `what` is its closure. */

@@ -70,7 +70,14 @@ static PyObject *array_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     }
     self->words =
         (aie_array){words, controls, (size_t)stride, (size_t)count, mapping_event(mapping)};
-    bound_ends(&self->bound, args[0], args[1], args[2]);
+    bound_to(&self->bound, args[0], args[1], args[2]);
+    FIELD_STORE(self->bound.life, BOUND_OPEN);
+    return none();
+}
+
+static PyObject *array_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    (void)bound_closes((Bound *)op);
     return none();
 }
 
@@ -95,7 +102,7 @@ static PyMethodDef array_methods[] = {
      "wait_any($self, member, /, *members, timeout=None)\n--\n\n"},
     {"_atomic_bind", FAST(array_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\n"},
-    {"_atomic_close", bound_close, METH_NOARGS, "_atomic_close($self, /)\n--\n\n"},
+    {"_atomic_close", array_close, METH_NOARGS, "_atomic_close($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -62,16 +62,21 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     self->guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]);
     self->index = index;
     self->calls_from_value = calls_from_value;
-    bound_ends(&self->bound, args[0], args[1], args[2]);
-    /* Last: from here on the value works.  release, so that whoever loads it sees the rest. */
+    bound_to(&self->bound, args[0], args[1], args[2]);
+    /* release: whoever loads the word sees the rest.  Before the life: who closes an open value
+     * takes its word away for good. */
     FIELD_STORE(self->word, word);
+    FIELD_STORE(self->bound.life, BOUND_OPEN);
     return none();
 }
 
-static PyObject *value_close(PyObject *op, PyObject *ignored)
+static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    FIELD_STORE(((Value *)op)->word, NULL);
-    return bound_close(op, ignored);
+    Value *self = (Value *)op;
+    if (bound_closes(&self->bound)) {
+        FIELD_STORE(self->word, NULL);
+    }
+    return none();
 }
 
 /* The lock object of get_lock(): the first one given stays, so that every thread gets the same. */

@@ -62,10 +62,11 @@ static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
                                         PyObject *kwnames)
 {
-    if (nargs != wanted || kwnames != NULL || self->guard != NULL) {
+    if (nargs != wanted || kwnames != NULL) {
         return NULL;
     }
-    return FIELD_LOAD(self->word);
+    aie_word *word = FIELD_LOAD(self->word); /* first: who finds it sees the guard */
+    return word == NULL || self->guard != NULL ? NULL : word;
 }
 
 #define SLOW __attribute__((noinline, cold)) static

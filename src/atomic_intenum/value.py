@@ -326,12 +326,12 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             ValueError: the value is closed.
 
         """
-        segment = self._atomic_segment
+        segment, guard = self._atomic_segment, self._atomic_guard
+        if guard is not None:
+            return guard.lock  # type: ignore[return-value]
         lock = self._atomic_lock
         if lock is None:
-            guard = self._atomic_guard
-            made = ValueLock(segment, self._atomic_index) if guard is None else guard.lock
-            lock = self._atomic_keep_lock(made)  # type: ignore[arg-type]
+            lock = self._atomic_keep_lock(ValueLock(segment, self._atomic_index))
         return lock
 
     @property

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers.crew import PATIENCE, Bits, Status, child
+from atomic_intenum import IntEnumArray
+from helpers.crew import PATIENCE, Bits, Status, Task, child
 from helpers.support import FREE_THREADED, run_script
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from pathlib import Path
 
@@ -61,6 +64,29 @@ def test_a_writer_leaves_without_the_gil() -> None:
             assert entered
             lock.release()
         assert status.load() is Bits.RIGHT
+
+
+@pytest.mark.parametrize("what", ["set", "compare_and_set", "array", "claim"])
+def test_closed_while_its_write_waits(what: str) -> None:
+    """A write that waits for the lock of what is closed meanwhile raises ValueError, unwritten."""
+    board = IntEnumArray(2, Bits.LEFT)
+    status = board.at(0)
+    others = [board.at(i).get_lock() for i in range(2)]
+    mine, written = copy.copy(board), copy.copy(status)
+    writes: dict[str, tuple[Any, Callable[[], object]]] = {
+        "set": (written, lambda: written.set(Bits.RIGHT)),
+        "compare_and_set": (written, lambda: written.compare_and_set(Bits.LEFT, Bits.RIGHT)),
+        "array": (mine, lambda: mine.exchange(0, Bits.RIGHT)),
+        "claim": (mine, lambda: mine.claim(Bits.LEFT, Bits.RIGHT)),
+    }
+    closes, write = writes[what]
+    with others[0], others[1]:
+        writer = Task(write)
+        assert writer.is_running()
+        closes.close()
+        with pytest.raises(ValueError, match="closed"):
+            writer.result()
+    assert board.snapshot() == [Bits.LEFT, Bits.LEFT]
 
 
 ENDS_WHILE_IT_WRITES = """

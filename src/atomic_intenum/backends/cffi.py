@@ -6,6 +6,7 @@ right after it.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from ..timeouts import deadline_of
 from . import python_bound, python_row, python_value
 from .cffi_mapping import Mapping, Use
 from .contract import PROTOCOL_ATOMIC
-from .python_bound import Table, document
+from .python_bound import Bound, Closed, Table, document
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
@@ -49,13 +50,14 @@ class AtomicWord:
     """A state word of the atomic core."""
 
     # In a cycle of garbage they are cleared in this order: the use last, here and below.
-    __slots__ = ("_address", "_control", "_event", "_use")
+    __slots__ = ("_address", "_closed", "_control", "_event", "_use")
 
     def __init__(self, mapping: Mapping, word_offset: int, control_offset: int) -> None:
         self._use = mapping.use
         self._address = lib.aie_cffi_word(mapping.region, word_offset)
         self._control = lib.aie_cffi_control(mapping.region, control_offset)
         self._event = lib.aie_cffi_event(mapping.region)
+        self._closed: Closed | None = None  # while a write waits
 
     def number(self) -> int:
         return _number(self._address)  # type: ignore[no-any-return]
@@ -77,39 +79,46 @@ class AtomicWord:
     def exchange(self, desired: int) -> int:
         outcome = _exchange(self._address, self._event, desired)
         if outcome <= _RESULT:
-            outcome = change_locked(self._address, self._control, self._event, None, desired)
+            outcome = change_locked(self, self._place(), None, desired)
         return outcome  # type: ignore[no-any-return]
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
         result = _compare_and_set(self._address, self._event, expected, desired)
         if result > _MISMATCH:
-            where = self._address, self._control, self._event
-            return change_locked(*where, expected, desired) > _RESULT
+            return change_locked(self, self._place(), expected, desired) > _RESULT
         return result == _OK  # type: ignore[no-any-return]
 
+    def _place(self) -> tuple[Any, Any, Any]:
+        return self._address, self._control, self._event
 
-def change_locked(word: Any, control: Any, event: Any, expected: int | None, desired: int) -> int:
+
+def change_locked(words: Any, place: Any, expected: int | None, desired: int) -> int:
     """Change a word that was seen LOCKED; in slices, between which the interpreter sees signals.
 
     Args:
-        word, control, event: where.
+        words: of the value or array, which may be closed meanwhile.
+        place: word, control block and event word.
         expected: the value that it must have; None: any.
         desired: what to write.
 
     Returns:
         The value before; _RESULT - _MISMATCH if that was not the expected one.
 
+    Raises:
+        ValueError: it was closed.
+
     """
     wait = False
-    while True:
+    while words._closed is None:
         outcome: int = lib.aie_cffi_change_slice(
-            word, control, event, expected is not None, expected or 0, desired, wait
+            *place, expected is not None, expected or 0, desired, wait
         )
         if outcome > _RESULT or outcome == _RESULT - _MISMATCH:
             return outcome
         if _RESULT - outcome != _BUSY:
             raise_result(_RESULT - outcome)
         wait = True
+    raise words._closed.error()
 
 
 def core_deadline(deadline: float) -> int:
@@ -123,7 +132,7 @@ def core_deadline(deadline: float) -> int:
 class AtomicWords:
     """The words of an array of the atomic core."""
 
-    __slots__ = ("_array", "_found", "_use")
+    __slots__ = ("_array", "_closed", "_found", "_use")
 
     def __init__(self, mapping: Mapping, place: python_row.Place) -> None:
         self._use = mapping.use
@@ -135,6 +144,7 @@ class AtomicWords:
         self._array.count = place.length
         self._array.event = lib.aie_cffi_event(mapping.region)
         self._found = 0  # where claim() begins
+        self._closed: Closed | None = None  # while a write waits
 
     def number(self, index: int) -> int:
         return lib.aie_array_value(self._array, index)  # type: ignore[no-any-return]
@@ -163,13 +173,13 @@ class AtomicWords:
     def exchange(self, index: int, desired: int) -> int:
         outcome = lib.aie_cffi_array_exchange(self._array, index, desired)
         if outcome <= _RESULT:
-            outcome = change_locked(*self._at(index), None, desired)
+            outcome = change_locked(self, self._at(index), None, desired)
         return outcome  # type: ignore[no-any-return]
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
         result = lib.aie_cffi_array_compare_and_set(self._array, index, expected, desired)
         if result > _MISMATCH:
-            return change_locked(*self._at(index), expected, desired) > _RESULT
+            return change_locked(self, self._at(index), expected, desired) > _RESULT
         return result == _OK  # type: ignore[no-any-return]
 
     def _at(self, index: int) -> tuple[Any, Any, Any]:
@@ -185,7 +195,7 @@ class AtomicWords:
 
     def claim(self, expected: int, desired: int) -> int | None:
         wait = False
-        while True:
+        while self._closed is None:
             index: int = lib.aie_cffi_array_claim(self._array, self._found, expected, desired, wait)
             if index > _RESULT:
                 self._found = index
@@ -196,6 +206,7 @@ class AtomicWords:
             if result != _BUSY:
                 raise_result(result)
             wait = True
+        raise self._closed.error()
 
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
         return AtomicWatcher(self._use, self._array, goal, every=every)
@@ -228,7 +239,18 @@ class AtomicWatcher:
         return self._watch.index if result == _OK else None
 
 
-class Value(python_value.Value):
+class _Closing(Bound):
+    """A value or an array of which a write may wait as it is closed."""
+
+    __slots__ = ()
+
+    def _atomic_close(self) -> None:
+        with contextlib.suppress(AttributeError):  # it is closed, or never was open
+            self._atomic_binding.words._closed = self._atomic_closed
+        super()._atomic_close()
+
+
+class Value(_Closing, python_value.Value):
     """A value on the atomic core."""
 
     __slots__ = ()
@@ -238,7 +260,7 @@ class Value(python_value.Value):
         return AtomicWord(mapping, word_offset, control_offset)
 
 
-class Array(python_row.Array):
+class Array(_Closing, python_row.Array):
     """An array on the atomic core."""
 
     __slots__ = ()
