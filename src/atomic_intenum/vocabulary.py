@@ -11,8 +11,10 @@ from .errors import class_name, show, type_name
 
 _INT32 = range(-(2**31), 2**31)
 
-#: The integer that a member is, whatever its class has for an ``__int__`` or ``__index__``.
-_number_of = int.__index__
+
+def _number_of(member: int) -> int:
+    """Return the integer that a member is, whatever its class has for an ``__int__``."""
+    return int.__add__(member, 0)  # not int.__index__: PyPy's asks the class
 
 
 def is_int_enum(candidate: object) -> bool:

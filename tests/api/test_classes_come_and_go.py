@@ -14,6 +14,7 @@ import pytest
 from atomic_intenum import IntEnumValue
 from helpers.classes import BaseEnum, DerivedEnum, FooEnum, unchecked
 from helpers.support import (
+    COUNTS_REFERENCES,
     IDLE,
     SHM,
     WorkerStatus,
@@ -115,7 +116,9 @@ def test_garbage_leaves_no_segments() -> None:
     # A pool grows now and then, collect_dynamic()'s too.
     kept: list[Any] = [WorkerStatus(IDLE), Static("A")]
     kept.append(IntEnumValue(unchecked(make_enum("Kept", "A")).A))
-    assert own_segments() - before <= {value._atomic_segment.name for value in kept}
+    left = own_segments() - before - {value._atomic_segment.name for value in kept}
+    # PyPy's inline caches keep a class or two, whatever is collected.
+    assert len(left) <= (0 if COUNTS_REFERENCES else 2)
 
 
 def test_subscription_survives_gc() -> None:

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,8 @@ from helpers.support import (
     Plain,
     WorkerStatus,
     WorkerStatusEnum,
+    classes_are_collected,
+    collect,
     fork,
     run,
     wait_for,
@@ -529,3 +532,27 @@ def test_given_lock_is_refused_too() -> None:
     """On the lock-based path a value with a given lock is pickled by spawning alone, too."""
     with pytest.raises(RuntimeError, match="inheritance"):
         pickle.dumps(WorkerStatus(IDLE, multiprocessing.RLock()))
+
+
+class Immutable(tuple[Any, ...]):
+    """A lock that was made from a value, which nothing can take out of it again."""
+
+    __slots__ = ()
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
+@classes_are_collected
+def test_value_of_an_immutable_lock_is_collected() -> None:
+    """A value whose lock refers to it is collected, though get_lock() was asked for."""
+    value: Any = WorkerStatus.__new__(WorkerStatus)
+    value.__init__(IDLE, lock=Immutable((value,)))
+    assert value.get_lock() is value.get_lock()
+    reference = weakref.ref(value)
+    del value
+    collect()
+    assert reference() is None

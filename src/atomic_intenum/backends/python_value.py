@@ -262,7 +262,7 @@ class Value(Bound):
         if right is None:
             enum = self._atomic_open().table.enum_type
             if isinstance(other, int):
-                right = int.__index__(other)
+                right = int.__add__(other, 0)  # not what its class has for an __int__
             elif isinstance(other, Value) and other._atomic_open().table.enum_type is enum:
                 right = other._atomic_binding.words.number()
             else:
