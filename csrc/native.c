@@ -95,7 +95,8 @@ static const char **docstring_of(bool of_value, const char *name)
     return NULL;
 }
 
-/* The docstrings of the operations are written once, in Python, for all backends.  The definitions
+/* The docstrings of the operations are written once, in Python, for all backends.  Descriptors that
+ * were made before show them too: CPython reads ml_doc each time.  The definitions
  * are the process's: the first interpreter that says a docstring says it for all, and it stays. */
 static PyObject *module_document(PyObject *module, PyObject *args)
 {

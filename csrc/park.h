@@ -12,6 +12,10 @@
  * Checking and falling asleep is one step against aie_wake_all: a wake-up that follows a change of
  * the word is not lost on who compared with the word before.
  *
+ * The step is chosen as this is compiled.  All processes of a segment must be on one step: the
+ * polling aie_wake_all wakes nobody, and a sleeper of another step then looks only every 250 ms.  An
+ * error that is none of the three is AIE_OK or AIE_INTERRUPTED: the caller looks again.
+ *
  * Build switch: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too.
  */
 #ifndef AIE_PARK_H

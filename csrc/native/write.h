@@ -1,5 +1,5 @@
-/* write.h -- a write that has to wait: for who holds the lock of the word, or for the lock= that
- * the value was given.
+/* write.h -- every write of a word that may have to wait: for who holds its lock, or for the lock=
+ * that the value was given.  Only claim() waits by itself: row_methods.h.
  */
 #ifndef AIE_NATIVE_WRITE_H
 #define AIE_NATIVE_WRITE_H

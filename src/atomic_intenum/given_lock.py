@@ -1,4 +1,8 @@
-"""The lock that every write of a value holds, where it has one."""
+"""The lock that every write of a value holds, where it has one.
+
+On the lock-based path each value has one, made by lock.own_guard(): there guarded() is where a
+writer waits.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C core without Python: stress.c, plain, sanitized, and with each branch of platform.h."""
+"""The C core without Python: stress.c, plain, sanitized, and with each branch of its ladders."""
 
 from __future__ import annotations
 

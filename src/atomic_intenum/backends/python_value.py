@@ -1,8 +1,8 @@
 """The contract's Value and Table in Python, over a word that a backend gives.
 
 A backend's Value derives from :class:`Value` here and says in ``_atomic_word`` how its state words
-are read and written.  The meaning of each method is the contract's; csrc/native.c has the same in
-C.
+are read and written.  The meaning of each method is the contract's; csrc/native/value_methods.h
+has the same in C.
 """
 
 from __future__ import annotations
