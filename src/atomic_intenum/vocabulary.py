@@ -78,8 +78,16 @@ class Vocabulary:
         try:
             return _number_of(self._by_name[name])
         except KeyError:
-            message = f"{class_name(self.enum)} has no member {name!r}"
+            import difflib  # noqa: PLC0415 - nobody else needs it
+
+            close = difflib.get_close_matches(name, self._by_name, 1)
+            meant = f"did you mean {close[0]!r}?" if close else f"it has {self._some_names()}"
+            message = f"{class_name(self.enum)} has no member {name!r}: {meant}"
             raise KeyError(message) from None
+
+    def _some_names(self) -> str:
+        shown = [*self._by_name][:8]
+        return ", ".join([*shown, "..."] if len(self._by_name) > len(shown) else shown)
 
     def name_of(self, number: int) -> str:
         """Return the name of the member of that value; ValueError if none."""
@@ -107,6 +115,8 @@ class Vocabulary:
         """Raise TypeError: only members and names can be written."""
         wanted, given = class_name(self.enum), type_name(value)
         message = f"expected a member of {wanted} or its name, not {show(value)} of {given}"
+        if isinstance(value, float):
+            message += "; a wait takes its seconds as timeout="
         raise TypeError(message + self._namesake(type(value)))
 
     def refuse_as_keys(self) -> NoReturn:

@@ -95,6 +95,17 @@ def test_wrong_arguments(make: Callable[[], object], kind: type[Exception], said
         make()
 
 
+def test_unknown_names_and_seconds() -> None:
+    """A misspelt name is told with the one meant, another with some of those there are."""
+    status = WorkerStatus(IDLE)
+    with pytest.raises(KeyError, match="no member 'IDEL': did you mean 'IDLE'"):
+        status.set("IDEL")
+    with pytest.raises(KeyError, match="no member 'i': it has UNAVAILABLE, IDLE, CALCULATING"):
+        WorkerStatus("i")
+    with pytest.raises(TypeError, match=r"not 0\.1 of float; a wait takes its seconds as timeout="):
+        status.wait_for(CALCULATING, 0.1)  # type: ignore[arg-type]
+
+
 def test_two_classes_of_one_name() -> None:
     """An enum that was defined twice is told from a wrong one."""
     source = "from enum import IntEnum\nclass S(IntEnum):\n    A = 1\n    B = 2\n"

@@ -320,7 +320,9 @@ def _open(name: str, *, pickled: bool) -> Segment:
         except FileNotFoundError as error:
             if not posix.is_about(error, name):
                 raise
-            message = f"no value or array is called {name!r}: there is no such shared memory"
+            message = (
+                f"no value or array is called {name!r}: its creator has not started, or has ended"
+            )
             if pickled:
                 message = (
                     f"shared memory {name!r} of a pickled value is gone: its creator ended or "
