@@ -23,7 +23,9 @@ pytestmark = pytest.mark.skipif(not PAGES, reason="these tests run beside the so
 
 def marked(example: Example) -> object:
     """Return an example as a parameter, with what it cannot do without."""
-    marks = [pytest.mark.only_on("native", "cffi")] if example.needs_core else []
+    # On one binding of the core: the other one would say the same.
+    core = "native" if sys.implementation.name == "cpython" else "cffi"
+    marks = [pytest.mark.only_on(core, *(() if example.needs_core else ("lock",)))]
     for module in example.needs:
         missing = find_spec(module) is None
         marks.append(pytest.mark.skipif(missing, reason=f"{module} is not installed"))

@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 #: Each step yields, and then waits for whatever else the machine does: full sizes are soak's.
-THREADS, FULL_THREADS = "threads 2000", "threads 10000"
+THREADS, FULL_THREADS = "threads 1000", "threads 10000"
 KILLS, FULL_KILLS = "kills 25", "kills 100"
 DEATHS = ("points", KILLS)
 WAITS = ("relay 100", "relay-forks 100", "herd 100")

@@ -14,7 +14,7 @@ import pytest
 
 from atomic_intenum import IntEnumArray
 from helpers.crew import PATIENCE, Bits, Status, Task, child
-from helpers.support import FREE_THREADED, run_script
+from helpers.support import FREE_THREADED, run_script, soaked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def test_an_ordinary_exit_is_no_death(tmp_path: Path) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     try:
-        for _ in range(20):
+        for _ in range(soaked(8, 60)):
             done = run_script(ENDS_WHILE_IT_WRITES, name, folder=tmp_path)
             assert (done.returncode, done.stderr) == (0, "")
     finally:
