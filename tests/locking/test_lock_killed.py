@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.only_on("native", "cffi"), needs_robust]
 
-KILLS = 150
+KILLS = 100
 
 #: How long a killed process may delay any other.  A machine with two busy cores adds to it.
 DEATH_DELAYS = 1.0

@@ -59,7 +59,7 @@ from helpers.support import make_enum
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
 ATOMIC = atomic_intenum.BACKEND != "lock"
 PATIENCE = 10.0
-STORM = 0.6
+STORM = 0.4
 marker = sys.argv[1]
 multiprocessing.current_process()._config["semprefix"] = "/" + marker
 Members = globals()[marker] = make_enum(marker, "A B")

@@ -95,8 +95,9 @@ sys.exit(main(["bench", *sys.argv[1:]]))
 
 
 @needs_posix
-@pytest.mark.parametrize("method", START_METHODS)
-@pytest.mark.parametrize("moment", [pytest.param("about", id="reading"), "create"])
+@pytest.mark.parametrize(
+    ("method", "moment"), [(METHOD, "about"), *((method, "create") for method in START_METHODS)]
+)
 def test_short_benchmark_is_interrupted(method: str, moment: str) -> None:
     """Ctrl-C ends it and its sleeper without a word, with 130, and nothing is left."""
     seconds = "60" if moment == "about" else "4"
