@@ -646,6 +646,31 @@ ATTACH = """
 """
 
 
+ANOTHERS = """
+    import os, sys
+    from helpers.support import IDLE, WorkerStatus
+    status = WorkerStatus(IDLE, segment_name=sys.argv[1])
+    os.seteuid(65534)
+    from helpers.inside import segment
+    segment._by_name.clear()  # as another process
+    try:
+        WorkerStatus.attach(sys.argv[1])
+    except PermissionError as error:
+        print(error)
+    os.seteuid(0)
+    status.unlink()
+"""
+
+
+@pytest.mark.only_on("native", "cffi")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_attach_tells_whose_it_is(tmp_path: Path) -> None:
+    """Attaching what another user may read alone says that it is another user's."""
+    name = f"anothers-{os.getpid()}"
+    done = run_script(ANOTHERS, name, folder=tmp_path)
+    assert f"'{name}' belongs to another user" in done.stdout, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.only_on("native", "cffi")
 @pytest.mark.parametrize(

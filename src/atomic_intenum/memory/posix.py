@@ -108,6 +108,9 @@ else:
             try:
                 self._opened.extend(call)
             except OSError as error:
+                if error.errno == errno.EACCES and is_about(error, name):
+                    message = f"shared memory {name!r} belongs to another user"
+                    raise PermissionError(errno.EACCES, message, "/" + name) from None
                 if error.filename is None and is_of_system(error):  # PyPy's
                     raise OSError(error.errno, error.strerror, "/" + name) from None
                 raise
