@@ -3,23 +3,14 @@
  * Each word is read by one atomic load, so each is some true value of the time that the call took;
  * all of them together need never have been so at one instant.
  */
-#ifndef AIE_ARRAY_H
-#define AIE_ARRAY_H
-
-#include "sysfeatures.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#pragma once
 
 #include "await.h"
 #include "locked_write.h"
-#include "event.h"
-#include "word.h"
 
 typedef struct {
     unsigned char *words;    /* the first one */
-    unsigned char *controls; /* the first one */
+    unsigned char *controls; /* the first one; NULL in another PID namespace */
     size_t stride;           /* bytes from a word to the next */
     size_t count;            /* words; at least one */
     aie_event *event;        /* of the segment */
@@ -32,7 +23,7 @@ static inline aie_word *aie_array_word(const aie_array *array, size_t index)
 
 static inline aie_control *aie_array_control(const aie_array *array, size_t index)
 {
-    return (aie_control *)(void *)array->controls + index;
+    return array->controls == NULL ? NULL : (aie_control *)(void *)array->controls + index;
 }
 
 static inline int32_t aie_array_value(const aie_array *array, size_t index)
@@ -47,11 +38,6 @@ typedef struct {
     size_t stride;
 } aie_walk;
 
-static inline aie_walk aie_walk_from(const aie_array *array, size_t index)
-{
-    return (aie_walk){array->words + index * array->stride, array->stride};
-}
-
 static inline int32_t aie_walk_next(aie_walk *walk)
 {
     int32_t value = aie_word_value(aie_word_load((const aie_word *)(const void *)walk->at));
@@ -59,11 +45,11 @@ static inline int32_t aie_walk_next(aie_walk *walk)
     return value;
 }
 
-/* The values of words `from` to `to` (exclusive), into `values`. */
-static inline void aie_array_read(const aie_array *array, size_t from, size_t to, int32_t *values)
+/* The values of all words, into `values`. */
+static inline void aie_array_read(const aie_array *array, int32_t *values)
 {
-    aie_walk walk = aie_walk_from(array, from);
-    for (size_t left = to - from; left > 0; left--) {
+    aie_walk walk = {array->words, array->stride};
+    for (size_t left = array->count; left > 0; left--) {
         *values++ = aie_walk_next(&walk);
     }
 }
@@ -119,7 +105,7 @@ static inline void aie_array_tally(const aie_array *array, int32_t low, uint32_t
     for (uint32_t slot = 0; slot <= span; slot++) {
         tallies[slot] = 0;
     }
-    aie_walk walk = aie_walk_from(array, 0);
+    aie_walk walk = {array->words, array->stride};
     size_t block;
     for (size_t left = array->count; left > 0 && span <= AIE_FEW_VALUES; left -= block) {
         block = left < AIE_BLOCK ? left : AIE_BLOCK;
@@ -259,18 +245,6 @@ static inline bool aie_watch_met(const aie_array *array, aie_watch *watch)
     return found < array->count;
 }
 
-/* Look without sleeping until `until` (ns), once at least.  OK when it is met, else BUSY. */
-static inline aie_result aie_watch_spinning(const aie_array *array, aie_watch *watch, int64_t until)
-{
-    do {
-        if (aie_watch_met(array, watch)) {
-            return AIE_OK;
-        }
-        aie_relax();
-    } while (aie_now() < until);
-    return AIE_BUSY;
-}
-
 /* Sleep once; outcomes as aie_await_sleeping. */
 static inline aie_result aie_watch_sleeping(const aie_array *array, aie_watch *watch,
                                             int64_t deadline)
@@ -302,9 +276,12 @@ static inline aie_result aie_watch_await(const aie_array *array, aie_watch *watc
 {
     if (spin && aie_spin() > 0) {
         int64_t until = aie_now() + aie_spin();
-        if (aie_watch_spinning(array, watch, until < deadline ? until : deadline) == AIE_OK) {
-            return AIE_OK;
-        }
+        do {
+            if (aie_watch_met(array, watch)) {
+                return AIE_OK;
+            }
+            aie_relax();
+        } while (aie_now() < (until < deadline ? until : deadline));
     }
     return aie_watch_sleeping(array, watch, deadline);
 }
@@ -316,12 +293,11 @@ static inline bool aie_watch_is_own(const aie_array *array, const aie_watch *wat
     for (size_t i = 0; i < array->count; i++) {
         aie_word *word = aie_array_word(array, i);
         uint64_t seen = aie_word_load(word);
-        bool mine = (seen & AIE_LOCKED_BIT) && aie_lock_is_mine(aie_array_control(array, i), word);
+        bool mine = (seen & AIE_LOCKED_BIT) && array->controls != NULL
+                    && aie_lock_is_mine(aie_array_control(array, i), word);
         if (watch->all ? mine && !aie_goal_met(&watch->goal, seen) : !mine) {
             return watch->all;
         }
     }
     return !watch->all;
 }
-
-#endif

@@ -1,29 +1,15 @@
 /* await.h -- waiting until a state word holds one of some values, or none of them.
  *
- * A sleeper sets WAITERS by CAS and sleeps on the word's upper half; every write changes that half
- * (its version), clears WAITERS, and wakes all if it was set.  So between the sleeper's look and
- * its sleep no write goes unnoticed: it either finds WAITERS, or makes the sleeper's CAS or the
- * kernel's compare fail.
- *
- * A writer may be killed between its CAS, which cleared WAITERS, and its wake-up.  So a sleeper
- * looks again by itself after at most AIE_LOOK_AGAIN.
+ * csrc/README.md says why no write goes unnoticed between a sleeper's look and its sleep.
  */
-#ifndef AIE_AWAIT_H
-#define AIE_AWAIT_H
+#pragma once
 
-#include "sysfeatures.h"
-
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-
-#include "platform.h"
-#include "result.h"
-#include "park.h"
 #include "word.h"
 
 #ifndef AIE_LOOK_AGAIN /* a stress test makes it hours: a lost wake-up then shows */
-#define AIE_LOOK_AGAIN (AIE_NS_PER_S / 4) /* 250 ms */
+/* 250 ms: after so long a sleeper looks by itself, since a writer may have been killed between its
+ * CAS, which cleared WAITERS, and its wake-up. */
+#define AIE_LOOK_AGAIN (AIE_NS_PER_S / 4)
 #endif
 
 /* What is waited for: until the value is one of `values`, or with `leave` until it is none of them.
@@ -59,8 +45,8 @@ static inline int64_t aie_spin(void)
     return ns;
 }
 
-/* Look a few times, for about a microsecond: as long as it is not worth while to read the
- * clock, or to let go of the GIL.  OK when the goal is met, else BUSY. */
+/* Look for about a microsecond: so long it is not worth while to read the clock, or to let go of
+ * the GIL.  OK when the goal is met, else BUSY. */
 static inline aie_result aie_await_looking(aie_word *word, const aie_goal *goal, uint64_t *seen)
 {
     for (int i = 0; i < 32; i++) {
@@ -140,5 +126,3 @@ static inline aie_result aie_await(aie_word *word, const aie_goal *goal, int64_t
     }
     return aie_await_sleeping(word, goal, deadline, seen);
 }
-
-#endif

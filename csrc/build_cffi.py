@@ -15,6 +15,7 @@ DECLARATIONS = """
 #define AIE_MISMATCH ...
 #define AIE_LOCKED ...
 #define AIE_BUSY ...
+#define AIE_ELSEWHERE ...
 #define AIE_CFFI_RESULT ...
 #define AIE_CFFI_OUTERMOST ...
 #define AIE_CFFI_ABANDONED ...
@@ -22,7 +23,6 @@ DECLARATIONS = """
 #define AIE_MAGIC ...
 #define AIE_LAYOUT_VERSION ...
 #define AIE_PROTOCOL_ATOMIC ...
-#define AIE_PROTOCOL_LOCK ...
 #define AIE_SINGLE_STRIDE ...
 #define AIE_VERSION_SHIFT ...
 #define AIE_ROBUST ...
@@ -31,16 +31,24 @@ DECLARATIONS = """
 #define AIE_MUTEX_SIZE ...
 #define AIE_CONTROL_SIZE ...
 #define AIE_SLICE ...
+#define AIE_WHY_SIZE ...
+#define AIE_HEAD_SIZE ...
+#define AIE_LIFE_LOCKS ...
 
 typedef struct {
-    uint32_t layout_version, header_size, protocol, word_stride;
-    uint64_t capacity, control_offset;
-    uint32_t control_stride, mutex_size, libc, vocabulary_size;
-    uint64_t fingerprint, nonce, creator_start, pid_namespace;
-    uint32_t creator_pid, kind;
+    uint32_t layout_version, kind, creator_pid, vocabulary_size;
+    uint64_t creator_start, pid_namespace, nonce;
+    uint32_t vocabulary_offset, protocol;
+    uint64_t fingerprint, capacity, control_offset;
+    uint32_t header_size, word_stride, control_stride, mutex_size, libc;
     ...;
 } aie_header;
-typedef ... aie_region;
+typedef struct {
+    unsigned char *base;
+    size_t size;
+    bool elsewhere;
+    ...;
+} aie_region;
 typedef ... aie_word;
 typedef ... aie_control;
 typedef ... aie_event;
@@ -49,6 +57,10 @@ typedef struct {
     size_t stride, count;
     aie_event *event;
 } aie_array;
+typedef struct {
+    aie_array words;
+    aie_region *region;
+} aie_cffi_place;
 typedef struct {
     const int32_t *values;
     size_t count;
@@ -60,51 +72,40 @@ typedef struct {
     size_t index;
 } aie_watch;
 
-aie_region *aie_region_map(int fd, size_t size);
-bool aie_region_is_mapped(uint64_t device, uint64_t inode);
+int aie_cffi_create(aie_region **region, const char *name, const unsigned char *head,
+                    size_t head_size, size_t size, int32_t first, bool nameless);
+int aie_cffi_attach(aie_region **region, const char *name, int answer, char *why);
+bool aie_name_peek(const char *name, aie_header *head);
+int aie_region_unlink(aie_region *region);
+void aie_region_pickled(aie_region *region);
 void aie_region_drop(aie_region *region);
-void *aie_cffi_base(aie_region *region);
-aie_word *aie_cffi_word(aie_region *region, size_t offset);
-aie_control *aie_cffi_control(aie_region *region, size_t offset);
-aie_event *aie_cffi_event(aie_region *region);
-int aie_cffi_prepare(aie_control *controls, size_t count);
-void aie_cffi_publish(aie_region *region);
-uint64_t aie_cffi_published(aie_region *region);
+void aie_regions_expire(void);
+void aie_regions_end(void);
 
 int32_t aie_cffi_number(aie_word *word);
 uint32_t aie_cffi_version(aie_word *word);
 bool aie_cffi_is_locked(aie_word *word);
 void aie_word_first(aie_word *word, int32_t value);
-int64_t aie_cffi_exchange(aie_word *word, aie_event *event, int32_t desired);
-int aie_cffi_compare_and_set(aie_word *word, aie_event *event, int32_t expected, int32_t desired);
-int64_t aie_cffi_change_slice(aie_word *word, aie_control *control, aie_event *event,
-    bool compare, int32_t expected, int32_t desired, bool wait);
+int64_t aie_cffi_change(const aie_cffi_place *place, size_t index, bool compare, int32_t expected,
+                        int32_t desired, bool wait);
 
-aie_word *aie_array_word(const aie_array *array, size_t index);
-aie_control *aie_array_control(const aie_array *array, size_t index);
 int32_t aie_array_value(const aie_array *array, size_t index);
-void aie_array_read(const aie_array *array, size_t from, size_t to, int32_t *values);
+void aie_array_read(const aie_array *array, int32_t *values);
 size_t aie_array_count(const aie_array *array, int32_t value);
 void aie_array_tally(const aie_array *array, int32_t low, uint32_t span, size_t *tallies);
 size_t aie_array_fill(const aie_array *array, size_t from, int32_t value);
-int64_t aie_cffi_array_exchange(const aie_array *array, size_t index, int32_t desired);
-int aie_cffi_array_compare_and_set(const aie_array *array, size_t index, int32_t expected,
-                                   int32_t desired);
-int64_t aie_cffi_array_claim(const aie_array *array, size_t start, int32_t expected,
-                             int32_t desired, bool wait);
+int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, int32_t expected, int32_t desired,
+                       bool wait);
 bool aie_watch_met(const aie_array *array, aie_watch *watch);
-bool aie_watch_is_own(const aie_array *array, const aie_watch *watch);
+bool aie_cffi_watch_is_own(const aie_cffi_place *place, const aie_watch *watch);
 int aie_watch_await(const aie_array *array, aie_watch *watch, int64_t deadline, bool spin);
 
 int64_t aie_now(void);
-int aie_cffi_await(aie_word *word, const int32_t *values, size_t count, bool leave,
-                   int64_t deadline, bool spin);
+int aie_await(aie_word *word, const aie_goal *goal, int64_t deadline, bool spin, uint64_t *seen);
 void aie_cffi_set_spin(int64_t ns);
-int aie_cffi_lock_try(aie_region *region, aie_control *control, aie_word *word, bool quietly);
-int aie_cffi_lock_until(aie_region *region, aie_control *control, aie_word *word, bool quietly,
-                        int64_t deadline);
-int aie_cffi_lock_release(aie_region *region, aie_control *control, aie_word *word);
-bool aie_lock_is_mine(aie_control *control, aie_word *word);
+int aie_cffi_lock(const aie_cffi_place *place, bool quietly, int64_t deadline);
+int aie_cffi_lock_release(const aie_cffi_place *place);
+bool aie_cffi_is_mine(const aie_cffi_place *place);
 const char *aie_result_text(int result);
 uint32_t aie_lock_depth_in_process(aie_control *control);
 """

@@ -4,11 +4,8 @@
  * Nothing in an ordinary build.  A build that wants to stop at one defines AIE_POINT(name) before
  * it includes core.h.
  */
-#ifndef AIE_CRASH_POINT_H
-#define AIE_CRASH_POINT_H
+#pragma once
 
 #ifndef AIE_POINT
 #define AIE_POINT(name) ((void)0)
-#endif
-
 #endif

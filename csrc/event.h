@@ -3,24 +3,9 @@
  *   bit  0     ARMED     somebody watches: the next writer advances, disarms and wakes
  *   bits 1-31  sequence  counts the advances, modulo 2^31
  *
- *   watching:  event = fetch-or ARMED;  read the words;  sleep while the event word is `event`
- *   writing:   CAS of the word;  load the event word;  if ARMED: one CAS to the next sequence,
- *              disarmed, and wake all
- *
- * The watcher sleeps on the very value that its fetch-or left.  Loaded again after the scan, it
- * could be one that a writer advanced to after the watcher had passed that writer's word.
- *
- * A writer whose one CAS fails need not try again: somebody else advanced, and wakes.  Had that
- * happened before this write, and somebody armed again in between, then that watcher reads the
- * words after this write.  csrc/README.md has the argument in full.
+ * csrc/README.md says why no wake-up is lost.
  */
-#ifndef AIE_EVENT_H
-#define AIE_EVENT_H
-
-#include "sysfeatures.h"
-
-#include <stdatomic.h>
-#include <stdint.h>
+#pragma once
 
 #include "crash_point.h"
 #include "park.h"
@@ -29,7 +14,8 @@ typedef _Atomic uint32_t aie_event;
 
 #define AIE_ARMED 1u
 
-/* Of a watcher, before it reads the words.  Returns what to sleep on. */
+/* Of a watcher, before it reads the words.  Returns what to sleep on: loaded again after the look,
+ * it could be what a writer advanced to whose word the look had passed. */
 static inline uint32_t aie_event_arm(aie_event *event)
 {
     /* seq_cst: pairs with the load in aie_event_signal.  Either this comes before that load, and
@@ -43,7 +29,8 @@ static inline void aie_event_advance(aie_event *event, uint32_t armed)
 {
     AIE_POINT("event-before-advance");
     /* seq_cst: a watcher that armed after this is not disarmed by it.  armed + 1 is the next
-     * sequence with ARMED clear.  Failed: another writer advanced, and wakes. */
+     * sequence with ARMED clear.  Failed: another writer advanced, and wakes; or, had that been
+     * before this write, who armed since reads the words after it. */
     if (atomic_compare_exchange_strong_explicit(event, &armed, armed + 1, memory_order_seq_cst,
                                                 memory_order_seq_cst)) {
         AIE_POINT("event-before-wake");
@@ -60,5 +47,3 @@ static inline void aie_event_signal(aie_event *event)
         aie_event_advance(event, seen);
     }
 }
-
-#endif

@@ -14,13 +14,14 @@
  *   bits  0-31  value    the member's value, signed 32-bit, two's complement
  *   bit   32    LOCKED   somebody holds this value's lock: writers take the slow path
  *   bit   33    WAITERS  somebody sleeps on this word: the next writer wakes them and clears it
- *   bits 34-63  version  counts the writes, modulo 2^30
+ *   bit   34    OWNED    zero so far
+ *   bits 35-44  owner    zero so far
+ *   bits 45-63  version  counts the writes, modulo 2^19
  *
  * The upper half is what a sleeper would wait on: every write changes it (the version), so an
  * A-B-A of the value cannot be missed.  csrc/README.md has the protocol in prose.
  */
-#ifndef AIE_LAYOUT_H
-#define AIE_LAYOUT_H
+#pragma once
 
 #include "sysfeatures.h"
 
@@ -48,17 +49,18 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_VALUE_MASK UINT64_C(0x00000000FFFFFFFF)
 #define AIE_LOCKED_BIT (UINT64_C(1) << 32)
 #define AIE_WAITERS_BIT (UINT64_C(1) << 33)
-#define AIE_VERSION_SHIFT 34
+#define AIE_VERSION_SHIFT 45
 #define AIE_VERSION_ONE (UINT64_C(1) << AIE_VERSION_SHIFT)
 #define AIE_VERSION_MASK (~UINT64_C(0) << AIE_VERSION_SHIFT)
 
 #define AIE_MAGIC UINT64_C(0x4D554E4554414D31) /* "1MATENUM" in a little-endian dump */
-#define AIE_LAYOUT_VERSION 1u
+/* In its place until all else is there: of a creator that was killed meanwhile. */
+#define AIE_MAGIC_UNFINISHED UINT64_C(0x4D554E4554414D30)
+#define AIE_LAYOUT_VERSION 2u
+#define AIE_HEAD_SIZE 128 /* keeps its places in every later version */
 
-/* This core; and the lock-based path, whose writers take a semaphore that the core knows nothing
- * of, so that the two refuse each other's segments. */
+/* This core. */
 #define AIE_PROTOCOL_ATOMIC 1u
-#define AIE_PROTOCOL_LOCK 2u
 
 #define AIE_KIND_POOL 1u  /* words of one process's values, handed out one by one */
 #define AIE_KIND_VALUE 2u /* one value with a name of its own */
@@ -81,22 +83,23 @@ typedef _Atomic uint64_t aie_word;
 typedef struct {
     _Atomic uint64_t magic;
     uint32_t layout_version;
-    uint32_t header_size; /* bytes from 0 to the first word, vocabulary text included */
+    uint32_t kind; /* AIE_KIND_... */
+    uint32_t creator_pid;
+    uint32_t vocabulary_size; /* bytes of the text */
+    uint64_t creator_start;   /* of the creating process, in the system's own ticks; 0 if unknown */
+    uint64_t pid_namespace;   /* inode; 0 where there is no such thing */
+    uint64_t nonce;           /* random: tells this segment from a later one of the same name */
+    uint32_t vocabulary_offset;
     uint32_t protocol;
-    uint32_t word_stride;
+    uint64_t fingerprint; /* of the vocabulary text */
     uint64_t capacity;
     uint64_t control_offset;
+    uint32_t header_size; /* bytes from 0 to the first word, vocabulary text included */
+    uint32_t word_stride;
     uint32_t control_stride;
-    uint32_t mutex_size; /* sizeof(pthread_mutex_t) of the creator; 0 on the lock-based path */
-    uint32_t libc;       /* AIE_LIBC of the creator; 0 on the lock-based path */
-    uint32_t vocabulary_size;
-    uint64_t fingerprint;   /* of the vocabulary text */
-    uint64_t nonce;         /* random: tells this segment from a later one of the same name */
-    uint64_t creator_start; /* of the creating process, in the system's own ticks; 0 if unknown */
-    uint64_t pid_namespace; /* inode; 0 where there is no such thing */
-    uint32_t creator_pid;
-    uint32_t kind; /* AIE_KIND_... */
-    uint32_t reserved[8];
+    uint32_t mutex_size; /* sizeof(pthread_mutex_t) of the creator */
+    uint32_t libc;       /* AIE_LIBC of the creator */
+    uint32_t reserved[7];
     /* Watching a whole segment: bit 0 armed, the rest a sequence.  On a line of its own, since a
      * watcher writes it while everybody reads the fields above. */
     _Atomic uint32_t event;
@@ -125,10 +128,11 @@ _Static_assert(sizeof(aie_control) == AIE_LINE, "a control block fills one cache
 #endif
 _Static_assert(sizeof(aie_control) % AIE_LINE == 0, "control blocks share no cache line");
 _Static_assert(offsetof(aie_header, magic) == 0, "magic comes first");
-_Static_assert(offsetof(aie_header, capacity) == 24, "header fields do not move");
-_Static_assert(offsetof(aie_header, fingerprint) == 56, "header fields do not move");
-_Static_assert(offsetof(aie_header, creator_pid) == 88, "header fields do not move");
-_Static_assert(offsetof(aie_header, event) == 128, "the event word has its own line");
+_Static_assert(offsetof(aie_header, creator_pid) == 16, "header fields do not move");
+_Static_assert(offsetof(aie_header, nonce) == 40, "header fields do not move");
+_Static_assert(offsetof(aie_header, capacity) == 64, "header fields do not move");
+_Static_assert(offsetof(aie_header, libc) == 96, "header fields do not move");
+_Static_assert(offsetof(aie_header, event) == AIE_HEAD_SIZE, "the event word has its own line");
 _Static_assert(sizeof(aie_header) == 192, "the vocabulary text starts at 192");
 
 static inline int32_t aie_word_value(uint64_t word)
@@ -142,5 +146,3 @@ static inline uint32_t aie_word_version(uint64_t word)
 {
     return (uint32_t)(word >> AIE_VERSION_SHIFT);
 }
-
-#endif

@@ -8,23 +8,12 @@
  *   mutex taken,  LOCKED set     inside: every other writer waits for the mutex
  *   owner dead,   any            the next to lock the mutex is told EOWNERDEAD and repairs
  *
- * entering: lock mutex, [repair], depth = 1, holder = me, fetch-or LOCKED
- * leaving:  fetch-and LOCKED, depth = 0, holder = 0, unlock mutex
- *
- * Every point where a holder may be killed, and who repairs it, is in csrc/README.md; AIE_POINT
- * names them here.
+ * csrc/README.md has each point where a holder may be killed, which AIE_POINT names here, and who
+ * repairs what that leaves.
  */
-#ifndef AIE_LOCK_H
-#define AIE_LOCK_H
+#pragma once
 
-#include "sysfeatures.h"
-
-#include <stdbool.h>
-
-#include "layout.h"
-#include "platform.h"
-#include "crash_point.h"
-#include "result.h"
+#include "word.h"
 
 /* The kernel walks at most 2,048 entries of a dead thread's robust list; past that a death would
  * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
@@ -252,9 +241,10 @@ static inline const char *aie_result_text(aie_result result)
                "some of them locked for good";
     case AIE_TOO_DEEP:
         return "this lock is acquired too many times by its holder";
+    case AIE_ELSEWHERE:
+        return "this value was created in another PID namespace, and its lock cannot be had here: "
+               "two threads of equal ids could both own it; all but the lock works";
     default:
         return "the lock's shared memory is damaged: pthread reports an error";
     }
 }
-
-#endif

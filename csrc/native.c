@@ -37,62 +37,49 @@
 #include "native/semlock.h"
 #include "native/value.h"
 
-PyDoc_STRVAR(
-    descriptor_doc,
-    "descriptor($module, cls, name, /)\n--\n\n"
-    "A descriptor of a hot method or attribute that belongs to cls, a subclass of Value.\n\n"
-    "CPython's specialised method calls need the descriptor's own type to be the\n"
-    "instance's exact type, and an attribute's getter walks the MRO when it is not.");
-
-/* A new descriptor for the hot method or attribute `name`. */
-static PyObject *hot_descriptor(PyTypeObject *type, const char *name)
+/* The definition of a method, or of an attribute, in a type's list; NULL if that has none of it. */
+static PyMethodDef *find_method(PyMethodDef *method, const char *name)
 {
-    for (PyMethodDef *method = value_hot_methods; method->ml_name != NULL; method++) {
-        if (strcmp(method->ml_name, name) == 0) {
-            return PyDescr_NewMethod(type, method);
-        }
+    while (method->ml_name != NULL && strcmp(method->ml_name, name) != 0) {
+        method++;
     }
-    for (PyGetSetDef *getset = value_hot_getset; getset->name != NULL; getset++) {
-        if (strcmp(getset->name, name) == 0) {
-            return PyDescr_NewGetSet(type, getset);
-        }
-    }
-    PyErr_Format(PyExc_ValueError, "%s is not a hot name", name);
-    return NULL;
+    return method->ml_name == NULL ? NULL : method;
 }
+
+static PyGetSetDef *find_getset(PyGetSetDef *getset, const char *name)
+{
+    while (getset->name != NULL && strcmp(getset->name, name) != 0) {
+        getset++;
+    }
+    return getset->name == NULL ? NULL : getset;
+}
+
+PyDoc_STRVAR(descriptor_doc,
+             "descriptor($module, cls, name, /)\n--\n\n"
+             "A descriptor of a method or attribute of Value's that belongs to cls, a subclass.\n\n"
+             "CPython's specialised method calls need the descriptor's own type to be the\n"
+             "instance's exact type, and an attribute's getter walks the MRO when it is not.");
 
 static PyObject *module_descriptor(PyObject *module, PyObject *args)
 {
-    PyObject *type;
+    PyTypeObject *type;
     const char *name;
     if (!PyArg_ParseTuple(args, "O!s:descriptor", &PyType_Type, &type, &name)) {
         return NULL;
     }
     module_state *state = PyModule_GetState(module);
-    if (!PyType_IsSubtype((PyTypeObject *)type, state->value_type)) {
-        PyErr_Format(PyExc_TypeError, "%R is not a subclass of Value", type);
-        return NULL;
+    if (!PyType_IsSubtype(type, state->value_type)) {
+        return PyErr_Format(PyExc_TypeError, "%R is not a subclass of Value", type);
     }
-    return hot_descriptor((PyTypeObject *)type, name);
-}
-
-/* Where a type's definitions keep the docstring of `name`; NULL if it has none of that name. */
-static const char **docstring_of(bool of_value, const char *name)
-{
-    PyMethodDef *methods[] = {value_hot_methods, value_methods, array_methods};
-    for (size_t i = of_value ? 0 : 2; i < (of_value ? 2u : 3u); i++) {
-        for (PyMethodDef *method = methods[i]; method->ml_name != NULL; method++) {
-            if (strcmp(method->ml_name, name) == 0) {
-                return &method->ml_doc;
-            }
-        }
+    PyMethodDef *method = find_method(value_methods, name);
+    if (method != NULL) {
+        return PyDescr_NewMethod(type, method);
     }
-    for (PyGetSetDef *getset = value_hot_getset; of_value && getset->name != NULL; getset++) {
-        if (strcmp(getset->name, name) == 0) {
-            return &getset->doc;
-        }
+    PyGetSetDef *getset = find_getset(value_getset, name);
+    if (getset != NULL) {
+        return PyDescr_NewGetSet(type, getset);
     }
-    return NULL;
+    return PyErr_Format(PyExc_ValueError, "Value has no %s", name);
 }
 
 /* The docstrings of the operations are written once, in Python, for all backends.  Descriptors that
@@ -100,32 +87,32 @@ static const char **docstring_of(bool of_value, const char *name)
  * are the process's: the first interpreter that says a docstring says it for all, and it stays. */
 static PyObject *module_document(PyObject *module, PyObject *args)
 {
-    PyObject *type;
+    PyTypeObject *type;
     const char *name, *text;
     if (!PyArg_ParseTuple(args, "O!ss:document", &PyType_Type, &type, &name, &text)) {
         return NULL;
     }
     module_state *state = PyModule_GetState(module);
-    const char **doc = docstring_of(type == (PyObject *)state->value_type, name);
-    if (doc == NULL
-        || (type != (PyObject *)state->value_type && type != (PyObject *)state->array_type)) {
+    bool of_value = type == state->value_type;
+    PyMethodDef *method = find_method(of_value ? value_methods : array_methods, name);
+    PyGetSetDef *getset = find_getset(of_value ? value_getset : array_getset, name);
+    if ((!of_value && type != state->array_type) || (method == NULL && getset == NULL)) {
         return PyErr_Format(PyExc_AttributeError, "%R has no operation %s", type, name);
     }
+    const char **doc = method != NULL ? &method->ml_doc : &getset->doc;
     /* acquire, and release below: who finds a docstring finds all of it. */
     const char *before = __atomic_load_n(doc, __ATOMIC_ACQUIRE);
-    static const char end[] = "--\n\n"; /* of a signature */
-    size_t signature = before == NULL ? 0 : strlen(before);
-    if (signature < strlen(end) ? before != NULL
-                                : strcmp(before + signature - strlen(end), end) != 0) {
+    static const char end[] = "--\n\n"; /* of a method's signature */
+    size_t signature = strlen(before);
+    if (signature > 0
+        && (signature < strlen(end) || strcmp(before + signature - strlen(end), end) != 0)) {
         return none(); /* it is there already */
     }
     char *whole = malloc(signature + strlen(text) + 1);
     if (whole == NULL) {
         return PyErr_NoMemory();
     }
-    if (before != NULL) {
-        memcpy(whole, before, signature);
-    }
+    strcpy(whole, before);
     strcpy(whole + signature, text);
     if (!__atomic_compare_exchange_n(doc, &before, whole, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
         free(whole);
@@ -144,13 +131,25 @@ static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ign
     return none();
 }
 
-static PyObject *module_is_mapped(PyObject *Py_UNUSED(module), PyObject *args)
+/* Of the main interpreter alone: the names are the process's. */
+static PyObject *module_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    unsigned long long device, inode;
-    if (!PyArg_ParseTuple(args, "KK:is_mapped", &device, &inode)) {
-        return NULL;
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) {
+        Py_BEGIN_ALLOW_THREADS
+        aie_regions_end();
+        Py_END_ALLOW_THREADS
     }
-    return boolean(aie_region_is_mapped(device, inode));
+    return none();
+}
+
+static PyObject *module_expire(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
+{
+    if (aie_regions_linger()) {
+        Py_BEGIN_ALLOW_THREADS
+        aie_regions_expire();
+        Py_END_ALLOW_THREADS
+    }
+    return none();
 }
 
 static PyObject *module_set_spin(PyObject *Py_UNUSED(module), PyObject *microseconds)
@@ -176,9 +175,21 @@ static PyMethodDef module_methods[] = {
     {"document", module_document, METH_VARARGS,
      "document($module, cls, name, text, /)\n--\n\n"
      "Give an operation of Value or Array its docstring."},
-    {"is_mapped", module_is_mapped, METH_VARARGS,
-     "is_mapped($module, device, inode, /)\n--\n\n"
-     "Whether an interpreter of this process has that shared memory mapped."},
+    {"create", module_create, METH_VARARGS,
+     "create($module, name, head, size, first, nameless, /)\n--\n\n"
+     "Create a segment: its Mapping; or errno and why there is none."},
+    {"attach", module_attach, METH_VARARGS,
+     "attach($module, name, answer, /)\n--\n\n"
+     "Attach a segment: its Mapping; or errno and why there is none."},
+    {"peek", module_peek, METH_VARARGS,
+     "peek($module, name, /)\n--\n\n"
+     "The first bytes of a segment of this user; empty if that is none."},
+    {"expire", module_expire, METH_NOARGS,
+     "expire($module, /)\n--\n\n"
+     "Let go of what was pickled and was last used long ago."},
+    {"end", module_end, METH_NOARGS,
+     "end($module, /)\n--\n\n"
+     "For the end of the process: stop answering for every name."},
     {"stop_unmapping", module_stop_unmapping, METH_NOARGS,
      "stop_unmapping($module, /)\n--\n\n"
      "For interpreter exit: keep every mapping from here on."},
@@ -194,36 +205,6 @@ static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec)
     return (PyTypeObject *)type;
 }
 
-/* Give Value the hot descriptor `name`, and add that to the names. */
-static int add_hot_name(PyTypeObject *type, PyObject *names, const char *name)
-{
-    PyObject *descriptor = hot_descriptor(type, name);
-    PyObject *text = descriptor == NULL ? NULL : PyUnicode_InternFromString(name);
-    int failed = text == NULL || PyObject_SetAttr((PyObject *)type, text, descriptor) < 0
-                 || PyList_Append(names, text) < 0;
-    Py_XDECREF(descriptor);
-    Py_XDECREF(text);
-    return failed ? -1 : 0;
-}
-
-/* Give Value its hot descriptors, and the module their names. */
-static int add_hot(PyTypeObject *type, PyObject *module)
-{
-    PyObject *names = PyList_New(0);
-    int result = names == NULL ? -1 : 0;
-    for (PyMethodDef *method = value_hot_methods; result == 0 && method->ml_name; method++) {
-        result = add_hot_name(type, names, method->ml_name);
-    }
-    for (PyGetSetDef *getset = value_hot_getset; result == 0 && getset->name; getset++) {
-        result = add_hot_name(type, names, getset->name);
-    }
-    if (result == 0) {
-        result = PyModule_AddObjectRef(module, "HOT_NAMES", names);
-    }
-    Py_XDECREF(names);
-    return result;
-}
-
 /* The layout as this binary has it, so that the Python side can be checked against it. */
 static int add_layout(PyObject *module)
 {
@@ -234,7 +215,6 @@ static int add_layout(PyObject *module)
         {"MAGIC", (long long)AIE_MAGIC},
         {"LAYOUT_VERSION", AIE_LAYOUT_VERSION},
         {"PROTOCOL_ATOMIC", AIE_PROTOCOL_ATOMIC},
-        {"PROTOCOL_LOCK", AIE_PROTOCOL_LOCK},
         {"LIBC", AIE_LIBC},
         {"MUTEX_SIZE", sizeof(pthread_mutex_t)},
         {"HEADER_SIZE", sizeof(aie_header)},
@@ -242,6 +222,7 @@ static int add_layout(PyObject *module)
         {"SINGLE_STRIDE", AIE_SINGLE_STRIDE},
         {"VALUE_OFFSET", AIE_VALUE_OFFSET},
         {"VERSION_SHIFT", AIE_VERSION_SHIFT},
+        {"LIFE_LOCKS", AIE_LIFE_LOCKS},
         {"ROBUST", AIE_ROBUST},
         {"FUTEX", AIE_FUTEX},
         {"MAX_HELD", AIE_MAX_HELD},
@@ -263,7 +244,6 @@ static int add_names(module_state *state)
                    || (state->str_from_value = PyUnicode_InternFromString("from_value")) == NULL
                    || (state->str_number = PyUnicode_InternFromString("_atomic_number")) == NULL
                    || (state->str_operand = PyUnicode_InternFromString("_atomic_operand")) == NULL
-                   || (state->str_refuse = PyUnicode_InternFromString("refuse_number")) == NULL
                    || (state->str_is_mine = PyUnicode_InternFromString("is_mine")) == NULL
                    || (state->str_acquire = PyUnicode_InternFromString("acquire")) == NULL
                    || (state->str_release = PyUnicode_InternFromString("release")) == NULL
@@ -284,7 +264,7 @@ static int module_exec(PyObject *module)
         || (state->lock_type = add_type(module, &lock_spec)) == NULL) {
         return -1;
     }
-    return add_hot(state->value_type, module);
+    return 0;
 }
 
 #define FOR_EACH_STATE_FIELD(apply)   \
@@ -299,7 +279,6 @@ static int module_exec(PyObject *module)
         apply(state->str_from_value); \
         apply(state->str_number);     \
         apply(state->str_operand);    \
-        apply(state->str_refuse);     \
         apply(state->str_is_mine);    \
         apply(state->str_acquire);    \
         apply(state->str_release);    \

@@ -18,10 +18,7 @@
  *
  * Build switch: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too.
  */
-#ifndef AIE_PARK_H
-#define AIE_PARK_H
-
-#include "sysfeatures.h"
+#pragma once
 
 #if defined(__linux__) && !defined(AIE_PRETEND_NO_FUTEX)
 #define AIE_FUTEX 1
@@ -29,6 +26,4 @@
 #else
 #define AIE_FUTEX 0
 #include "park_poll.h"
-#endif
-
 #endif

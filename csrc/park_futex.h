@@ -1,19 +1,11 @@
 /* park_futex.h -- the contract of park.h on Linux: a shared futex. */
-#ifndef AIE_PARK_FUTEX_H
-#define AIE_PARK_FUTEX_H
-
-#include "sysfeatures.h"
-
-#include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#pragma once
 
 #include "platform.h"
 #include "result.h"
+
+#include <limits.h>
+#include <linux/futex.h>
 
 static inline aie_result aie_wait(const _Atomic uint32_t *address, uint32_t expected,
                                   int64_t deadline)
@@ -33,5 +25,3 @@ static inline void aie_wake_all(const _Atomic uint32_t *address)
 {
     syscall(SYS_futex, address, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
-
-#endif

@@ -5,16 +5,7 @@
  * and nothing is seen later than after a quarter more of its time.  A nap costs 20 to 60 us of
  * processor time (the most where the processor halts meanwhile), and a sleeper may take no more
  * than 1 % of a core: 16 ms is less than half of that, and leaves room for slower machines. */
-#ifndef AIE_PARK_POLL_H
-#define AIE_PARK_POLL_H
-
-#include "sysfeatures.h"
-
-#include <errno.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <time.h>
+#pragma once
 
 #include "platform.h"
 #include "result.h"
@@ -34,21 +25,14 @@ typedef struct {
     int64_t ended;
 } aie_polling;
 
-/* When the wait of this thread that goes on with this call began. */
-static inline int64_t aie_polling_since(aie_polling *last, const _Atomic uint32_t *address,
-                                        uint32_t expected, int64_t now)
-{
-    bool goes_on = last->address == address && last->expected == expected
-                   && now - last->ended < AIE_LONGEST_NAP;
-    return goes_on ? last->began : now;
-}
-
 static inline aie_result aie_wait(const _Atomic uint32_t *address, uint32_t expected,
                                   int64_t deadline)
 {
     static _Thread_local aie_polling last;
     int64_t now = aie_now();
-    int64_t began = aie_polling_since(&last, address, expected, now);
+    bool goes_on =
+        last.address == address && last.expected == expected && now - last.ended < AIE_LONGEST_NAP;
+    int64_t began = goes_on ? last.began : now;
     int64_t slice = now + AIE_POLL_SLICE;
     aie_result result = AIE_OK;
     /* relaxed: only whether it changed is asked; the caller reads the word itself again. */
@@ -79,5 +63,3 @@ static inline void aie_wake_all(const _Atomic uint32_t *address)
 {
     (void)address; /* sleepers look by themselves */
 }
-
-#endif

@@ -6,8 +6,7 @@
  *   AIE_PRETEND_NO_CLOCKLOCK  as on musl and macOS: trylock with back-off
  *   AIE_PRETEND_NO_SHARED_MUTEX  as on OpenBSD and NetBSD: the build is refused
  */
-#ifndef AIE_PLATFORM_H
-#define AIE_PLATFORM_H
+#pragma once
 
 #include "sysfeatures.h"
 
@@ -15,6 +14,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 #include <unistd.h>
@@ -218,5 +218,3 @@ static inline int aie_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline)
 #endif
     return aie_mutex_poll_until(mutex, deadline);
 }
-
-#endif

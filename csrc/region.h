@@ -1,138 +1,122 @@
-/* region.h -- mapping each shared memory once per process; for bindings, not part of the core.
+/* region.h -- the segments that this process has mapped, each once, and the names that it answers
+ * for; for bindings, not part of the core: it keeps a list, and allocates.
  *
  * A robust mutex that a thread holds is an entry of that thread's list, by address.  Reached
  * through a second mapping it would have a second address, and a count kept for the one would not
  * know of the other.  So a process maps each file once, whoever asks: module copies, interpreters,
- * private calls.  A region counts its users (Mapping objects, and locks that are held) and is
- * unmapped with the last.
+ * private calls.  A region counts its users (Mapping objects) and the locks that are held in it.
+ * With the last user this process stops answering for the name; with the last of both it unmaps.
+ *
+ * The mutex is held over forks, and while there is a descriptor: no child of fork ever has one.  It
+ * is held, too, while a large memory is reserved, and then whoever maps or unmaps waits.
  */
 #ifndef AIE_REGION_H
 #define AIE_REGION_H
 
 #include "sysfeatures.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
-#include "platform.h"
+#include "life.h"
+#include "lock.h"
+
+/* Who answers for a name: its creator; or, of the nameless, every process that has it mapped, and
+ * the children that inherit it. */
+typedef enum {
+    AIE_ANSWER_NOT,
+    AIE_ANSWER_NAMED,   /* this process, not its children */
+    AIE_ANSWER_NAMELESS /* and its children */
+} aie_answer;
 
 typedef struct aie_region {
     struct aie_region *next;
-    dev_t device;
-    ino_t inode;
+    struct stat is;
     unsigned char *base;
     size_t size;
     size_t users;
+    _Atomic size_t held; /* locks in it that threads of this process hold */
+    aie_answer answer;   /* what this process does */
+    void *page;          /* that keeps its life lock; NULL where there are none */
+    _Atomic bool pickled;
+    int64_t until; /* it lingers without users; 0: it does not */
+    uint64_t namespace;
+    bool elsewhere; /* it was made in another PID namespace than this process is in */
+    char name[AIE_NAME_SIZE];
 } aie_region;
 
 static struct {
     pthread_mutex_t mutex;
     aie_region *first;
-    bool watches_forks;
-    void *held; /* during a fork: what the forking thread holds */
+    pid_t pid;          /* whose list it is; 0: not begun */
+    uint64_t namespace; /* of its PIDs */
+    uint64_t started;
+    bool created;             /* something, so that there is an end to be seen to */
+    bool swept;               /* at the end */
+    _Atomic size_t lingering; /* regions */
+    void *held;               /* during a fork: what the forking thread holds */
 } aie_regions = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-static void aie_regions_lock(void)
+/* Nanoseconds that a segment outlives its last user here if it was ever pickled: the pickle may be
+ * on its way. */
+#define AIE_LINGER (60 * AIE_NS_PER_S)
+
+/* How long one looks through the names of others: at the first creation, and at the end. */
+#define AIE_SWEEP_FIRST (AIE_NS_PER_S / 1000 * 3 / 10)
+#define AIE_SWEEP_LAST (AIE_NS_PER_S / 1000 * 5)
+
+static inline uint64_t aie_pid_namespace(void)
 {
-    pthread_mutex_lock(&aie_regions.mutex);
+    struct stat is;
+    return stat("/proc/self/ns/pid", &is) == 0 ? (uint64_t)is.st_ino : 0;
 }
 
-static void aie_regions_unlock(void)
+static void aie_region_place(aie_region *region)
 {
-    pthread_mutex_unlock(&aie_regions.mutex);
+    /* 0: it is not known, or there is no such thing. */
+    region->elsewhere = region->namespace != aie_regions.namespace && region->namespace != 0
+                        && aie_regions.namespace != 0;
 }
 
-static void aie_fork_begins(void)
+static void aie_regions_lingering(int more)
 {
-    aie_regions_lock();
-    aie_regions.held = aie_robust_list();
+    /* relaxed: written with the mutex, and read for whether it is worth taking. */
+    atomic_fetch_add_explicit(&aie_regions.lingering, (size_t)more, memory_order_relaxed);
 }
 
-static void aie_fork_ends_in_child(void)
+/* ------------------------------------------------------------------ the end of a region */
+
+/* Stop answering for the name, and remove it if nobody else answers; the memory stays mapped. */
+static void aie_region_let_go(aie_region *region)
 {
-    aie_robust_list_empty(aie_regions.held);
-    aie_regions_unlock();
+    aie_answer answer = region->answer;
+    region->answer = AIE_ANSWER_NOT;
+    if (region->until != 0) {
+        region->until = 0;
+        aie_regions_lingering(-1);
+    }
+    if (answer == AIE_ANSWER_NOT) {
+        return;
+    }
+    if (region->page != NULL) {
+        aie_life_end(region->page);
+        region->page = NULL;
+    }
+    AIE_POINT("end-unanswered");
+    /* Where no lock tells, the creator alone removes it. */
+    aie_life_remove_patiently(region->name, &region->is, aie_life_by_page, aie_regions.namespace);
 }
 
-/* The region of `size` bytes behind fd, with one user more; NULL with errno.  EFBIG: there are
- * fewer bytes, and touching those past the end would be a SIGBUS. */
-static inline aie_region *aie_region_map(int fd, size_t size)
+/* Nobody uses it: let go of the name, or linger; and unmap what no lock holds. */
+static void aie_region_unused(aie_region *region)
 {
-    struct stat status;
-    if (fstat(fd, &status) != 0) {
-        return NULL;
+    if (region->pickled && region->answer != AIE_ANSWER_NOT && region->until == 0) {
+        region->until = aie_now() + AIE_LINGER;
+        aie_regions_lingering(1);
+        return;
     }
-    if (status.st_size < 0 || (uintmax_t)status.st_size < size) {
-        errno = EFBIG;
-        return NULL;
-    }
-    aie_regions_lock();
-    if (!aie_regions.watches_forks) {
-        /* A child of fork must not find the mutex held by a thread that it does not have. */
-        aie_regions.watches_forks =
-            pthread_atfork(aie_fork_begins, aie_regions_unlock, aie_fork_ends_in_child) == 0;
-    }
-    aie_region *region = aie_regions.first;
-    /* Where shared memory has no inode (macOS) there is nothing to tell two of them apart by. */
-    while (region != NULL
-           && (status.st_ino == 0 || region->device != status.st_dev
-               || region->inode != status.st_ino || region->size != size)) {
-        region = region->next;
-    }
-    if (region != NULL) {
-        region->users++;
-    }
-    else if ((region = malloc(sizeof(*region))) != NULL) {
-        void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (base == MAP_FAILED) {
-            free(region);
-            region = NULL;
-        }
-        else {
-            *region = (aie_region){.next = aie_regions.first,
-                                   .device = status.st_dev,
-                                   .inode = status.st_ino,
-                                   .base = base,
-                                   .size = size,
-                                   .users = 1};
-            aie_regions.first = region;
-        }
-    }
-    aie_regions_unlock();
-    return region;
-}
-
-/* Whether this process has such a memory mapped, by whichever of its interpreters. */
-static inline bool aie_region_is_mapped(uint64_t device, uint64_t inode)
-{
-    aie_regions_lock();
-    aie_region *region = aie_regions.first;
-    while (region != NULL
-           && ((uint64_t)region->device != device || (uint64_t)region->inode != inode)) {
-        region = region->next;
-    }
-    aie_regions_unlock();
-    return region != NULL;
-}
-
-static inline void aie_region_hold(aie_region *region)
-{
-    aie_regions_lock();
-    region->users++;
-    aie_regions_unlock();
-}
-
-/* One user less; the last one unmaps. */
-static inline void aie_region_drop(aie_region *region)
-{
-    aie_regions_lock();
-    if (--region->users == 0) {
+    aie_region_let_go(region);
+    if (region->held == 0) {
         aie_region **link = &aie_regions.first;
         while (*link != region) {
             link = &(*link)->next;
@@ -141,7 +125,207 @@ static inline void aie_region_drop(aie_region *region)
         munmap(region->base, region->size);
         free(region);
     }
+}
+
+/* End what has lingered long enough, or has the name that is wanted. */
+static void aie_regions_expire_locked(const char *wanted)
+{
+    int64_t now = aie_now();
+    for (aie_region *region = aie_regions.first, *next; region != NULL; region = next) {
+        next = region->next;
+        if (region->until != 0
+            && (region->until <= now || (wanted != NULL && strcmp(region->name, wanted) == 0))) {
+            aie_region_unused(region);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ forks */
+
+static void aie_fork_begins(void)
+{
+    pthread_mutex_lock(&aie_regions.mutex);
+    aie_regions.held = aie_robust_list();
+}
+
+static void aie_fork_ends_in_parent(void)
+{
+    pthread_mutex_unlock(&aie_regions.mutex);
+}
+
+/* A child shares what exists.  It answers for what it inherits a page of; it holds no lock, and is in
+ * another PID namespace, maybe. */
+static void aie_regions_begin(void)
+{
+    aie_regions.pid = getpid();
+    aie_regions.namespace = aie_pid_namespace();
+    aie_regions.started = 0;
+    aie_regions.created = aie_regions.swept = false;
+    for (aie_region *region = aie_regions.first, *next; region != NULL; region = next) {
+        next = region->next;
+        if (region->answer == AIE_ANSWER_NAMED || region->page == NULL) {
+            region->answer = AIE_ANSWER_NOT;
+            region->page = NULL; /* the child has none, or another one's there */
+        }
+        region->held = 0;
+        aie_region_place(region);
+        if (region->users == 0 && region->until == 0) {
+            aie_region_unused(region);
+        }
+    }
+}
+
+static void aie_fork_ends_in_child(void)
+{
+    aie_robust_list_empty(aie_regions.held);
+    aie_regions_begin();
+    pthread_mutex_unlock(&aie_regions.mutex);
+}
+
+static void aie_regions_lock(void)
+{
+    pthread_mutex_lock(&aie_regions.mutex);
+    if (aie_regions.pid != getpid()) { /* the first call; or a raw clone, which runs no hooks */
+        if (aie_regions.pid == 0) {
+            aie_life_probe();
+        }
+        aie_regions_begin();
+    }
+}
+
+static void aie_regions_unlock(void)
+{
+    pthread_mutex_unlock(&aie_regions.mutex);
+}
+
+/* At the end of the process: let go of every name, whatever is still in use, and look once for what
+ * others left.  Nothing is unmapped. */
+static void aie_regions_end(void)
+{
+    aie_regions_lock();
+    for (aie_region *region = aie_regions.first; region != NULL; region = region->next) {
+        aie_region_let_go(region);
+    }
+    if (aie_regions.created && !aie_regions.swept) {
+        aie_regions.swept = true;
+        aie_life_sweep(AIE_SWEEP_LAST, aie_regions.namespace);
+    }
     aie_regions_unlock();
+}
+
+/* As the library is loaded, while no other thread can fork: a child that was forked between the first
+ * lock of the mutex and the hooks would find it taken.  atexit: for what no interpreter lets go of, in
+ * a child of fork or with values in use. */
+__attribute__((constructor)) static void aie_regions_load(void)
+{
+    pthread_atfork(aie_fork_begins, aie_fork_ends_in_parent, aie_fork_ends_in_child);
+    atexit(aie_regions_end);
+}
+
+static inline bool aie_regions_linger(void)
+{
+    /* relaxed: what has just begun to linger is not late yet. */
+    return atomic_load_explicit(&aie_regions.lingering, memory_order_relaxed) != 0;
+}
+
+static inline void aie_regions_expire(void)
+{
+    if (aie_regions_linger()) {
+        aie_regions_lock();
+        aie_regions_expire_locked(NULL);
+        aie_regions_unlock();
+    }
+}
+
+/* ------------------------------------------------------------------ users */
+
+/* One lock more, one less.  Without the mutex: who acquires or releases is a user as well, and when
+ * that one goes it has the mutex.  relaxed, since that orders both. */
+static inline void aie_region_hold(aie_region *region)
+{
+    atomic_fetch_add_explicit(&region->held, 1, memory_order_relaxed);
+}
+
+static inline void aie_region_release(aie_region *region)
+{
+    atomic_fetch_sub_explicit(&region->held, 1, memory_order_relaxed);
+}
+
+/* One user less. */
+static inline void aie_region_drop(aie_region *region)
+{
+    aie_regions_lock();
+    if (--region->users == 0) {
+        aie_region_unused(region);
+    }
+    aie_regions_unlock();
+}
+
+/* A pickle of it may be on its way when its last user goes. */
+static inline void aie_region_pickled(aie_region *region)
+{
+    /* relaxed: of a user, as aie_region_hold. */
+    atomic_store_explicit(&region->pickled, true, memory_order_relaxed);
+}
+
+/* The control block of a word in it; NULL where locks mean nothing, in another PID namespace.  Asked
+ * each time: a child of fork may be in another one than its parent. */
+static inline aie_control *aie_region_control(const aie_region *region, void *control)
+{
+    return region->elsewhere ? NULL : control;
+}
+
+/* Remove the name now, if it still is this memory's; who has it mapped keeps it.  0, or an errno. */
+static inline int aie_region_unlink(aie_region *region)
+{
+    aie_regions_lock();
+    aie_life outcome =
+        aie_life_remove_patiently(region->name, &region->is, false, aie_regions.namespace);
+    int error = outcome == AIE_GONE ? 0 : outcome == AIE_UNDECIDED ? EBUSY : errno;
+    if (error == 0) {
+        aie_region_let_go(region);
+    }
+    aie_regions_unlock();
+    return error;
+}
+
+/* The region of that memory, with one user more; NULL if there is none. */
+static aie_region *aie_region_known(const struct stat *is)
+{
+    aie_region *region = aie_regions.first;
+    /* Where shared memory has no inode (macOS) there is nothing to tell two of them apart by. */
+    while (region != NULL
+           && (is->st_ino == 0 || region->is.st_dev != is->st_dev
+               || region->is.st_ino != is->st_ino)) {
+        region = region->next;
+    }
+    if (region != NULL) {
+        region->users++;
+        if (region->until != 0) {
+            region->until = 0;
+            aie_regions_lingering(-1);
+        }
+    }
+    return region;
+}
+
+/* Map all of fd's memory; NULL with errno. */
+static aie_region *aie_region_new(const char *name, int fd, const struct stat *is, size_t size)
+{
+    aie_region *region = calloc(1, sizeof(*region));
+    if (region == NULL) {
+        return NULL;
+    }
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) {
+        free(region);
+        return NULL;
+    }
+    *region =
+        (aie_region){.next = aie_regions.first, .is = *is, .base = base, .size = size, .users = 1};
+    snprintf(region->name, sizeof(region->name), "%s", name);
+    aie_regions.first = region;
+    return region;
 }
 
 #endif

@@ -2,8 +2,7 @@
  *
  * The core sets no errno and raises nothing: a binding turns these into its own language's errors.
  */
-#ifndef AIE_RESULT_H
-#define AIE_RESULT_H
+#pragma once
 
 typedef enum {
     AIE_OK = 0,        /* done */
@@ -15,7 +14,6 @@ typedef enum {
     AIE_TOO_DEEP = 6,  /* the recursion counter is full; nothing changed */
     AIE_BROKEN = 7,    /* the mutex itself reports an error: foreign bytes in the control block */
     AIE_INTERRUPTED = 8, /* a signal came: look at it, then go on with the time that is left */
-    AIE_AGAIN = 9        /* nothing decided yet: call again */
+    AIE_AGAIN = 9,       /* nothing decided yet: call again */
+    AIE_ELSEWHERE = 10   /* of a segment of another PID namespace, whose locks mean nothing here */
 } aie_result;
-
-#endif

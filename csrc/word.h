@@ -3,24 +3,13 @@
  * Every access is seq_cst.  A seq_cst load is a plain mov on x86-64 and one ldar on ARM, as an
  * acquire load is, and users may reason about one total order over all their values.
  *
- * A change is a compare-and-swap loop: value replaced, version one up, WAITERS cleared, LOCKED
- * kept.  When the loop sees LOCKED it stops: the caller takes the slow path of locked_write.h.
  * Wait-free: aie_word_load.  Lock-free: all others (a failed CAS means that somebody else's
  * succeeded).
  */
-#ifndef AIE_WORD_H
-#define AIE_WORD_H
-
-#include "sysfeatures.h"
-
-#include <stdbool.h>
-#include <stdint.h>
+#pragma once
 
 #include "event.h"
 #include "layout.h"
-#include "crash_point.h"
-#include "result.h"
-#include "park.h"
 
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
  * `seen` comes back as the word that the outcome was decided on (the one before the write). */
@@ -38,7 +27,7 @@ static inline uint64_t aie_word_load(const aie_word *word)
     return atomic_load_explicit(word, memory_order_seq_cst);
 }
 
-/* The word that a write of `value` over `seen` leaves. */
+/* What a write of `value` over `seen` leaves: one version more, LOCKED kept, WAITERS cleared. */
 static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
 {
     uint64_t version = (seen + AIE_VERSION_ONE) & AIE_VERSION_MASK;
@@ -89,7 +78,7 @@ static inline aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_
     }
 }
 
-/* The fast path.  OK, MISMATCH, or LOCKED with nothing written. */
+/* The fast path.  OK, MISMATCH, or LOCKED with nothing written: locked_write.h goes on. */
 static inline aie_result aie_word_change(aie_word *word, aie_event *event, aie_change *change)
 {
     return aie_word_attempt(word, event, change, AIE_LOCKED_BIT);
@@ -108,5 +97,3 @@ static inline void aie_word_first(aie_word *word, int32_t value)
     /* seq_cst: as any other write; whoever is told of the word later sees the value. */
     atomic_store_explicit(word, (uint64_t)(uint32_t)value, memory_order_seq_cst);
 }
-
-#endif

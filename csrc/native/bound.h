@@ -2,8 +2,7 @@
  * a call that gave up the GIL, and a memoryview, find what they started with.  close() only marks
  * them.
  */
-#ifndef AIE_NATIVE_BOUND_H
-#define AIE_NATIVE_BOUND_H
+#pragma once
 
 #include "mapping.h"
 
@@ -29,6 +28,23 @@ static inline bool bound_is_open(Bound *self, const char *what)
     if (bound_is_closed(self)) {
         raise_closed(what);
         return false;
+    }
+    return true;
+}
+
+static inline void *bound_control(const Bound *self, void *control)
+{
+    return aie_region_control(self->mapping->region, control);
+}
+
+/* Numbers among the arguments of binding; false with an exception. */
+static bool bound_numbers(PyObject *const *args, size_t count, Py_ssize_t *numbers)
+{
+    for (size_t i = 0; i < count; i++) {
+        numbers[i] = PyLong_AsSsize_t(args[i]);
+        if (numbers[i] == -1 && PyErr_Occurred()) {
+            return false;
+        }
     }
     return true;
 }
@@ -116,5 +132,3 @@ static PyMemberDef bound_members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Bound, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
-
-#endif

@@ -1,7 +1,5 @@
-/* mapping.h -- Mapping: one mapped segment.
- */
-#ifndef AIE_NATIVE_MAPPING_H
-#define AIE_NATIVE_MAPPING_H
+/* mapping.h -- Mapping: one mapped segment. */
+#pragma once
 
 #include "table.h"
 
@@ -14,34 +12,103 @@ typedef struct {
     PyObject *weakrefs;
 } Mapping;
 
-static PyObject *mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static Mapping *mapping_new(PyObject *module)
 {
-    static char *keywords[] = {"fd", "size", NULL};
-    int fd;
+    module_state *state = PyModule_GetState(module);
+    Mapping *mapping = (Mapping *)PyType_GenericNew(state->mapping_type, NULL, NULL);
+    if (mapping != NULL) {
+        mapping->state = state;
+    }
+    return mapping;
+}
+
+/* The mapping with its region; or, without one, what `error` and `why` say. */
+static PyObject *mapping_of(Mapping *mapping, aie_region *region, int error, const char *why)
+{
+    if (region == NULL) {
+        Py_DECREF((PyObject *)mapping);
+        return Py_BuildValue("is", error, why);
+    }
+    mapping->region = region;
+    mapping->base = region->base;
+    mapping->size = (Py_ssize_t)region->size;
+    return (PyObject *)mapping;
+}
+
+/* "/" and the name; false with ValueError. */
+static bool mapping_name(const char *name, char path[AIE_NAME_SIZE])
+{
+    if (strlen(name) > AIE_NAME_SIZE - 2) {
+        PyErr_Format(PyExc_ValueError, "%s: at most %d characters", name, AIE_NAME_SIZE - 2);
+        return false;
+    }
+    path[0] = '/';
+    strcpy(path + 1, name);
+    return true;
+}
+
+static PyObject *module_create(PyObject *module, PyObject *args)
+{
+    const char *name;
+    char path[AIE_NAME_SIZE];
+    Py_buffer head;
     Py_ssize_t size;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "in:Mapping", keywords, &fd, &size)) {
+    int first, nameless;
+    if (!PyArg_ParseTuple(args, "sy*nip:create", &name, &head, &size, &first, &nameless)) {
         return NULL;
     }
-    if (size < (Py_ssize_t)sizeof(aie_header)) {
-        PyErr_Format(PyExc_ValueError, "%zd bytes are too few for a segment", size);
+    Mapping *mapping = NULL;
+    aie_region *region = NULL;
+    int error = 0;
+    if (head.len < (Py_ssize_t)sizeof(aie_header) || size < head.len) {
+        PyErr_SetString(PyExc_ValueError, "the header does not fit the size");
+    }
+    else if (mapping_name(name, path) && (mapping = mapping_new(module)) != NULL) {
+        aie_plan plan = {.head = head.buf,
+                         .head_size = (size_t)head.len,
+                         .size = (size_t)size,
+                         .first = first,
+                         .answer = nameless ? AIE_ANSWER_NAMELESS : AIE_ANSWER_NAMED};
+        Py_BEGIN_ALLOW_THREADS
+        region = aie_region_create(path, &plan);
+        error = errno;
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&head);
+    return mapping == NULL ? NULL : mapping_of(mapping, region, error, "");
+}
+
+static PyObject *module_attach(PyObject *module, PyObject *args)
+{
+    const char *name;
+    char path[AIE_NAME_SIZE], why[AIE_WHY_SIZE];
+    int answer;
+    if (!PyArg_ParseTuple(args, "si:attach", &name, &answer) || !mapping_name(name, path)) {
         return NULL;
     }
-    module_state *state = PyType_GetModuleState(type);
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    Mapping *mapping = state == NULL ? NULL : (Mapping *)allocate(type, 0);
+    Mapping *mapping = mapping_new(module);
     if (mapping == NULL) {
         return NULL;
     }
-    mapping->state = state;
-    mapping->region = aie_region_map(fd, (size_t)size);
-    if (mapping->region == NULL) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        Py_DECREF((PyObject *)mapping);
+    aie_region *region;
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    region = aie_region_open(path, (aie_answer)answer, why);
+    error = errno;
+    Py_END_ALLOW_THREADS
+    return mapping_of(mapping, region, error, why);
+}
+
+static PyObject *module_peek(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *name;
+    char path[AIE_NAME_SIZE];
+    aie_header head;
+    if (!PyArg_ParseTuple(args, "s:peek", &name) || !mapping_name(name, path)) {
         return NULL;
     }
-    mapping->base = mapping->region->base;
-    mapping->size = size;
-    return (PyObject *)mapping;
+    bool found = aie_name_peek(path, &head);
+    return PyBytes_FromStringAndSize((const char *)&head, found ? AIE_HEAD_SIZE : 0);
 }
 
 static void mapping_dealloc(PyObject *op)
@@ -73,55 +140,39 @@ static void *mapping_at(Mapping *mapping, Py_ssize_t offset, Py_ssize_t bytes, P
     return mapping->base + offset;
 }
 
+/* A word, or NULL with ValueError, and its control block. */
+static aie_word *mapping_word(Mapping *mapping, Py_ssize_t word_offset, Py_ssize_t control_offset,
+                              aie_control **control)
+{
+    aie_word *word = mapping_at(mapping, word_offset, sizeof(aie_word), alignof(aie_word));
+    *control = mapping_at(mapping, control_offset, sizeof(aie_control), AIE_LINE);
+    return *control == NULL ? NULL : word;
+}
+
 /* The event word of the segment: what every writer there looks at. */
 static inline aie_event *mapping_event(const Mapping *mapping)
 {
     return &((aie_header *)(void *)mapping->base)->event;
 }
 
-static PyObject *mapping_prepare(PyObject *op, PyObject *args)
+static PyObject *mapping_pickled(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    Py_ssize_t offset, count;
-    if (!PyArg_ParseTuple(args, "nn:prepare", &offset, &count)) {
-        return NULL;
-    }
-    Mapping *mapping = (Mapping *)op;
-    if (count < 0 || count > mapping->size / (Py_ssize_t)sizeof(aie_control)) {
-        PyErr_Format(PyExc_ValueError, "%zd control blocks do not fit", count);
-        return NULL;
-    }
-    aie_control *controls =
-        mapping_at(mapping, offset, count * (Py_ssize_t)sizeof(aie_control), AIE_LINE);
-    if (controls == NULL) {
-        return NULL;
-    }
-    int error = 0;
+    aie_region_pickled(((Mapping *)op)->region);
+    return none();
+}
+
+static PyObject *mapping_unlink(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    int error;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t i = 0; i < count && !error; i++) {
-        error = aie_control_init(&controls[i]);
-    }
+    error = aie_region_unlink(((Mapping *)op)->region);
     Py_END_ALLOW_THREADS
-    if (error) {
-        errno = error;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return none();
+    return PyLong_FromLong(error);
 }
 
-static PyObject *mapping_publish(PyObject *op, PyObject *Py_UNUSED(ignored))
+static PyObject *mapping_get_elsewhere(PyObject *op, void *Py_UNUSED(closure))
 {
-    aie_header *header = (aie_header *)((Mapping *)op)->base;
-    /* release: pairs with the acquire of mapping_published; whoever sees the magic sees the header,
-     * the words and the control blocks. */
-    atomic_store_explicit(&header->magic, AIE_MAGIC, memory_order_release);
-    return none();
-}
-
-static PyObject *mapping_published(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    aie_header *header = (aie_header *)((Mapping *)op)->base;
-    /* acquire: see mapping_publish. */
-    return PyLong_FromUnsignedLongLong(atomic_load_explicit(&header->magic, memory_order_acquire));
+    return boolean(((Mapping *)op)->region->elsewhere);
 }
 
 static PyObject *mapping_view(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -131,10 +182,15 @@ static PyObject *mapping_view(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 static PyMethodDef mapping_methods[] = {
     {"view", mapping_view, METH_NOARGS, "view($self, /)\n--\n\n"},
-    {"prepare", mapping_prepare, METH_VARARGS, "prepare($self, offset, count, /)\n--\n\n"},
-    {"publish", mapping_publish, METH_NOARGS, "publish($self, /)\n--\n\n"},
-    {"published", mapping_published, METH_NOARGS, "published($self, /)\n--\n\n"},
+    {"pickled", mapping_pickled, METH_NOARGS, "pickled($self, /)\n--\n\n"},
+    {"unlink", mapping_unlink, METH_NOARGS, "unlink($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef mapping_getset[] = {
+    {"elsewhere", mapping_get_elsewhere, NULL,
+     "Whether it was made in another PID namespace than this process is in.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMemberDef mapping_members[] = {
@@ -143,16 +199,14 @@ static PyMemberDef mapping_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(mapping_doc, "Mapping(fd, size)\n--\n\n"
-                          "size bytes of the shared memory behind fd, mapped for reading and "
-                          "writing until nothing uses them.");
+PyDoc_STRVAR(mapping_doc, "A segment, mapped until nothing uses it.");
 
 static PyType_Slot mapping_slots[] = {
     {Py_tp_doc, (void *)mapping_doc},
-    {Py_tp_new, (void *)mapping_new},
     {Py_tp_dealloc, (void *)mapping_dealloc},
     {Py_tp_methods, (void *)mapping_methods},
     {Py_tp_members, (void *)mapping_members},
+    {Py_tp_getset, (void *)mapping_getset},
     {Py_bf_getbuffer, (void *)mapping_getbuffer},
     {0, NULL},
 };
@@ -160,8 +214,6 @@ static PyType_Slot mapping_slots[] = {
 static PyType_Spec mapping_spec = {
     .name = "atomic_intenum._native.Mapping",
     .basicsize = sizeof(Mapping),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = mapping_slots,
 };
-
-#endif

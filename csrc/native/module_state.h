@@ -2,8 +2,7 @@
  *
  * Of native.c; all files of this folder are, and none is included by anything else.
  */
-#ifndef AIE_NATIVE_MODULE_STATE_H
-#define AIE_NATIVE_MODULE_STATE_H
+#pragma once
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -15,7 +14,8 @@
 #include <string.h>
 
 #include "../core.h"
-#include "../region.h"
+#include "../attach.h"
+#include "../create.h"
 
 typedef struct {
     PyTypeObject *table_type;
@@ -28,7 +28,6 @@ typedef struct {
     PyObject *str_from_value;
     PyObject *str_number;
     PyObject *str_operand;
-    PyObject *str_refuse;
     PyObject *str_is_mine;
     PyObject *str_acquire;
     PyObject *str_release;
@@ -39,6 +38,9 @@ typedef struct {
  * atomic ones without it.  acquire pairs with the release of the same field's write. */
 #define FIELD_LOAD(field) __atomic_load_n(&(field), __ATOMIC_ACQUIRE)
 #define FIELD_STORE(field, value) __atomic_store_n(&(field), (value), __ATOMIC_RELEASE)
+
+/* Out of line, so that the common case beside it lives in registers. */
+#define SLOW __attribute__((noinline, cold)) static
 
 static PyObject *none(void)
 {
@@ -143,5 +145,3 @@ static int timeout_deadline(PyObject *timeout, bool refused, int64_t *deadline)
     }
     return 0;
 }
-
-#endif

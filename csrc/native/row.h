@@ -1,7 +1,6 @@
 /* row.h -- the type Array, what IntEnumArray inherits: its buffer, what it is bound to, its life.
  */
-#ifndef AIE_NATIVE_ROW_H
-#define AIE_NATIVE_ROW_H
+#pragma once
 
 #include "row_methods.h"
 #include "view.h"
@@ -41,11 +40,8 @@ static PyObject *array_bind(PyObject *op, PyTypeObject *defining_class, PyObject
         return NULL;
     }
     Py_ssize_t numbers[4]; /* count, word_offset, word_stride, control_offset */
-    for (size_t i = 0; i < 4; i++) {
-        numbers[i] = PyLong_AsSsize_t(args[3 + i]);
-        if (numbers[i] == -1 && PyErr_Occurred()) {
-            return NULL;
-        }
+    if (!bound_numbers(args + 3, 4, numbers)) {
+        return NULL;
     }
     Mapping *mapping = (Mapping *)args[1];
     Py_ssize_t count = numbers[0], stride = numbers[2];
@@ -148,5 +144,3 @@ static PyType_Spec array_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
     .slots = array_slots,
 };
-
-#endif

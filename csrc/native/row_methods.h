@@ -1,8 +1,5 @@
-/* row_methods.h -- Array, the object, and what it does with one word, with all, and by waiting.
- *
- */
-#ifndef AIE_NATIVE_ROW_METHODS_H
-#define AIE_NATIVE_ROW_METHODS_H
+/* row_methods.h -- Array, the object, and what it does with one word, with all, and by waiting. */
+#pragma once
 
 #include "wait.h"
 #include "write.h"
@@ -29,6 +26,14 @@ typedef struct {
 static bool array_is_open(Array *self)
 {
     return bound_is_open(&self->bound, "array");
+}
+
+/* The words, with their control blocks where those mean something: see bound_control. */
+static aie_array array_words(Array *self)
+{
+    aie_array words = self->words;
+    words.controls = bound_control(&self->bound, words.controls);
+    return words;
 }
 
 /* As table_number, of an open array, which it may not be any more afterwards. */
@@ -186,7 +191,7 @@ static PyObject *array_snapshot(PyObject *op, PyObject *Py_UNUSED(ignored))
         return PyErr_NoMemory();
     }
     WALK_BEGINS(self);
-    aie_array_read(&self->words, 0, count, values);
+    aie_array_read(&self->words, values);
     WALK_ENDS();
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; list != NULL && i < count; i++) {
@@ -341,8 +346,9 @@ static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nar
             if (PyErr_CheckSignals() < 0 || !array_is_open(self)) {
                 return NULL;
             }
+            aie_array words = array_words(self);
             Py_BEGIN_ALLOW_THREADS
-            result = aie_array_claim_slice(&self->words, old, new, &index);
+            result = aie_array_claim_slice(&words, old, new, &index);
             Py_END_ALLOW_THREADS
             if (result == AIE_BUSY || result == AIE_MISMATCH) {
                 continue; /* another word may match by now */
@@ -364,7 +370,7 @@ static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nar
 
 typedef struct {
     waiter waiting;
-    const aie_array *words;
+    aie_array words;
     aie_watch watch;
 } array_waiter;
 
@@ -373,7 +379,7 @@ static int array_wait_is_own(waiter *waiting)
     array_waiter *wait = (array_waiter *)waiting;
     int own;
     WALK_BEGINS((Array *)waiting->of);
-    own = aie_watch_is_own(wait->words, &wait->watch);
+    own = aie_watch_is_own(&wait->words, &wait->watch);
     WALK_ENDS();
     return own;
 }
@@ -383,7 +389,7 @@ static bool array_wait_is_met(waiter *waiting)
     array_waiter *wait = (array_waiter *)waiting;
     bool met;
     WALK_BEGINS((Array *)waiting->of);
-    met = aie_watch_met(wait->words, &wait->watch);
+    met = aie_watch_met(&wait->words, &wait->watch);
     WALK_ENDS();
     return met;
 }
@@ -391,16 +397,15 @@ static bool array_wait_is_met(waiter *waiting)
 static aie_result array_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
 {
     array_waiter *wait = (array_waiter *)waiting;
-    return aie_watch_await(wait->words, &wait->watch, deadline, spin);
+    return aie_watch_await(&wait->words, &wait->watch, deadline, spin);
 }
 
-/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which.  1 met; 0 with
- * TimeoutError and -1 with another exception. */
-static int array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                      bool all, size_t *index)
+/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which. */
+static PyObject *array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                            bool all)
 {
     if (!array_is_open(self)) {
-        return -1;
+        return NULL;
     }
     array_waiter wait = {
         .waiting = {.of = &self->bound,
@@ -412,29 +417,23 @@ static int array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyOb
                     .is_own = array_wait_is_own,
                     .is_met = array_wait_is_met,
                     .sleep = array_wait_sleep},
-        .words = &self->words,
+        .words = array_words(self),
         .watch = {.all = all},
     };
-    int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
-    *index = wait.watch.index;
-    return met;
+    if (wait_for_goal(&wait.waiting, args, nargs, kwnames) <= 0) {
+        return NULL;
+    }
+    return all ? none() : PyLong_FromSize_t(wait.watch.index);
 }
 
 static PyObject *array_wait_all(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    size_t index;
-    return array_wait((Array *)op, args, nargs, kwnames, true, &index) > 0 ? none() : NULL;
+    return array_wait((Array *)op, args, nargs, kwnames, true);
 }
 
 static PyObject *array_wait_any(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    size_t index;
-    if (array_wait((Array *)op, args, nargs, kwnames, false, &index) <= 0) {
-        return NULL;
-    }
-    return PyLong_FromSize_t(index);
+    return array_wait((Array *)op, args, nargs, kwnames, false);
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* semlock.h -- Lock: what a multiprocessing RLock calls its _semlock: the robust lock of one value.
  */
-#ifndef AIE_NATIVE_SEMLOCK_H
-#define AIE_NATIVE_SEMLOCK_H
+#pragma once
 
 #include "mapping.h"
 
@@ -12,6 +11,16 @@ typedef struct {
     aie_control *control;
     int abandoned; /* the last acquisition here took over from a dead holder */
 } Lock;
+
+/* False with RuntimeError where the lock cannot be had. */
+static bool lock_is_here(Lock *self)
+{
+    if (self->mapping->region->elsewhere) {
+        raise_result(AIE_ELSEWHERE);
+        return false;
+    }
+    return true;
+}
 
 static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -24,24 +33,18 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                                         &mapping, &word_offset, &control_offset)) {
         return NULL;
     }
-    aie_word *word =
-        mapping_at((Mapping *)mapping, word_offset, sizeof(aie_word), alignof(aie_word));
-    if (word == NULL) {
-        return NULL;
-    }
-    aie_control *control =
-        mapping_at((Mapping *)mapping, control_offset, sizeof(aie_control), AIE_LINE);
-    if (control == NULL) {
-        return NULL;
-    }
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    Lock *lock = (Lock *)allocate(type, 0);
+    aie_control *control;
+    aie_word *word = mapping_word((Mapping *)mapping, word_offset, control_offset, &control);
+    Lock *lock = word == NULL ? NULL : (Lock *)PyType_GenericNew(type, NULL, NULL);
     if (lock == NULL) {
         return NULL;
     }
     lock->mapping = (Mapping *)Py_NewRef(mapping);
     lock->word = word;
     lock->control = control;
+    if (!lock_is_here(lock)) {
+        Py_CLEAR(lock);
+    }
     return (PyObject *)lock;
 }
 
@@ -57,7 +60,7 @@ static aie_result lock_leave(Lock *self)
     bool last;
     aie_result result = aie_lock_release(self->control, self->word, &last);
     if (result == AIE_OK && last) {
-        aie_region_drop(self->mapping->region); /* the mapping still holds it */
+        aie_region_release(self->mapping->region);
     }
     return result;
 }
@@ -65,6 +68,9 @@ static aie_result lock_leave(Lock *self)
 /* `quietly`, for a write: the report of a death stays for an explicit acquire. */
 static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
 {
+    if (!lock_is_here(self)) {
+        return NULL;
+    }
     /* Try with the GIL held: an uncontended lock costs no thread switch. */
     aie_result result = aie_lock_try(self->control, self->word);
     while (result == AIE_BUSY) {
@@ -119,6 +125,9 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
 
 static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    if (!lock_is_here((Lock *)op)) {
+        return NULL;
+    }
     aie_result result = lock_leave((Lock *)op);
     if (result != AIE_OK) {
         raise_result(result);
@@ -146,7 +155,8 @@ static PyObject *lock_exit(PyObject *op, PyObject *const *Py_UNUSED(args),
 static PyObject *lock_is_mine(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Lock *self = (Lock *)op;
-    return boolean(aie_lock_is_mine(self->control, self->word));
+    return boolean(!self->mapping->region->elsewhere
+                   && aie_lock_is_mine(self->control, self->word));
 }
 
 static PyObject *lock_count(PyObject *op, PyObject *Py_UNUSED(ignored))
@@ -168,11 +178,6 @@ static PyObject *lock_get_value(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *lock_is_zero(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     return boolean(lock_is_taken((Lock *)op));
-}
-
-static PyObject *lock_after_fork(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(ignored))
-{
-    return none(); /* ownership is asked of the kernel each time: nothing to forget */
 }
 
 static PyObject *lock_get_abandoned(PyObject *op, void *Py_UNUSED(closure))
@@ -198,7 +203,6 @@ static PyMethodDef lock_methods[] = {
     {"_is_mine", lock_is_mine, METH_NOARGS, "_is_mine($self, /)\n--\n\n"},
     {"_get_value", lock_get_value, METH_NOARGS, "_get_value($self, /)\n--\n\n"},
     {"_is_zero", lock_is_zero, METH_NOARGS, "_is_zero($self, /)\n--\n\n"},
-    {"_after_fork", lock_after_fork, METH_NOARGS, "_after_fork($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -223,5 +227,3 @@ static PyType_Spec lock_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = lock_slots,
 };
-
-#endif

@@ -1,7 +1,5 @@
-/* table.h -- Table: the members of one IntEnum, as two hash tables: by number and by identity.
- */
-#ifndef AIE_NATIVE_TABLE_H
-#define AIE_NATIVE_TABLE_H
+/* table.h -- Table: the members of one IntEnum, as two hash tables: by number and by identity. */
+#pragma once
 
 #include "module_state.h"
 
@@ -17,9 +15,9 @@ typedef struct {
     module_state *state;
     PyObject *vocabulary;
     PyObject *enum_type;
-    table_entry *by_number;
+    table_entry *by_number; /* without references of its own, as by_identity */
     table_entry *by_identity;
-    table_entry *in_order; /* as given; no references of its own */
+    table_entry *in_order; /* as given */
     uint32_t count;
     int32_t low;    /* the least number */
     uint32_t span;  /* how many numbers from it to the greatest, that included; 0: all 2^32 */
@@ -85,11 +83,9 @@ static int table_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT((PyObject *)Py_TYPE(op));
     Py_VISIT(table->vocabulary);
     Py_VISIT(table->enum_type);
-    if (table->by_number != NULL) {
-        for (uint32_t i = 0; i <= table->mask; i++) {
-            Py_VISIT(table->by_number[i].member);
-            Py_VISIT(table->by_number[i].name);
-        }
+    for (uint32_t i = 0; i < table->count; i++) {
+        Py_VISIT(table->in_order[i].member);
+        Py_VISIT(table->in_order[i].name);
     }
     return 0;
 }
@@ -98,11 +94,9 @@ static void table_dealloc(PyObject *op)
 {
     Table *table = (Table *)op;
     PyObject_GC_UnTrack(op);
-    if (table->by_number != NULL) {
-        for (uint32_t i = 0; i <= table->mask; i++) {
-            Py_XDECREF(table->by_number[i].member);
-            Py_XDECREF(table->by_number[i].name);
-        }
+    for (uint32_t i = 0; i < table->count; i++) {
+        Py_DECREF(table->in_order[i].member);
+        Py_DECREF(table->in_order[i].name);
     }
     Py_XDECREF(table->vocabulary);
     Py_XDECREF(table->enum_type);
@@ -128,8 +122,6 @@ static int table_fill(Table *table, PyObject *entries)
     table->by_identity = PyMem_Calloc(slots, sizeof(table_entry));
     table->in_order = PyMem_Calloc((size_t)count + 1, sizeof(table_entry));
     if (table->by_number == NULL || table->by_identity == NULL || table->in_order == NULL) {
-        PyMem_Free(table->by_number);
-        table->by_number = NULL;
         PyErr_NoMemory();
         return -1;
     }
@@ -180,8 +172,7 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_TypeError, "a Table is neither a vocabulary nor an enum");
         return NULL;
     }
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    Table *table = state == NULL ? NULL : (Table *)allocate(type, 0);
+    Table *table = state == NULL ? NULL : (Table *)PyType_GenericNew(type, NULL, NULL);
     if (table == NULL) {
         return NULL;
     }
@@ -195,11 +186,6 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)table;
 }
 
-static PyMemberDef table_members[] = {
-    {"vocabulary", T_OBJECT, offsetof(Table, vocabulary), READONLY, "The vocabulary given."},
-    {NULL, 0, 0, 0, NULL},
-};
-
 PyDoc_STRVAR(table_doc,
              "Table(vocabulary, enum_type, entries)\n--\n\n"
              "The members of one IntEnum, for Value: entries are (member, name, number).");
@@ -207,9 +193,11 @@ PyDoc_STRVAR(table_doc,
 /* No tp_clear: a Table never changes, as a tuple, so that who still has one in a half-cleared cycle
  * finds it whole.  Something else of the cycle breaks it. */
 static PyType_Slot table_slots[] = {
-    {Py_tp_doc, (void *)table_doc},         {Py_tp_new, (void *)table_new},
-    {Py_tp_dealloc, (void *)table_dealloc}, {Py_tp_traverse, (void *)table_traverse},
-    {Py_tp_members, (void *)table_members}, {0, NULL},
+    {Py_tp_doc, (void *)table_doc},
+    {Py_tp_new, (void *)table_new},
+    {Py_tp_dealloc, (void *)table_dealloc},
+    {Py_tp_traverse, (void *)table_traverse},
+    {0, NULL},
 };
 
 static PyType_Spec table_spec = {
@@ -220,15 +208,9 @@ static PyType_Spec table_spec = {
 };
 
 /* The number stands for no member: ValueError, worded by the vocabulary. */
-static PyObject *refuse_number(Table *table, int32_t number)
+SLOW PyObject *refuse_number(Table *table, int32_t number)
 {
-    PyObject *boxed = PyLong_FromLong(number);
-    if (boxed == NULL) {
-        return NULL;
-    }
-    PyObject *result =
-        PyObject_CallMethodObjArgs(table->vocabulary, table->state->str_refuse, boxed, NULL);
-    Py_DECREF(boxed);
+    PyObject *result = PyObject_CallMethod(table->vocabulary, "refuse_number", "i", (int)number);
     if (result != NULL) {
         Py_DECREF(result);
         PyErr_Format(PyExc_ValueError, "%d is not a member's value", (int)number);
@@ -282,5 +264,3 @@ static inline int table_number(Table *table, PyObject *op, PyObject *object, int
     *number = (int32_t)wide;
     return 0;
 }
-
-#endif

@@ -1,15 +1,7 @@
-/* value.h -- the type Value: what it is bound to, its life, its descriptors.
- */
-#ifndef AIE_NATIVE_VALUE_H
-#define AIE_NATIVE_VALUE_H
+/* value.h -- the type Value: what it is bound to, its life, its descriptors. */
+#pragma once
 
 #include "value_methods.h"
-
-static int bind_offset(PyObject *object, Py_ssize_t *offset)
-{
-    *offset = PyLong_AsSsize_t(object);
-    return *offset == -1 && PyErr_Occurred() ? -1 : 0;
-}
 
 static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject *const *args,
                             Py_ssize_t nargs, PyObject *kwnames)
@@ -30,17 +22,13 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
         return NULL;
     }
     Mapping *mapping = (Mapping *)args[1];
-    Py_ssize_t index, word_offset, control_offset;
-    if (bind_offset(args[3], &index) < 0 || bind_offset(args[4], &word_offset) < 0
-        || bind_offset(args[5], &control_offset) < 0) {
+    Py_ssize_t numbers[3]; /* index, word_offset, control_offset */
+    if (!bound_numbers(args + 3, 3, numbers)) {
         return NULL;
     }
-    aie_word *word = mapping_at(mapping, word_offset, sizeof(aie_word), alignof(aie_word));
+    aie_control *control;
+    aie_word *word = mapping_word(mapping, numbers[1], numbers[2], &control);
     if (word == NULL) {
-        return NULL;
-    }
-    aie_control *control = mapping_at(mapping, control_offset, sizeof(aie_control), AIE_LINE);
-    if (control == NULL) {
         return NULL;
     }
     int calls_from_value = PyObject_IsTrue(args[7]);
@@ -60,7 +48,7 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     self->control = control;
     self->event = mapping_event(mapping);
     self->guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]);
-    self->index = index;
+    self->index = numbers[0];
     self->calls_from_value = calls_from_value;
     bound_to(&self->bound, args[0], args[1], args[2]);
     /* release: whoever loads the word sees the rest.  Before the life: who closes an open value
@@ -127,18 +115,13 @@ static void value_dealloc(PyObject *op)
     Py_XDECREF(guard);
 }
 
-/* What each subclass gets descriptors of its own for: see descriptor().  What each of them does is
- * written in value.py: see document(). */
-static PyMethodDef value_hot_methods[] = {
+/* What each of them does is written in value.py: see document(). */
+static PyMethodDef value_methods[] = {
     {"load", value_load, METH_NOARGS, "load($self, /)\n--\n\n"},
     {"set", FAST(value_set), FASTCALL, "set($self, /, value)\n--\n\n"},
     {"exchange", FAST(value_exchange), FASTCALL, "exchange($self, /, value)\n--\n\n"},
     {"compare_and_set", FAST(value_compare_and_set), FASTCALL,
      "compare_and_set($self, /, old, new)\n--\n\n"},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyMethodDef value_methods[] = {
     {"wait_for", FAST(value_wait_for), FASTCALL,
      "wait_for($self, member, /, *members, timeout=None)\n--\n\n"},
     {"wait_while", FAST(value_wait_while), FASTCALL,
@@ -150,14 +133,10 @@ static PyMethodDef value_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyGetSetDef value_hot_getset[] = {
-    {"value", value_get_value, value_set_value, NULL, NULL},
-    {"name", value_get_name, NULL, NULL, NULL},
-    {"version", value_get_version, NULL, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
 static PyGetSetDef value_getset[] = {
+    {"value", value_get_value, value_set_value, "", NULL},
+    {"name", value_get_name, NULL, "", NULL},
+    {"version", value_get_version, NULL, "", NULL},
     {"_atomic_lock", value_get_lock, NULL, "The lock that get_lock() made, or None.", NULL},
     {"_atomic_guard", value_get_guard, NULL, "What every write enters, or None.", NULL},
     {"_atomic_index", value_get_index, NULL, "Index of the word; ValueError once closed.", NULL},
@@ -167,7 +146,6 @@ static PyGetSetDef value_getset[] = {
 
 PyDoc_STRVAR(value_doc, "Value()\n--\n\nA typed value on a state word; IntEnumValue's base class.");
 
-/* The hot ones are added by hand, in add_hot. */
 static PyType_Slot value_slots[] = {
     {Py_tp_doc, (void *)value_doc},
     {Py_tp_dealloc, (void *)value_dealloc},
@@ -186,5 +164,3 @@ static PyType_Spec value_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE,
     .slots = value_slots,
 };
-
-#endif

@@ -1,7 +1,5 @@
-/* value_methods.h -- what a Value does: read, write, wait, compare.
- */
-#ifndef AIE_NATIVE_VALUE_METHODS_H
-#define AIE_NATIVE_VALUE_METHODS_H
+/* value_methods.h -- what a Value does: read, write, wait, compare. */
+#pragma once
 
 #include "wait.h"
 #include "write.h"
@@ -57,8 +55,7 @@ static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 /* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
- * NULL without an exception: then the slow function sorts out what it is.  Those are kept out of
- * line, so that the common case lives in registers. */
+ * NULL without an exception: then the slow function sorts out what it is. */
 static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
                                         PyObject *kwnames)
 {
@@ -68,8 +65,6 @@ static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_
     aie_word *word = FIELD_LOAD(self->word); /* first: who finds it sees the guard */
     return word == NULL || self->guard != NULL ? NULL : word;
 }
-
-#define SLOW __attribute__((noinline, cold)) static
 
 /* set() and, with `previous`, exchange(), by whatever arguments. */
 SLOW PyObject *value_write_slow(Value *self, const char *function, PyObject *const *args,
@@ -216,7 +211,8 @@ static int value_wait_is_own(waiter *waiting)
     value_waiter *wait = (value_waiter *)waiting;
     Value *self = (Value *)waiting->of;
     if (self->guard == NULL) {
-        return (wait->seen & AIE_LOCKED_BIT) && aie_lock_is_mine(self->control, wait->word);
+        return (wait->seen & AIE_LOCKED_BIT) && bound_control(&self->bound, self->control) != NULL
+               && aie_lock_is_mine(self->control, wait->word);
     }
     PyObject *answer = PyObject_CallMethod(self->guard, "held_here", NULL);
     int held = answer == NULL ? -1 : PyObject_IsTrue(answer);
@@ -376,9 +372,8 @@ static Py_hash_t value_hash(PyObject *op)
     if (word == NULL) {
         return -1;
     }
-    PyObject *number = PyLong_FromLong(aie_word_value(aie_word_load(word)));
-    PyObject *key = number == NULL ? NULL : PyTuple_Pack(2, self->bound.table->enum_type, number);
-    Py_XDECREF(number);
+    int32_t number = aie_word_value(aie_word_load(word));
+    PyObject *key = Py_BuildValue("(Oi)", self->bound.table->enum_type, (int)number);
     if (key == NULL) {
         return -1;
     }
@@ -386,5 +381,3 @@ static Py_hash_t value_hash(PyObject *op)
     Py_DECREF(key);
     return hash;
 }
-
-#endif

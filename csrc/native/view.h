@@ -4,8 +4,7 @@
  * kept by an array of numpy's, which the garbage collector cannot look into.  Whoever asks a view's
  * owner for the buffer again gets the same.
  */
-#ifndef AIE_NATIVE_VIEW_H
-#define AIE_NATIVE_VIEW_H
+#pragma once
 
 #include "mapping.h"
 
@@ -67,9 +66,7 @@ static PyType_Spec view_spec = {
 /* Of words that lie in the mapping. */
 static PyObject *view_new(Mapping *mapping, const aie_array *words)
 {
-    PyTypeObject *type = mapping->state->view_type;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    View *view = (View *)allocate(type, 0);
+    View *view = (View *)PyType_GenericNew(mapping->state->view_type, NULL, NULL);
     if (view != NULL) {
         view->mapping = (Mapping *)Py_NewRef((PyObject *)mapping);
         view->values = words->words + AIE_VALUE_OFFSET;
@@ -78,5 +75,3 @@ static PyObject *view_new(Mapping *mapping, const aie_array *words)
     }
     return (PyObject *)view;
 }
-
-#endif

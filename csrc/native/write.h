@@ -1,8 +1,7 @@
 /* write.h -- every write of a word that may have to wait: for who holds its lock, or for the lock=
  * that the value was given.  Only claim() waits by itself: row_methods.h.
  */
-#ifndef AIE_NATIVE_WRITE_H
-#define AIE_NATIVE_WRITE_H
+#pragma once
 
 #include "bound.h"
 
@@ -20,7 +19,8 @@ typedef struct {
  * other process waiting.  1 written, 0 mismatch, -1 with an exception. */
 static int change_slow(const target *to, aie_change *change)
 {
-    aie_result result = aie_change_slice(to->word, to->control, to->event, change, 0);
+    aie_control *control = bound_control(to->of, to->control);
+    aie_result result = aie_change_slice(to->word, control, to->event, change, 0);
     while (result == AIE_BUSY) {
         if (PyErr_CheckSignals() < 0) {
             return -1;
@@ -30,7 +30,7 @@ static int change_slow(const target *to, aie_change *change)
         }
         int64_t slice = aie_now() + AIE_SLICE;
         Py_BEGIN_ALLOW_THREADS
-        result = aie_change_slice(to->word, to->control, to->event, change, slice);
+        result = aie_change_slice(to->word, control, to->event, change, slice);
         Py_END_ALLOW_THREADS
     }
     if (result == AIE_OK || result == AIE_MISMATCH) {
@@ -101,5 +101,3 @@ static int change_guarded(const target *to, module_state *state, PyObject *guard
     }
     return result == AIE_OK;
 }
-
-#endif

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, cast
 
@@ -57,6 +59,7 @@ class Processes:
             target=_child, args=(incoming, outgoing, target, *arguments), name=name, daemon=True
         )
         self._running[incoming] = process
+        _have_tracker()
         with held_back():
             process.start()
         outgoing.close()
@@ -103,6 +106,15 @@ class Processes:
                 process.join()
         for connection in self._running:
             connection.close()
+
+
+def _have_tracker() -> None:
+    """Have the process running that multiprocessing starts with the first one, but for fork's.
+
+    As it starts, multiprocessing lets SIGINT through, whoever holds it back.
+    """
+    if sys.platform != "win32" and multiprocessing.get_start_method() != "fork":
+        resource_tracker.ensure_running()
 
 
 def _child(

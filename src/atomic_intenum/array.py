@@ -16,10 +16,7 @@ from .errors import class_name, show, type_name
 from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
 from .memory.segment import Segment, create
-from .sharing import (
-    Shared,
-    require_named,
-)
+from .sharing import Shared, check_naming, require_kind, require_vocabulary
 from .timeouts import timed_out
 from .typed import Typed, vocabulary_of_member
 from .value import IntEnumValue
@@ -167,14 +164,17 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         segment_name: as IntEnumValue's: the name for attach().
         padded: one word to a cache line, for words that many processes write all the time, each its
             own: side by side they would slow each other down.
+        exist_ok: as IntEnumValue's: attach to an array that a live process has created so, and keep
+            its values.
 
     Raises:
         TypeError: ``size`` is no int, ``initial`` neither a member of EnumType nor a str, or
-            ``segment_name`` no str.
-        ValueError: ``size`` is less than 1, or the segment name is not allowed.
+            ``segment_name`` no str; or ``exist_ok`` is given without it, or what exists holds
+            another enum.
+        ValueError: ``size`` is less than 1, the segment name is not allowed, or what exists is no
+            array of that size.
         KeyError: no member has that name.
-        FileExistsError: there is shared memory of that name, and its creator runs; or nothing in it
-            says who that was.
+        FileExistsError: a live process has that name, or what has it is not of this package.
         OSError: there is no room for that much shared memory (ENOSPC).
         RuntimeError: ``segment_name`` on the lock-based path; or ``__init__`` ran before.
 
@@ -191,14 +191,14 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         *,
         segment_name: str | None = None,
         padded: bool = False,
+        exist_ok: bool = False,
     ) -> None:
         if self._atomic_vocabulary is not None:
             message = "this array was initialised before"
             raise RuntimeError(message)
-        if segment_name is not None:
-            require_named(type(self))
+        check_naming(type(self), segment_name, exist_ok=exist_ok)
         vocabulary = self._atomic_class_vocabulary
-        count = _check_size(type(self), size, swapped=_is_swapped(vocabulary, size, initial))
+        count = _check_size(type(self), size, initial)
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), initial)
         first = _number(vocabulary, initial)
@@ -210,7 +210,11 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             KIND_ARRAY,
             name=segment_name,
             first=first,
+            exist_ok=exist_ok,
         )
+        if exist_ok:
+            require_vocabulary(segment, vocabulary)
+            require_kind(segment, KIND_ARRAY, count)
         _bind(self, vocabulary, segment, backend.own_guard())
 
     # -- one word, all of them, claiming, waiting, the buffer: the backend's
@@ -349,22 +353,16 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         return array
 
 
-def _is_swapped(vocabulary: Vocabulary | None, size: object, initial: object) -> bool:
-    """Tell whether the size is what the first member should be, and that is none."""
-    if vocabulary is None or isinstance(initial, str):
-        return False
-    return isinstance(size, vocabulary.enum) and not isinstance(initial, vocabulary.enum)
-
-
-def _check_size(cls: type[Any], size: object, *, swapped: bool) -> int:
-    """Return an array's size."""
+def _check_size(cls: type[Any], size: object, initial: object) -> int:
+    """Return an array's size; TypeError also if it and the first member changed places."""
     wanted = f"{cls.__name__}(size, initial): size must be an int of 1 or more"
     message = f"{wanted}, not {show(size)} of {type_name(size)}"
     try:
         count = operator.index(size)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(message) from None
-    if swapped:
+    enum = cls.EnumType
+    if len(enum) and isinstance(size, enum) and not isinstance(initial, (enum, str)):
         raise TypeError(message)
     if count < 1:
         raise ValueError(message)

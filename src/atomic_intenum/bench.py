@@ -10,7 +10,6 @@ It needs nothing but the package.  The long benchmark is in benchmarks/ of the s
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import platform
@@ -29,7 +28,6 @@ from .value import IntEnumValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
-    from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Event
 
 _WAKEUPS = 0.2  # what part of the time they get
@@ -131,14 +129,7 @@ def _take_turns(
 
 
 def measure(operation: Operation, seconds: float, check: Callable[[], None]) -> str:
-    """Measure an operation and return its line of the table.
-
-    Args:
-        operation: what to measure.
-        seconds: about how long it takes.
-        check: called every few milliseconds; raises to end it.
-
-    """
+    """Measure an operation for about so long, and return its line of the table."""
     found = objects()
 
     def contestant(statement: str) -> Callable[[], float]:
@@ -156,22 +147,31 @@ def measure(operation: Operation, seconds: float, check: Callable[[], None]) -> 
 def _wakeups(seconds: float, check: Callable[[], None]) -> str:
     """Measure waking a sleeper in another process, there and back, and return its line.
 
-    One process hands the turn to the other and sleeps until it comes back: by one value, or by two
-    Events of multiprocessing.  Each has a CPU of its own, where there are two: on a common one
-    nobody is woken, the one that runs merely makes room.
+    The other process answers each change of a value, or each Event of multiprocessing, by one of
+    its own.  Each process has a CPU of its own, where there are two: on a common one nobody is
+    woken, the one that runs merely makes room.
     """
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     # Whatever starts multiprocessing's resource tracker, which lets SIGINT through, comes first.
-    shared = WorkerStatus(Status.IDLE), multiprocessing.Event(), multiprocessing.Event()
-    orders, theirs = multiprocessing.Pipe()
-    arguments = (theirs, cpus[1:][-1:], *shared)
-    process = multiprocessing.Process(target=_partner, args=arguments, daemon=True)
+    status = WorkerStatus(Status.IDLE)
+    ping, pong = multiprocessing.Event(), multiprocessing.Event()
+    arguments = (cpus[1:][-1:], status, ping, pong)
+    process = multiprocessing.Process(target=_answer, args=arguments, daemon=True)
 
-    def time(way: str) -> float:
-        orders.send(way)
-        orders.recv()
+    def by_events() -> None:
+        ping.set()
+        if not pong.wait(_PATIENCE):
+            raise TimeoutError
+        pong.clear()
+
+    def by_value() -> None:
+        status.set(Status.BUSY)
+        status.wait_for(Status.IDLE, timeout=_PATIENCE)
+
+    def time(play: Callable[[], None]) -> float:
         started = perf_counter()
-        _play(way, True, *shared)  # noqa: FBT003
+        for _ in range(_ROUNDS):
+            play()
         return (perf_counter() - started) / _ROUNDS
 
     # A terminal sends Ctrl-C to all processes.  This one never gets what is held back as it starts.
@@ -179,59 +179,40 @@ def _wakeups(seconds: float, check: Callable[[], None]) -> str:
     blocked(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
     process.start()
     blocked(getattr(signal, "SIG_UNBLOCK", 0), {signal.SIGINT})
-    theirs.close()
     try:
         _stay_on(cpus[:1])
-        contestants = [partial(time, way) for way in ("events", "value")]
+        contestants = [partial(time, play) for play in (by_events, by_value)]
         for contestant in contestants:
             contestant()  # warms both processes up
         return _line("wake a sleeper, and back", [], *_take_turns(contestants, seconds, check))
-    except (EOFError, ConnectionError, TimeoutError) as error:
+    except TimeoutError as error:
         message = "the process to be woken ended too early, or was never woken"
         raise ChildProcessError(message) from error
     finally:
         _stay_on(cpus)
         process.kill()
         process.join()
-        orders.close()
 
 
-def _partner(orders: Connection, cpus: list[int], *shared: Any) -> None:
-    """Be the other process: play one timing for each order, until the parent ends this process."""
-    Thread(target=_end_with_parent, daemon=True).start()
+def _answer(cpus: list[int], status: WorkerStatus, ping: Event, pong: Event) -> None:
+    """Be the other process, until it is killed or the parent ends."""
+
+    def by_events() -> None:
+        while ping.wait():
+            ping.clear()
+            pong.set()
+
+    def by_value() -> None:
+        while status.wait_for(Status.BUSY):
+            status.set(Status.IDLE)
+
     _stay_on(cpus)
-    with contextlib.suppress(EOFError, OSError):  # the parent is gone, or does not play
-        while True:
-            way = orders.recv()
-            orders.send("ready")
-            _play(way, False, *shared)  # noqa: FBT003
-
-
-def _end_with_parent() -> None:
-    # A parent that is killed may leave an Event's lock taken, for which one would wait for ever.
+    for play in (by_events, by_value):
+        Thread(target=play, daemon=True).start()
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
-    os._exit(1)
-
-
-def _play(way: str, first: bool, status: WorkerStatus, ping: Event, pong: Event) -> None:  # noqa: FBT001
-    """Give the turn to the other process and take it back, or the other way round."""
-    mine, other = (Status.BUSY, Status.IDLE) if first else (Status.IDLE, Status.BUSY)
-    told, heard = (ping, pong) if first else (pong, ping)
-    for turn in range(2 * _ROUNDS):
-        gives = turn % 2 != first
-        if way == "value":
-            if gives:
-                status.set(mine)
-            else:
-                status.wait_for(other, timeout=_PATIENCE)
-        elif gives:
-            told.set()
-        elif heard.wait(_PATIENCE):
-            heard.clear()
-        else:
-            raise TimeoutError
+    os._exit(1)  # one that is killed may leave an Event's lock taken, and exit would wait for it
 
 
 def _stay_on(cpus: Collection[int]) -> None:

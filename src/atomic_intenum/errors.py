@@ -21,8 +21,3 @@ def class_name(cls: type) -> str:
     """Return a class's name as a message should have it: with its module, unless it is builtin."""
     module = cls.__module__
     return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
-
-
-def is_of_system(error: OSError) -> bool:
-    """Tell a system call's error from one that a signal handler raised: a TimeoutError, say."""
-    return error.errno is not None

@@ -65,25 +65,15 @@ class Guard:
         is_mine: tells whether this thread holds it and must not acquire it again; None if that
             is no question.
         context: acquires and releases it by ``with``.
-        depth: tells how often this thread holds it; None where ``with`` is enough.
-        depth_on_entry: the same, where ``with`` is enough once its body has begun: from CPython
-            3.14 on a signal handler may raise before (see ProcessLock.call()).
+        depth: tells how often this thread holds it; None where ``with`` is enough: from CPython
+            3.14 on a signal handler may raise before its body begins (see ProcessLock.call()).
 
     Raises:
         TypeError: ``lock`` has no acquire or no release.
 
     """
 
-    __slots__ = (
-        "acquire",
-        "context",
-        "depth",
-        "depth_on_entry",
-        "is_mine",
-        "lock",
-        "own",
-        "release",
-    )
+    __slots__ = ("acquire", "context", "depth", "is_mine", "lock", "own", "release")
 
     def __init__(self, lock: Any, *, own: bool = False) -> None:
         methods = (getattr(lock, "acquire", None), getattr(lock, "release", None))
@@ -96,7 +86,6 @@ class Guard:
         self.release: Callable[[], Any] = lock.release
         self.is_mine: Callable[[], bool] | None = None
         self.depth: Callable[[], int] | None = None
-        self.depth_on_entry: Callable[[], int] | None = None
         self.context: Any = lock if hasattr(lock, "__enter__") else _Context(lock)
         quietly = getattr(getattr(lock, "_semlock", None), "acquire_quietly", None)
         if quietly is not None:  # a value's own
@@ -111,12 +100,12 @@ class Guard:
             if sys.version_info >= (3, 14) and isinstance(
                 lock, (synchronize.Lock, synchronize.RLock)
             ):
-                self.depth_on_entry = partial(_depth_of, semlock)
+                self.depth = partial(_depth_of, semlock)
             if isinstance(lock, synchronize.Lock):
                 # Another acquire by who holds it would wait for itself.
                 self.is_mine = semlock._is_mine
         elif sys.version_info >= (3, 14):  # threading's RLock can tell, its Lock cannot
-            self.depth_on_entry = getattr(lock, "_recursion_count", None)
+            self.depth = getattr(lock, "_recursion_count", None)
 
     def held_here(self) -> bool:
         """Tell whether this thread holds the lock; False where the lock cannot tell."""
@@ -138,19 +127,18 @@ _R = TypeVar("_R")
 def guarded(guard: Guard, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
     """Call a function inside a guard."""
     context = _NOTHING if guard.is_mine is not None and guard.is_mine() else guard.context
-    depth = guard.depth or guard.depth_on_entry
+    depth = guard.depth
     if depth is None:
         with context:
             return function(*args, **kwargs)
     before = depth()
     try:
         with context:
-            depth = guard.depth
             return function(*args, **kwargs)
     except BaseException:
         # The handler of a signal may have raised on the way in, behind the acquisition, or on the
         # way out, before the release.
-        if depth is not None and depth() > before:
+        if depth() > before:
             guard.release()
         raise
 

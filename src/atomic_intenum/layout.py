@@ -10,10 +10,12 @@ import sys
 from typing import NamedTuple
 
 MAGIC = 0x4D554E4554414D31
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
+#: Of the compiled core.
+PROTOCOL = 1
 
 #: What follows the magic: the fields of :class:`Header`.
-HEADER = struct.Struct("=IIIIQQIIIIQQQQII")
+HEADER = struct.Struct("=IIIIQQQIIQQQIIIII")
 HEADER_OFFSET = 8
 #: Bytes of the header proper; the vocabulary's text follows.
 HEADER_SIZE = 192
@@ -23,21 +25,22 @@ class Header(NamedTuple):
     """The fixed part of a segment's header, after the magic."""
 
     layout_version: int
-    header_size: int
+    kind: int
+    creator_pid: int
+    vocabulary_size: int
+    creator_start: int
+    pid_namespace: int
+    nonce: int
+    vocabulary_offset: int
     protocol: int
-    word_stride: int
+    fingerprint: int
     capacity: int
     control_offset: int
+    header_size: int
+    word_stride: int
     control_stride: int
     mutex_size: int
     libc: int
-    vocabulary_size: int
-    fingerprint: int
-    nonce: int
-    creator_start: int
-    pid_namespace: int
-    creator_pid: int
-    kind: int
 
 
 #: A state word.

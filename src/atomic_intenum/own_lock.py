@@ -6,7 +6,7 @@ from multiprocessing import synchronize
 from typing import Any
 
 from .backends import backend
-from .memory.segment import Segment, attach
+from .memory.segment import Segment, unpickled
 
 
 class _OfSemlock:
@@ -56,5 +56,5 @@ class ValueLock(synchronize.RLock):
         return _rebuild, (*self._segment.reference(), self._index)
 
 
-def _rebuild(name: str, nonce: int, index: int) -> ValueLock:
-    return ValueLock(attach(name, nonce).checked(index), index)
+def _rebuild(place: Any, nonce: int, index: int) -> ValueLock:
+    return ValueLock(unpickled(place, nonce).checked(index), index)

@@ -1,12 +1,10 @@
-"""What fork, and the resource tracker, ask of this process."""
+"""What fork asks of this process."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import weakref
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -21,28 +19,16 @@ class ProcessLock:
 
     Another thread of the parent may have held it at the fork, and does not exist in the child.
 
-    Args:
-        no_fork: also keep os.fork waiting while another thread is inside.  For a section that takes
-            locks of other modules which a child would find taken.
-
     """
 
     __slots__ = ("__weakref__", "_depth", "_rlock")
 
-    def __init__(self, *, no_fork: bool = False) -> None:
+    def __init__(self) -> None:
         # C's own, and so typed by hand: what Condition asks it for has no stub.
         self._rlock: Any = threading.RLock()
         #: Tells how often this thread holds it; missing where nobody asks for it.
         self._depth: Callable[[], int] | None = getattr(self._rlock, "_recursion_count", None)
         _all.add(self)
-        if no_fork and hasattr(os, "register_at_fork"):
-            # Not by functions of ours, which a signal handler could end before they begin.
-            release = self._rlock.release
-            os.register_at_fork(
-                before=self._rlock.acquire,
-                after_in_parent=release,
-                after_in_child=release,  # by the thread that acquired it: the one that lives
-            )
 
     def call(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call a function inside the lock; a signal handler that raises does not leave it taken.
@@ -71,7 +57,6 @@ _all: weakref.WeakSet[ProcessLock] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for lock in list(_all):
-        # Not owned though it keeps forks waiting: a signal handler ended that wait.
         if not lock._rlock._is_owned():
             lock._rlock._at_fork_reinit()
 
@@ -83,28 +68,3 @@ def after_fork_in_child(function: Any) -> None:
 
 
 after_fork_in_child(_after_fork_in_child)
-
-#: Around everything here that talks to the resource tracker, whose own lock a fork's child would
-#: find taken.
-creating = ProcessLock(no_fork=True)
-
-#: What the tracker raises, from 3.12.1 on, where a call interrupts another one of the same thread:
-#: it is there then, or on its way.
-_REENTRANT: Any = getattr(resource_tracker, "ReentrantCallError", ())
-
-
-def ensure_tracker() -> None:
-    """Start the resource tracker, unless it runs; for who is about to create what it must know of.
-
-    Only POSIX has one: elsewhere names go with the last process that uses them.  multiprocessing
-    itself starts it when the name is there already, which stays if that fails.
-
-    Raises:
-        OSError: no process can be started.
-        RuntimeError: this interpreter may not start any.
-
-    """
-    if os.name != "posix":
-        return
-    with contextlib.suppress(_REENTRANT):
-        resource_tracker.ensure_running()

@@ -13,7 +13,8 @@ from .backends import backend
 from .errors import class_name
 from .given_lock import Guard
 from .layout import KIND_ARRAY, KIND_POOL, KIND_VALUE
-from .memory.segment import attach, check_name
+from .memory.segment import attach, shown, unpickled
+from .timeouts import deadline_of
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -46,12 +47,20 @@ class Shared(_Bound):
 
     @property
     def segment_name(self) -> str:
-        """The name of the shared-memory segment that this is in; ValueError once closed."""
+        """The name of the shared-memory segment that this is in.
+
+        Raises:
+            ValueError: it is closed.
+            RuntimeError: on the lock-based path, whose memory has no name.
+
+        """
         name: str = self._atomic_segment.name
-        return name
+        if not name:
+            require_named(type(self))
+        return shown(name)
 
     @classmethod
-    def attach(cls, segment_name: str) -> Self:
+    def attach(cls, segment_name: str, *, timeout: float | None = 0.0) -> Self:
         """Return what another process created under this name; an array has the segment's size.
 
         Attaching never removes the segment: its creator does, when it drops what it created or
@@ -59,14 +68,14 @@ class Shared(_Bound):
 
         Args:
             segment_name: as it was created.
+            timeout: seconds to wait for it to be there; None waits for ever.
 
         Raises:
-            FileNotFoundError: there is no segment of that name.
+            FileNotFoundError: there is no segment of that name, after that time.
             PermissionError: another user owns it, or may write it.
             TypeError: it holds another enum; or this class is bound to none.
             ValueError: it holds an array where a value is wanted, or the other way round; or it is
-                none that this version can use.
-            OSError: its creator is in another PID namespace.
+                none that this version can use; or the timeout is negative or NaN.
             RuntimeError: on the lock-based path.
 
         """
@@ -76,12 +85,9 @@ class Shared(_Bound):
             generic = cls._atomic_root.__name__
             message = f"{class_name(cls)} is bound to no enum: attach by {generic}[YourEnum]"
             raise TypeError(message)
-        segment = attach(check_name(segment_name))
+        segment = attach(segment_name, deadline_of(timeout))
         require_vocabulary(segment, vocabulary)
-        if segment.header.kind != cls._atomic_kind:
-            held, wanted = _KINDS.get(segment.header.kind, "?"), _KINDS[cls._atomic_kind]
-            message = f"shared memory {segment_name!r} holds {held}, not {wanted}"
-            raise ValueError(message)
+        require_kind(segment, cls._atomic_kind)
         return cls._atomic_on(vocabulary, segment, 0, None)
 
     def close(self) -> None:
@@ -139,7 +145,12 @@ class Shared(_Bound):
         """
         segment, index, guard = self._atomic_segment, self._atomic_index, self._atomic_guard
         vocabulary = self._atomic_vocabulary_here()
-        require_inheriting(type(self))
+        if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
+            message = (
+                f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
+                f"pass it to a Process as it starts (semaphores cannot be sent later)"
+            )
+            raise RuntimeError(message)
         lock, own = (None, False) if guard is None else (guard.lock, guard.own)
         place = (*segment.reference(), index)
         arguments = (*path_of(type(self)), vocabulary.enum, place, lock, own)
@@ -175,15 +186,15 @@ def _rebuild(
     cls: type[Any],
     subscripts: list[type[IntEnum]],
     enum: type[IntEnum],
-    place: tuple[str, int, int],
+    place: tuple[Any, int, int],
     lock: Any,
     own: bool,  # noqa: FBT001
 ) -> Any:
     """Unpickle: attach the segment and bind an instance; __init__ does not run."""
     for parameter in subscripts:
         cls = cls[parameter]
-    name, nonce, index = place
-    segment = attach(name, nonce).checked(index)
+    where, nonce, index = place
+    segment = unpickled(where, nonce).checked(index)
     vocabulary = cls._atomic_vocabulary_of(enum)
     require_vocabulary(segment, vocabulary)
     guard = None if lock is None else Guard(lock, own=own)
@@ -212,6 +223,15 @@ def _set_state(value: object, state: Any) -> None:
         setattr(value, name, content)
 
 
+def check_naming(cls: type[Any], segment_name: str | None, *, exist_ok: bool) -> None:
+    """Raise what the arguments of a constructor are wrong for: TypeError, RuntimeError."""
+    if segment_name is not None:
+        require_named(cls)
+    elif exist_ok:
+        message = "exist_ok= goes with segment_name=: without a name nothing can exist already"
+        raise TypeError(message)
+
+
 def require_named(cls: type[Any]) -> None:
     """Raise RuntimeError where values reach other processes by inheritance only."""
     if backend.INHERITED_ONLY:
@@ -222,25 +242,27 @@ def require_named(cls: type[Any]) -> None:
         raise RuntimeError(message)
 
 
-def require_inheriting(cls: type[Any]) -> None:
-    """Raise RuntimeError where values are pickled as a process starts, and this is no such time."""
-    if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
-        message = (
-            f"{class_name(cls)} on the lock-based path is shared by inheritance only: pass it to a "
-            f"Process as it starts (semaphores cannot be sent later)"
-        )
-        raise RuntimeError(message)
-
-
 def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
     """Raise TypeError if a segment holds another enum, or this one with other members."""
     if segment.vocabulary != vocabulary.text:
         message = (
-            f"shared memory {segment.name!r} holds values of another enum than "
+            f"shared memory {shown(segment.name)!r} holds values of another enum than "
             f"{class_name(vocabulary.enum)} is here; there: {_shortened(segment.vocabulary)}; "
             f"here: {_shortened(vocabulary.text)}"
         )
         raise TypeError(message)
+
+
+def require_kind(segment: Segment, kind: int, size: int | None = None) -> None:
+    """Raise ValueError if a segment holds something else, or not so many words."""
+    header = segment.header
+    held, wanted = _KINDS.get(header.kind, "?"), _KINDS[kind]
+    if header.kind == kind:
+        if size in (None, header.capacity):
+            return
+        held, wanted = f"{header.capacity} words", str(size)
+    message = f"shared memory {shown(segment.name)!r} holds {held}, not {wanted}"
+    raise ValueError(message)
 
 
 def _shortened(text: bytes) -> str:

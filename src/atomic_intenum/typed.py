@@ -12,9 +12,6 @@ from .process import ProcessLock
 from .registry import vocabulary_of
 from .vocabulary import Vocabulary, is_int_enum
 
-if TYPE_CHECKING:
-    pass
-
 
 class _EnumType:
     """EnumType of a class that is bound to no enum with members: each instance has its own."""
@@ -62,7 +59,7 @@ class Typed:
                 cls._atomic_parameter = argument
             else:
                 _require_int_enum(cls, argument)
-                _bind_class(cls, argument)
+                cls.EnumType = _enum_type(argument)
             break
         enum = cls.EnumType
         _require_int_enum(cls, enum)
@@ -83,7 +80,7 @@ class Typed:
         if len(bound) or not issubclass(parameter, bound):
             message = f"{class_name(cls)} holds {class_name(bound)}, not {class_name(parameter)}"
             raise TypeError(message)
-        return _subscript(cls, parameter)
+        return _subscripting.call(_subscript, cls, parameter)
 
     @classmethod
     def _atomic_vocabulary_of(cls, enum: type[IntEnum]) -> Vocabulary:
@@ -106,8 +103,9 @@ def _require_int_enum(cls: type[Any], candidate: object) -> None:
         raise TypeError(message)
 
 
-def _bind_class(cls: type[Any], enum: type[IntEnum]) -> None:
-    cls.EnumType = enum if len(enum) else _EnumType(enum)
+def _enum_type(enum: type[IntEnum]) -> Any:
+    """Return what a class has for its EnumType."""
+    return enum if len(enum) else _EnumType(enum)
 
 
 def _enum_arguments(cls: type[Any]) -> list[Any]:
@@ -127,25 +125,20 @@ def _enum_arguments(cls: type[Any]) -> list[Any]:
 
 
 def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
-    """Return the subclass of ``cls`` that is bound to ``enum``."""
-    return _subscripting.call(_subscript_alone, cls, enum)
-
-
-def _subscript_alone(cls: type[Any], enum: type[IntEnum]) -> type[Any]:
+    """Return the subclass of ``cls`` that is bound to ``enum``; one thread at a time."""
     key = id(cls), id(enum)
     bound = _subscripted.get(key)
     if bound is None:
-        name = f"{cls.__qualname__}[{enum.__qualname__}]"
-
-        def fill(namespace: dict[str, Any]) -> None:
-            namespace["__slots__"] = ()
-            namespace["__module__"] = cls.__module__
-            namespace["__qualname__"] = name
-            namespace["__doc__"] = cls.__doc__
-            namespace["EnumType"] = enum if len(enum) else _EnumType(enum)
-            namespace["_atomic_subscripted"] = True
-
-        bound = new_class(f"{cls.__name__}[{enum.__name__}]", (cls,), exec_body=fill)
+        body = {
+            "__slots__": (),
+            "__module__": cls.__module__,
+            "__qualname__": f"{cls.__qualname__}[{enum.__qualname__}]",
+            "__doc__": cls.__doc__,
+            "EnumType": _enum_type(enum),
+            "_atomic_subscripted": True,
+        }
+        name = f"{cls.__name__}[{enum.__name__}]"
+        bound = new_class(name, (cls,), exec_body=lambda namespace: namespace.update(body))
         _subscripted[key] = bound
     return bound
 

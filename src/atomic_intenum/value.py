@@ -16,10 +16,7 @@ from .given_lock import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
 from .memory.segment import Segment, create
 from .own_lock import ValueLock
-from .sharing import (
-    Shared,
-    require_named,
-)
+from .sharing import Shared, check_naming, require_kind, require_vocabulary
 from .timeouts import deadline_of, timed_out
 from .typed import Typed, vocabulary_of_member
 from .vocabulary import Vocabulary
@@ -121,7 +118,7 @@ class Operations(Generic[T]):
 
     @property
     def version(self) -> int:
-        """Writes so far, modulo 2**30."""
+        """Writes so far, modulo 2**19."""
 
     def __eq__(self, other: object) -> bool: ...
     def __ne__(self, other: object) -> bool: ...
@@ -156,16 +153,18 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         lock: a lock to hold for each write, as multiprocessing.Value's: anything with acquire and
             release.  None: writes are lock-free, and get_lock() makes a lock when asked.
         segment_name: gives the value a shared-memory segment of its own under this name, for
-            attach(): 1 to 30 ASCII letters, digits, ``.``, ``_``, ``-``.  One that a process left
-            which has ended is replaced.
+            attach(): 1 to 22 ASCII letters, digits, ``.``, ``_``, ``-``.  What a process left under
+            it which has ended is replaced.
+        exist_ok: attach to what a live process has created under that name, and keep its value;
+            create only if there is none.  The name goes with the last process that got it so.
 
     Raises:
         TypeError: ``value`` is neither a member of EnumType nor a str, ``lock`` is no lock, or
-            ``segment_name`` no str; or both of these are given.
+            ``segment_name`` no str; or both of these are given, or ``exist_ok`` without a name;
+            or what exists holds another enum.
         KeyError: no member has that name.
-        ValueError: the segment name is not allowed.
-        FileExistsError: there is shared memory of that name, and its creator runs; or nothing in it
-            says who that was.
+        ValueError: the segment name is not allowed, or what exists is no value.
+        FileExistsError: a live process has that name, or what has it is not of this package.
         OSError: there is no room for a further shared-memory segment (ENOSPC).
         RuntimeError: ``segment_name`` on the lock-based path.
 
@@ -181,18 +180,18 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         lock: LockLike | None = None,
         *,
         segment_name: str | None = None,
+        exist_ok: bool = False,
     ) -> None:
         if self._atomic_vocabulary is not None:
             message = "this value was initialised before"
             raise RuntimeError(message)
-        if segment_name is not None:
-            require_named(type(self))
-            if lock is not None:
-                message = (
-                    "lock= and segment_name= exclude each other: whoever attaches by name would "
-                    "not have that lock"
-                )
-                raise TypeError(message)
+        check_naming(type(self), segment_name, exist_ok=exist_ok)
+        if segment_name is not None and lock is not None:
+            message = (
+                "lock= and segment_name= exclude each other: whoever attaches by name would not "
+                "have that lock"
+            )
+            raise TypeError(message)
         vocabulary = self._atomic_class_vocabulary
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), value)
@@ -214,8 +213,18 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         else:
             text, fingerprint = vocabulary.text, vocabulary.fingerprint
             segment = create(
-                text, fingerprint, 1, SINGLE_STRIDE, KIND_VALUE, name=segment_name, first=first
+                text,
+                fingerprint,
+                1,
+                SINGLE_STRIDE,
+                KIND_VALUE,
+                name=segment_name,
+                first=first,
+                exist_ok=exist_ok,
             )
+            if exist_ok:
+                require_vocabulary(segment, vocabulary)
+                require_kind(segment, KIND_VALUE)
             _bind(self, vocabulary, segment, 0, guard, None)
 
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
@@ -357,7 +366,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
 
     @classmethod
     def _atomic_prepare(cls) -> None:
-        backend.prepare_class(cls, IntEnumValue)
+        backend.prepare_class(cls)
 
     def _atomic_vocabulary_here(self) -> Vocabulary:
         vocabulary = self._atomic_class_vocabulary

@@ -25,6 +25,7 @@ from helpers.support import (
     WorkerStatusEnum,
     collect,
     own_segments,
+    segment_of,
     until,
     word_of,
 )
@@ -84,7 +85,7 @@ def test_everything_a_value_does() -> None:
     assert value < CALCULATING
     assert value == array.at(0)
     assert repr(value) == "IntEnumValue[WorkerStatusEnum](<WorkerStatusEnum.IDLE: 2>)"
-    assert value.segment_name == array.segment_name
+    assert segment_of(value) == segment_of(array)
     with pytest.raises(ValueError, match="segment of its own"):
         value.unlink()
     for wrong in (2, JobEnum.DONE):
@@ -163,7 +164,7 @@ def test_attributes_of_a_subclass() -> None:
 def test_keeps_the_segment() -> None:
     """The value works on when its array is closed, or gone, and so is the array's name."""
     array = Board(3, IDLE)
-    name, first = array.segment_name, array.at(0)
+    name, first = segment_of(array), array.at(0)
     second = array.at(1)
     array.close()
     first.set(CALCULATING)

@@ -16,7 +16,7 @@ import pytest
 from atomic_intenum import BACKEND
 from helpers.boards import SHAPES, Board, Wide, write_number
 from helpers.crew import Bits, child
-from helpers.support import CALCULATING, IDLE, UNAVAILABLE, collect
+from helpers.support import CALCULATING, IDLE, UNAVAILABLE, collect, segment_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ def test_outlives_the_array(view_of: Callable[[Any], Any]) -> None:
 def test_mapping_goes_with_the_last_view(view_of: Callable[[Any], Any]) -> None:
     """The memory is mapped as long as the array or one view is there, and no longer."""
     array = Board(4, IDLE)
-    name = array.segment_name
+    name = segment_of(array)
     views = [view_of(array) for _ in range(3)]
     views.append(views[0][1:])
     array.close()

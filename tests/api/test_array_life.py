@@ -29,6 +29,7 @@ from helpers.support import (
     collect,
     make_enum,
     own_segments,
+    segment_of,
     soaked,
 )
 
@@ -301,7 +302,7 @@ def test_closed_under_other_threads() -> None:
 def test_name_goes_with_the_array() -> None:
     """A segment is removed and unmapped when its array and the values of it are gone."""
     array = Board(3, IDLE)
-    name = array.segment_name
+    name = segment_of(array)
     value = array.at(1)
     assert name in own_segments()
     del array
@@ -321,7 +322,7 @@ def test_cycles() -> None:
     array.me = array
     array.value = array.at(0, WorkerStatus)
     array.value.array = array
-    name = array.segment_name
+    name = segment_of(array)
     gone = weakref.ref(array)
     del array
     collect()

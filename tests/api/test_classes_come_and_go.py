@@ -22,6 +22,7 @@ from helpers.support import (
     collect,
     make_enum,
     own_segments,
+    segment_of,
     until,
 )
 
@@ -116,7 +117,7 @@ def test_garbage_leaves_no_segments() -> None:
     # A pool grows now and then, collect_dynamic()'s too.
     kept: list[Any] = [WorkerStatus(IDLE), Static("A")]
     kept.append(IntEnumValue(unchecked(make_enum("Kept", "A")).A))
-    left = own_segments() - before - {value._atomic_segment.name for value in kept}
+    left = own_segments() - before - {segment_of(value) for value in kept}
     # PyPy's inline caches keep a class or two, whatever is collected.
     assert len(left) <= (0 if COUNTS_REFERENCES else 2)
 

@@ -153,7 +153,7 @@ def test_taken_names() -> None:
 def test_no_room() -> None:
     """A full /dev/shm is told with what was wanted and what is there."""
     with pytest.raises(OSError, match=r"no room in /dev/shm for [\d,]+ bytes: [\d,]+ of"):
-        Board(1 << 40, IDLE)
+        Board(1 << 44, IDLE)  # nor has the disk, where the lock-based path would go next
 
 
 def test_no_compiled_core(tmp_path: Path) -> None:

@@ -186,10 +186,10 @@ def test_version_counts_writes_only(status: WorkerStatus) -> None:
 
 @pytest.mark.parametrize("write", WRITES, ids=WRITE_NAMES)
 def test_version_wraps(status: WorkerStatus, write: Callable[[WorkerStatus, Any], object]) -> None:
-    """The version counts modulo 2**30 and leaves the value alone as it wraps."""
-    write_word(status, IDLE, 2**30 - 2)
+    """The version counts modulo 2**19 and leaves the value alone as it wraps."""
+    write_word(status, IDLE, 2**19 - 2)
     write(status, IDLE)
-    assert (status.load(), status.version) == (IDLE, 2**30 - 1)
+    assert (status.load(), status.version) == (IDLE, 2**19 - 1)
     write(status, CALCULATING)
     assert (status.load(), status.version) == (CALCULATING, 0)
     assert word_of(status) == CALCULATING

@@ -22,7 +22,7 @@ static void at_point(const char *name);
 
 static const char *fault = "";
 
-static bool is_fault(const char *name)
+static inline bool is_fault(const char *name)
 {
     return strcmp(fault, name) == 0;
 }

@@ -1,4 +1,4 @@
-/* forked.c -- a fork under a lock, with the bindings' region.h: what the parent holds stays findable.
+/* forked.c -- a fork under a lock, with the bindings' create.h: what the parent holds stays findable.
  *
  * The parent holds two locks; its child uses a third one; the parent gives back the second one, which
  * somebody else takes, and is killed.  Whoever wants the first one then has to get it, and be told.
@@ -6,13 +6,14 @@
  * with musl, and with glibc too where that does not empty a child's list.
  */
 #include "common.h"
-#include "region.h"
+#include "attach.h"
+#include "create.h"
 
 enum { KEPT, GIVEN_BACK, OF_THE_CHILD, LOCKS };
 
 typedef struct {
-    aie_control controls[LOCKS];
-    aie_word words[LOCKS];
+    aie_control *controls; /* of the segment */
+    aie_word *words;
     _Atomic int step;
     _Atomic int broken;
 } shared;
@@ -57,24 +58,45 @@ static void be_the_holder(shared *all)
     }
 }
 
+/* As a binding makes one; nobody asks for its name. */
+static aie_region *make_segment(void)
+{
+    aie_header header = {
+        .capacity = LOCKS,
+        .control_offset = sizeof(aie_header) + AIE_LINE,
+        .header_size = sizeof(aie_header),
+        .word_stride = sizeof(aie_word),
+    };
+    aie_plan plan = {
+        .head = (const unsigned char *)&header,
+        .head_size = sizeof(header),
+        .size = header.control_offset + LOCKS * sizeof(aie_control),
+        .answer = AIE_ANSWER_NAMED,
+    };
+    char name[AIE_NAME_SIZE];
+    snprintf(name, sizeof(name), "/" AIE_PREFIX ".f%d", (int)getpid());
+    aie_region *region = aie_region_create(name, &plan);
+    if (region != NULL) {
+        aie_region_unlink(region);
+    }
+    return region;
+}
+
 int main(int count, char **arguments)
 {
     fault = count > 1 ? arguments[1] : "";
-    FILE *file = tmpfile();
-    if (file == NULL || ftruncate(fileno(file), sizeof(shared)) != 0) {
-        perror("tmpfile");
-        return 2;
+    if (is_fault("no-hooks")) {
+        aie_regions.pid = getpid(); /* as if they had been begun */
     }
-    aie_regions.watches_forks = is_fault("no-hooks");
-    aie_region *region = aie_region_map(fileno(file), sizeof(shared));
+    shared *all =
+        mmap(NULL, sizeof(shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    aie_region *region = all == MAP_FAILED ? NULL : make_segment();
     if (region == NULL) {
-        perror("aie_region_map");
+        perror("forked");
         return 2;
     }
-    shared *all = (shared *)(void *)region->base;
-    for (int n = 0; n < LOCKS; n++) {
-        CHECK(all, aie_control_init(&all->controls[n]) == 0);
-    }
+    all->controls = (aie_control *)(void *)(region->base + sizeof(aie_header) + AIE_LINE);
+    all->words = (aie_word *)(void *)(region->base + sizeof(aie_header));
     pid_t holder = fork();
     if (holder == 0) {
         be_the_holder(all);

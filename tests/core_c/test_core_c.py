@@ -26,6 +26,7 @@ from helpers.core import (
     run,
     seed,
 )
+from helpers.support import SHM, private_shm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,21 +195,26 @@ CORE_FAULTS = {
 }
 
 
+def plant(fault: Fault, source: str, folder: Path, *flags: str) -> Path:
+    """Compile a program against a copy of the core that has the fault."""
+    core = folder / "csrc"
+    shutil.copytree(CORE, core)
+    header = core / fault.file
+    text = header.read_text()
+    assert text.count(fault.right) == 1
+    header.write_text(text.replace(fault.right, fault.wrong))
+    program = folder / Path(source).stem
+    compile_c(PROGRAMS / source, program, *flags, core=core)
+    return program
+
+
 @pytest.mark.soak
 @pytest.mark.skipif(sys.platform != "linux", reason="futex")
 @pytest.mark.parametrize("name", CORE_FAULTS)
 def test_stress_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
     """Each step of the waiting protocol that is taken out of the core is missed."""
     fault = CORE_FAULTS[name]
-    core = tmp_path / "csrc"
-    shutil.copytree(CORE, core)
-    header = core / fault.file
-    text = header.read_text()
-    assert text.count(fault.right) == 1
-    header.write_text(text.replace(fault.right, fault.wrong))
-    program = tmp_path / "stress"
-    flags = BUILDS["impatient"].flags
-    compile_c(PROGRAMS / "stress.c", program, *flags, core=core)
+    program = plant(fault, "stress.c", tmp_path, *BUILDS["impatient"].flags)
     done = run(program, *fault.mode.split(), "1")
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr
@@ -286,6 +292,62 @@ def test_thread_sanitizer_sees_the_guarded_data(built: Callable[[str], Path]) ->
     assert "data race" in done.stderr
 
 
+def run_alone(program: Path) -> subprocess.CompletedProcess[str]:
+    """Run with a /dev/shm of its own, where nobody else removes what is gone."""
+    prefix = private_shm("16m")
+    if not prefix:
+        pytest.skip("no mount namespace here: it takes root")
+    return run(Path(prefix[0]), *prefix[1:], str(program))
+
+
+NAMES_BUILDS = {
+    "plain": ("-O2",),
+    "address": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "pids": ("-O2", "-DAIE_PRETEND_NO_LIFE_LOCKS"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES_BUILDS)
+@pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
+def test_names_survive_deaths(name: str, tmp_path: Path) -> None:
+    """Who dies with a name leaves it free, harms nobody who has it, and leaves nothing for long."""
+    program = tmp_path / "names"
+    compile_c(PROGRAMS / "names.c", program, *NAMES_BUILDS[name])
+    done = run_alone(program)
+    killed = points_killed_at((PROGRAMS / "names.c").read_text())
+    # Where pids tell, what has none yet counts as alive, and nobody joins by a lock.
+    unclear = {"create-opened", "create-locked", "create-reserved", "create-begun", "attach-locked"}
+    count = len(set(killed) - unclear) if name == "pids" else len(killed)
+    assert (done.returncode, done.stderr, done.stdout) == (HOLDS, "", f"{count} points\n")
+
+
+NAMES_FAULTS = {
+    "no lock": Fault(
+        "create.h", "bool locked = aie_life_lock(fd, F_RDLCK, 0);", "bool locked = true;", ""
+    ),
+    "a page that stays": Fault("region.h", "aie_life_end(region->page);", ";", ""),
+    "data that keep the lock": Fault(
+        "create.h", "int data = aie_name_open(name);", "int data = dup(fd);", ""
+    ),
+    "a removal that asks nobody": Fault(
+        "life.h", "gone ? aie_life_asked(fd) : F_UNLCK", "F_UNLCK", ""
+    ),
+    "a removal that removes nothing": Fault(
+        "life.h", "aie_name_is(name, is) && shm_unlink(name) != 0", "!aie_name_is(name, is)", ""
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="life locks")
+@pytest.mark.parametrize("name", NAMES_FAULTS)
+def test_names_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
+    """Each step of the life locks' protocol that is taken out of the core is missed."""
+    program = plant(NAMES_FAULTS[name], "names.c", tmp_path, "-O2", "-DWAIT_NS=AIE_NS_PER_S")
+    done = run_alone(program)
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
 #: A point in the code: its name, or none where the call is not of that form.
 POINT = re.compile(r"^[^\n/*]*\bAIE_POINT\(([^\n]*)\);", re.MULTILINE)
 
@@ -302,7 +364,7 @@ def points_listed(readme: str) -> list[str]:
 
 
 def points_killed_at(stress: str) -> list[str]:
-    """Return the points that `stress points` kills a process at."""
+    """Return the points that `stress points`, or `names`, kills a process at."""
     array = re.search(r"all_points\[\] = \{(.*?)\};", stress, re.DOTALL)
     assert array is not None
     return re.findall(r'"([a-z-]+)"', array.group(1))
@@ -332,8 +394,10 @@ def test_points_are_listed_and_killed_at() -> None:
     listed = points_listed((CORE / "README.md").read_text())
     stress = (PROGRAMS / "stress.c").read_text()
     board = (PROGRAMS / "board.c").read_text()
+    names = (PROGRAMS / "names.c").read_text()
     killed = [*points_killed_at(stress), *points_of_waiting(stress), *points_of_watching(board)]
-    assert len(coded) >= 12
+    killed += points_killed_at(names)
+    assert len(coded) >= 30
     assert sorted(coded) == sorted(listed) == sorted(killed)
     assert len(set(coded)) == len(coded)
 

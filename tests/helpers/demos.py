@@ -10,12 +10,13 @@ import signal
 import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.inside import Header, layout
-from helpers.support import ROOT, SHM
+from helpers.inside import Header, backend, layout
+from helpers.support import IDLE, ROOT, SHM, WorkerStatus, fork, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,7 @@ def finish(*arguments: str, method: str | None = None) -> tuple[int, str, str]:
 def segments_of(pid: int) -> list[str]:
     """Return the shared memory of ours that a process created and left."""
     left = []
-    for path in SHM.glob("intenum-*"):
+    for path in filter(Path.is_file, SHM.glob("intenum[-.]*")):
         # Other tests may run beside this one; theirs may be half made or gone.
         with contextlib.suppress(FileNotFoundError, struct.error):
             text = path.read_bytes()[: layout.HEADER_SIZE]
@@ -116,6 +117,24 @@ def segments_of(pid: int) -> list[str]:
             if header.creator_pid == pid:
                 left.append(path.name)
     return left
+
+
+def left_for_long(pid: int) -> list[str]:
+    """Return what a killed process leaves though another one comes and goes: a process looks once.
+
+    A look may end early where the machine is busy, so there is a second one, and a third.
+    """
+    for _ in range(3):
+        if not segments_of(pid):
+            break
+        assert wait_for(fork(come_and_go)) == 0
+    return segments_of(pid)
+
+
+def come_and_go() -> None:
+    """Create something, and end as a process does."""
+    WorkerStatus(IDLE)
+    backend.end()
 
 
 def lines_until(process: subprocess.Popen[str], pattern: str) -> str:

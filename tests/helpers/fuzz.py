@@ -21,13 +21,13 @@ import sys
 import threading
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers.boards import Board
-from helpers.inside import layout, segment, takeover
+from helpers.inside import layout, segment
+from helpers.names import path_of
 from helpers.support import CALCULATING, IDLE, JobEnum, WorkerStatus, WorkerStatusEnum
 
 if TYPE_CHECKING:
@@ -355,43 +355,45 @@ def corrupt(chance: random.Random, content: bytes) -> bytes:
     return bytes(damaged)
 
 
+def attach_and_use(name: str) -> None:
+    """Attach a segment and use its value: what it holds is survived, a lock trusted to be one."""
+    value = WorkerStatus.attach(name)
+    number = value.version, value.value
+    repr(value)
+    assert value.compare_and_set(IDLE, IDLE) == (number[1] == IDLE)
+
+
+def create_over(name: str) -> None:
+    """Create a value of a name that nobody answers for, whatever has it."""
+    made = WorkerStatus(CALCULATING, segment_name=name)
+    assert WorkerStatus.attach(name).load() is made.load() is CALCULATING
+    made.unlink()
+
+
 def headers(count: int, chance: random.Random) -> Counter[str]:
-    """Attach segments with corrupt headers; return how often each outcome came."""
-    takeover.HALF_MADE = 0.0  # nobody will finish them
+    """Attach and replace segments with corrupt headers; return how often each outcome came."""
+    segment._HALF_MADE = 0.0  # nobody will finish them
     outcomes: Counter[str] = Counter()
     name = f"fuzz{os.getpid()}-header"
-    path = Path("/dev/shm") / name
-    if NAMED:
-        made: Any = WorkerStatus(IDLE, segment_name=name)
-        content = path.read_bytes()
-        made.unlink()
-    else:
-        made = WorkerStatus(IDLE)
-        content = (Path("/dev/shm") / made.segment_name).read_bytes()
+    path = path_of(name)
+    made = WorkerStatus(IDLE, segment_name=name)
+    content = path.read_bytes()
+    made.unlink()
     for _ in range(count):
         faulthandler.dump_traceback_later(30, exit=True)
         damaged = corrupt(chance, content)
         path.write_bytes(damaged)
-        try:
-            if NAMED:
-                value = WorkerStatus.attach(name)
-                # What it holds is survived, whatever it is; a lock is trusted to be one.
-                word = value.version, value.value
-                repr(value)
-                assert value.compare_and_set(IDLE, IDLE) == (word[1] == 2)
-            else:
-                segment.attach(name)
-            outcome = "attached"
-        except (ValueError, TypeError, OSError) as error:
-            if isinstance(error, OSError) and "namespace" not in str(error):
+        for use in (attach_and_use, create_over):
+            try:
+                use(name)
+                outcome = "done"
+            except (ValueError, TypeError, FileExistsError) as error:
+                outcome = type(error).__name__
+            except BaseException:
+                print("corrupt header:", damaged[:320].hex(), len(damaged), file=sys.stderr)
                 raise
-            outcome = type(error).__name__
-        except BaseException:
-            print("corrupt header:", damaged[:320].hex(), len(damaged), file=sys.stderr)
-            raise
-        finally:
-            path.unlink(missing_ok=True)
-        outcomes[outcome] += 1
+            outcomes[f"{use.__name__} {outcome}"] += 1
+        path.unlink(missing_ok=True)
     faulthandler.cancel_dump_traceback_later()
     return outcomes
 

@@ -17,7 +17,7 @@ from atomic_intenum import cli as command_line
 from atomic_intenum.backends import backend, contract, python_value
 from atomic_intenum.given_lock import Guard, guarded
 from atomic_intenum.layout import Header
-from atomic_intenum.memory import owner, posix, segment, takeover
+from atomic_intenum.memory import segment
 from atomic_intenum.process import ProcessLock
 from atomic_intenum.registry import vocabulary_of
 from atomic_intenum.vocabulary import Vocabulary, is_int_enum
@@ -46,13 +46,10 @@ __all__ = [
     "is_int_enum",
     "layout",
     "native_binding",
-    "owner",
-    "posix",
     "process",
     "python_value",
     "segment",
     "set_spin",
-    "takeover",
     "value",
     "vocabulary_of",
 ]

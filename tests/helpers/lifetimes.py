@@ -26,7 +26,7 @@ import atomic_intenum
 from atomic_intenum import IntEnumValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SHM = Path("/dev/shm")
 
@@ -69,7 +69,18 @@ def check(status: Any, back: Any = None) -> None:
 # -- the ways
 
 
+def _contexts() -> Iterator[Any]:
+    """Yield the context of each start method, and have it as the default meanwhile.
+
+    On the lock-based path a value goes to the children of the method that was the default.
+    """
+    for method in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method(method, force=True)
+        yield multiprocessing.get_context(method)
+
+
 def _process(method: str) -> None:
+    multiprocessing.set_start_method(method)
     status = Status("BUSY")
     context: Any = multiprocessing.get_context(method)
     for _ in range(2):
@@ -124,8 +135,7 @@ def _work_on_kept(_: int) -> None:
 
 def pool() -> None:
     """A Pool: initializer, argument and result; its workers end by themselves or are terminated."""
-    for method in multiprocessing.get_all_start_methods():
-        context: Any = multiprocessing.get_context(method)
+    for context in _contexts():
         status = Status("BUSY")
         pool = context.Pool(2, _keep, (status,))
         pool.apply(_work_on_kept, (0,))
@@ -145,8 +155,7 @@ def _same(status: Any) -> Any:
 
 def executor() -> None:
     """A ProcessPoolExecutor: initializer, argument and result."""
-    for method in multiprocessing.get_all_start_methods():
-        context: Any = multiprocessing.get_context(method)
+    for context in _contexts():
         status = Status("BUSY")
         with ProcessPoolExecutor(2, context, _keep, (status,)) as pool:
             pool.submit(_work_on_kept, 0).result(PATIENCE)
@@ -162,8 +171,7 @@ def _answer(incoming: Any, outgoing: Any) -> None:
 
 def a_queue() -> None:
     """A Queue there and one back."""
-    for method in multiprocessing.get_all_start_methods():
-        context: Any = multiprocessing.get_context(method)
+    for context in _contexts():
         there, back = context.Queue(), context.Queue()
         process = context.Process(target=_answer, args=(there, back))
         process.start()
@@ -228,7 +236,7 @@ def stranger() -> None:
         check(status)
     again = Status.attach(name)
     again.close()
-    assert (SHM / name).exists()
+    assert (SHM / f"intenum.{name}").exists()
 
 
 def attach(name: str) -> None:

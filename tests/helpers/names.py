@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
+import struct
+import subprocess
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers.inside import layout, owner
+from helpers.inside import layout
 from helpers.support import (
+    DEADLINE,
     IDLE,
     SHM,
     WorkerStatus,
+    environment,
+    fork,
+    private_shm,
+    wait_for,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 #: The lock-based path shares by inheritance only: it has no names.
@@ -27,35 +38,68 @@ named = pytest.mark.only_on("native", "cffi")
 unnamed = pytest.mark.only_on("lock")
 
 
+def path_of(name: str) -> Path:
+    """Return where the shared memory of that segment name is among the files."""
+    return SHM / f"intenum.{name}"
+
+
 @contextlib.contextmanager
 def own_name(test: str) -> Iterator[str]:
-    """Give a segment name of a test alone; nothing of that name may be left."""
-    chosen = f"t{os.getpid()}-{abs(hash(test)) % 10**12}"
+    """Give a segment name of a test alone; nobody may answer for it at the end.
+
+    What was pickled lingers, and gives way to who has created it: this process.
+    """
+    chosen = f"t{os.getpid()}-{abs(hash(test)) % 10**10}"
     yield chosen
     gc.collect()
-    owner.drain(forget=chosen)
-    left = (SHM / chosen).exists()
-    (SHM / chosen).unlink(missing_ok=True)
-    assert not left, f"{chosen} is left"
+    path = path_of(chosen)
+    if path.exists():
+        try:
+            make(chosen).unlink()
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def make(name: str, member: Any = IDLE) -> WorkerStatus:
+def make(name: str, member: Any = IDLE, *, exist_ok: bool = False) -> WorkerStatus:
     """Create a value of that name."""
-    return WorkerStatus(member, segment_name=name)
+    return WorkerStatus(member, segment_name=name, exist_ok=exist_ok)
 
 
-def failing(error: int, filename: str | None = None) -> Callable[..., Any]:
-    """Return what a call looks like that fails; of a signal handler's, with its own filename."""
+def sweep() -> None:
+    """Have a process look through the names, as each does at its first creation."""
+    assert wait_for(fork(lambda: WorkerStatus(IDLE).close())) == 0
 
-    def call(*_: object) -> None:
-        raise OSError(error, os.strerror(error), filename)
 
-    return call
+def identity_of(path: Path) -> tuple[int, ...]:
+    """Return what tells whether somebody has touched what is there; reading is allowed."""
+    status = path.lstat()
+    return status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_nlink
+
+
+@contextlib.contextmanager
+def planted(path: Path, content: bytes, size: int | None = None) -> Iterator[None]:
+    """Put a file there that somebody answers for meanwhile, as a process that lives: nobody sweeps.
+
+    Args:
+        path: where it is.
+        content: its first bytes.
+        size: of the file, of which no more is there than the content.
+
+    """
+    draft = path.with_name(f"draft-{path.name}")
+    with draft.open("w+b") as file:
+        lock = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        file.write(content)
+        file.flush()
+        os.truncate(draft, len(content) if size is None else size)
+        draft.rename(path)
+        yield
 
 
 def spoil(name: str, **fields: int) -> None:
     """Overwrite fields of the header of a segment in place."""
-    with (SHM / name).open("r+b") as file:
+    with path_of(name).open("r+b") as file:
         header = layout.Header(*layout.HEADER.unpack(file.read(192)[8 : 8 + layout.HEADER.size]))
         file.seek(8)
         file.write(layout.HEADER.pack(*header._replace(**fields)))
@@ -78,3 +122,20 @@ class JobEnum(enum.IntEnum):
 
 name = sys.argv[1]
 """
+
+
+def run_alone(source: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script with a /dev/shm of its own, where nobody else sweeps."""
+    prefix = private_shm("8m")
+    if not prefix:
+        pytest.skip("no mount namespace here: it takes root")
+    script = folder / "script.py"
+    script.write_text(HEAD + textwrap.dedent(source))
+    return subprocess.run(
+        [*prefix, sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE * 2,
+        env=environment(),
+        check=False,
+    )

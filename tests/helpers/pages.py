@@ -5,7 +5,7 @@ A comment before a python block says what is special about it, with commas betwe
     <!-- example: continues, needs gunicorn, not on lock -->
 
 ``continues``: the block goes on where the one before it ended; both are one script.
-``needs NAME``: skipped where NAME cannot be imported.
+``needs NAME``: skipped where NAME cannot be imported; ``needs root``: where it is not root's.
 ``not on lock``: does what the lock-based path cannot.
 """
 

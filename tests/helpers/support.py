@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import gc
@@ -47,6 +48,9 @@ SHM = Path("/dev/shm")
 needs_robust = pytest.mark.skipif(
     not built_with("ROBUST"), reason="no robust mutexes: a dead holder's lock stays taken"
 )
+
+#: How many versions there are: they count writes modulo that.
+VERSIONS = 2**19
 
 #: Makes an enum at run time; type checkers know nothing of it.
 make_enum: Any = enum.IntEnum
@@ -99,7 +103,7 @@ def write_word(value: IntEnumValue[Any], number: int, version: int = 0) -> None:
     """Write a state word past the API, as something foreign would."""
     segment = value._atomic_segment
     offset = segment.word_offset(value._atomic_index)
-    word = (number & 0xFFFF_FFFF) | (version << 34)
+    word = (number & 0xFFFF_FFFF) | (version << 45)
     with segment.mapping.view() as view:
         view[offset : offset + 8] = word.to_bytes(8, sys.byteorder)
 
@@ -154,22 +158,32 @@ def run_script(
 
 
 def own_segments() -> set[str]:
-    """Return the names of the segments that this process created and has not removed.
+    """Return the names of the nameless segments that this process created and has not removed.
 
-    By the creator's pid in their headers: others may run on this machine.
+    By the creator's pid in their headers: others may run on this machine.  Of the lock-based path,
+    whose memory has no name, what segment_of() returns of each that is mapped.
     """
+    if atomic_intenum.BACKEND == "lock":
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return {line.split()[4] for line in lines if "/pym-" in line}
     found = set()
-    for path, text in _headers():
+    for path, text in _headers("intenum-*"):
         header = Header(*layout.HEADER.unpack_from(text, layout.HEADER_OFFSET))
         if header.creator_pid == os.getpid():
             found.add(path.name)
     return found
 
 
+def segment_of(value: Any) -> str:
+    """Return what own_segments() calls the segment of a value or an array: its name, or inode."""
+    segment = value._atomic_segment
+    return segment.name or str(os.fstat(segment.mapping._arena.fd).st_ino)
+
+
 def marked_segments(marker: str) -> set[str]:
     """Return the names of the segments whose enum has that name, whoever created them."""
     sought = f'"{marker}"'.encode()
-    return {path.name for path, header in _headers() if sought in header}
+    return {path.name for path, header in _headers("intenum[.-]*") if sought in header}
 
 
 def spoil(path: Path, **fields: int) -> None:
@@ -181,16 +195,34 @@ def spoil(path: Path, **fields: int) -> None:
         file.write(content[:192])
 
 
-def _headers() -> Iterator[tuple[Path, bytes]]:
-    """Yield all segments of the package that are in shared memory, with their first bytes."""
-    for path in SHM.glob("intenum-*"):
+def _headers(pattern: str) -> Iterator[tuple[Path, bytes]]:
+    """Yield all segments of such names that are in shared memory, with their first bytes."""
+    for path in SHM.glob(pattern):
+        if not path.is_file():  # a test's: opening a FIFO would hang
+            continue
         try:
-            with path.open("rb") as file:
-                header = file.read(4096)
-        except FileNotFoundError:
+            # Another test may have planted a pipe there, which would block who opens it.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+                header = file.read(4096) or b""
+        except OSError:  # gone by now; or a test's, and no memory at all
             continue
         if len(header) >= 192:
             yield path, header
+
+
+@contextlib.contextmanager
+def default_method(method: str) -> Iterator[None]:
+    """Make it the default start method meanwhile.
+
+    On the lock-based path a value's lock is of that one's context, as multiprocessing's are: who
+    would send it to children of another method gets multiprocessing's RuntimeError.
+    """
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 @functools.cache

@@ -28,7 +28,7 @@ from helpers.crew import (
     is_asleep,
 )
 from helpers.locks import acquired_elsewhere
-from helpers.support import environment, needs_robust, until
+from helpers.support import default_method, environment, needs_robust, until
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -241,7 +241,8 @@ def in_spawned(lock: Any, condition: Any, value: Any, answers: Any) -> None:
 def test_lock_goes_to_a_spawned_child(method: str) -> None:
     """A lock and a condition on it, given to a process that is started, are the same there."""
     context: Any = multiprocessing.get_context(method)
-    status = Status(Bits.LEFT)
+    with default_method(method):
+        status = Status(Bits.LEFT)
     lock = status.get_lock()
     condition = context.Condition(lock)
     answers = context.Queue()

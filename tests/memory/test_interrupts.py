@@ -53,7 +53,7 @@ import gc, multiprocessing, os, pickle, queue, random, signal, sys, threading, t
 from multiprocessing import resource_tracker, util
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue
-from helpers.inside import owner, posix, takeover
+from helpers.inside import backend
 from helpers.support import make_enum
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
@@ -183,10 +183,11 @@ def create():
 
 def create_in_child():
     create()
-    owner.remove_all()
+    backend.end()
 
 
-resource_tracker.ensure_running()
+if not ATOMIC:  # of its semaphores, where the default start method is not fork
+    resource_tracker.ensure_running()
 create()
 """
 
@@ -298,7 +299,6 @@ def look_and_keep_the_traceback():
         kept.append(interrupt)
         raise
 
-posix._PATIENCE = 2 * PATIENCE
 taken, kept = Value(A, segment_name=marker), []
 other = Other()
 before = descriptors()

@@ -113,7 +113,8 @@ class Board(IntEnumArray[One]):
 
 def shm():
     with open("/proc/self/maps") as maps:
-        return sorted(line.split("-")[0] for line in maps if "/dev/shm/intenum-" in line)
+        data = (line for line in maps if " rw-s " in line)
+        return sorted(line.split("-")[0] for line in data if "/intenum-" in line or "/pym-" in line)
 
 class Worker:
     def __del__(self):

@@ -4,7 +4,7 @@
  * What is left out:
  * - Memory orders: every access is seq_cst in word.h, so steps in one order are all that there is.
  * - The version is 4 bits, and the models write fewer than 16 times: it never comes round.  In
- *   truth it does after 2^30 writes; a sleeper who is outpaced by exactly that many between its
+ *   truth it does after 2^19 writes; a sleeper who is outpaced by exactly that many between its
  *   look and its sleep is left to the second look.
  * - A weak CAS that fails for no reason: it goes round its loop, where the model stands still.
  * - Re-entrance, and thread ids used again: a process acquires once, and its number is its own.

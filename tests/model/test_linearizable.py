@@ -17,6 +17,7 @@ import pytest
 
 from atomic_intenum import BACKEND, IntEnumValue
 from helpers.crew import Bits, child
+from helpers.support import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -241,7 +242,7 @@ def check_history(make_cell: Callable[[IntEnum], Cell]) -> None:
     events = [event for history in histories for event in history]
     written = check_order(events, MEMBERS[0], int(cell.load()))
     assert written == count * PROCESSES
-    assert cell.version == written
+    assert cell.version == written % VERSIONS
 
 
 def test_history_has_one_order() -> None:
@@ -321,7 +322,7 @@ def check_count(make_cell: Callable[[IntEnum], Cell]) -> None:
     cell = make_cell(COUNTERS[0])
     times = 20000 * SCALE
     together(count_up, *[(cell, times)] * PROCESSES)
-    assert cell.version == times * PROCESSES
+    assert cell.version % VERSIONS == times * PROCESSES % VERSIONS
     assert cell.load() is COUNTERS[times * PROCESSES % len(COUNTERS)]
 
 
@@ -357,7 +358,7 @@ def check_exchange(make_cell: Callable[[IntEnum], Cell]) -> None:
         got += one_got
     got[int(cell.load())] += 1
     assert put == got
-    assert cell.version == put.total() - 1
+    assert cell.version % VERSIONS == (put.total() - 1) % VERSIONS
 
 
 def test_exchange_loses_and_doubles_nothing() -> None:

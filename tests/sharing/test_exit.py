@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.support import (
-    DEADLINE,
-    METHODS,
-    environment,
-    marked_segments,
-    run_script,
-    until,
-)
+from helpers.names import named
+from helpers.support import METHODS, marked_segments, run_script
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 
 every_method = pytest.mark.parametrize("method", METHODS)
-
-pickles = pytest.mark.only_on("native", "cffi")
 
 
 HEAD = """
@@ -49,7 +40,8 @@ def work(status, ready):
     ready.set()
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context(sys.argv[1])
+    multiprocessing.set_start_method(sys.argv[1])  # that of locks, too, on the lock-based path
+    context = multiprocessing.get_context()
     values = [Status("IDLE") for _ in range(40)]
     for _ in range(2):
         status = Status("BUSY")
@@ -70,7 +62,8 @@ def work(status, number):
     os.write(1, b"child\\n")
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context(sys.argv[1])
+    multiprocessing.set_start_method(sys.argv[1])  # that of locks, too, on the lock-based path
+    context = multiprocessing.get_context()
     status = Status("BUSY")
     for number in range(2):
         context.Process(target=work, args=(status, number)).start()
@@ -90,7 +83,8 @@ def work(number):
     return status.load().name + own.name
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context(sys.argv[1])
+    multiprocessing.set_start_method(sys.argv[1])  # that of locks, too, on the lock-based path
+    context = multiprocessing.get_context()
     status = Status("BUSY")
     with ProcessPoolExecutor(2, mp_context=context, initializer=start, initargs=(status,)) as pool:
         assert set(pool.map(work, range(4))) == {"BUSYBUSY"}
@@ -163,6 +157,28 @@ if __name__ == "__main__":
     print("done")
 """
 
+# Each child of spawn and forkserver imports this and makes a value by it; that of forkserver makes
+# it before multiprocessing clears its finalizers, and leaves by os._exit.
+IMPORTED = """
+status = Status("IDLE")
+board = atomic_intenum.IntEnumArray[MARKER](100, "IDLE")
+
+def work():
+    assert status.load() is MARKER.IDLE
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    for _ in range(5):
+        process = multiprocessing.Process(target=work)
+        process.start()
+        process.join()
+        assert process.exitcode == 0, process.exitcode
+    from helpers.support import marked_segments
+    left = marked_segments("MARKER")
+    assert len(left) <= 2, left
+    print("done")
+"""
+
 ERROR = """
 import atexit
 if __name__ == "__main__":
@@ -196,7 +212,7 @@ def test_exit_after_children(body: str, method: str, tmp_path: Path) -> None:
     [
         # On the lock-based path the semaphore goes with the parent's objects, as that of every
         # multiprocessing.Lock does: a child that is spawned finds it gone.
-        method if method == "fork" else pytest.param(method, marks=pickles)
+        method if method == "fork" else pytest.param(method, marks=named)
         for method in METHODS
     ],
 )
@@ -204,6 +220,15 @@ def test_exit_before_children(method: str, tmp_path: Path) -> None:
     """Children that still start when their parent's program has ended find the values."""
     done, left = run_marked(EARLY, method, folder=tmp_path)
     assert (done.stdout, done.stderr, done.returncode, left) == ("child\n" * 3, "", 0, set())
+
+
+@pytest.mark.slow
+@named
+@every_method
+def test_values_of_an_import(method: str, tmp_path: Path) -> None:
+    """What a child makes as it imports the program goes with that child, one after the other."""
+    done, left = run_marked(IMPORTED, method, folder=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode, left) == ("done\n", "", 0, set())
 
 
 @pytest.mark.slow
@@ -218,31 +243,3 @@ def test_exit_functions_use_values(tmp_path: Path) -> None:
     """Values work in atexit functions, and a failing program leaves nothing either."""
     done, left = run_marked(ERROR, folder=tmp_path)
     assert (done.stdout, done.stderr, done.returncode, left) == ("IDLE BUSY\n", "", 3, set())
-
-
-KILLED = """
-if __name__ == "__main__":
-    values = [Status("IDLE") for _ in range(100)]
-    print("made", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_killed_creator(tmp_path: Path) -> None:
-    """What a creator leaves that is killed with -9, the resource tracker removes."""
-    marker = f"Marked{uuid.uuid4().hex}"
-    script = tmp_path / "script.py"
-    script.write_text((HEAD + KILLED).replace("MARKER", marker))
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"made\n"
-        assert marked_segments(marker)
-        process.kill()
-        process.wait(DEADLINE)
-        until(lambda: not marked_segments(marker), "the tracker's removal")

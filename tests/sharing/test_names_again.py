@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
-import time
-from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from helpers.crew import child
-from helpers.inside import owner
-from helpers.names import HEAD, make, named, own_name
+from helpers.inside import as_elsewhere
+from helpers.names import make, named, own_name, path_of
 from helpers.support import (
     CALCULATING,
     IDLE,
     SHM,
     UNAVAILABLE,
     WorkerStatus,
-    run_script,
+    collect,
+    collect_unless_counted,
 )
 
 if TYPE_CHECKING:
@@ -62,7 +59,7 @@ def test_close(state: str, name: str) -> None:
             use()
     other.set(CALCULATING)
     assert other == CALCULATING
-    assert (SHM / name).exists() == (state != "unlinked")
+    assert path_of(name).exists() == (state != "unlinked")
 
 
 def test_close_without_init() -> None:
@@ -88,7 +85,7 @@ def test_name_again_after_dropping(name: str) -> None:
         if number % 5 == 0 and number % 3:
             pickle.dumps(value)
         del value
-        gc.collect()
+        collect_unless_counted()
 
 
 @named
@@ -107,9 +104,8 @@ def test_attached_value_keeps_its_name(name: str) -> None:
     created = make(name)
     attached = copy.copy(created)
     del created
-    gc.collect()
-    WorkerStatus(IDLE)  # an allocation drains
-    assert (SHM / name).exists()
+    collect()
+    assert path_of(name).exists()
     with pytest.raises(FileExistsError, match=name):
         make(name)
     assert WorkerStatus.attach(name) == attached == IDLE
@@ -125,7 +121,7 @@ def test_pickle_means_that_segment(name: str) -> None:
     first.unlink()
     assert pickle.loads(pickled) == first  # mapped here
     del first, first_copy
-    gc.collect()
+    collect()
     with pytest.raises(FileNotFoundError, match=name):
         pickle.loads(pickled)
     second = make(name, CALCULATING)
@@ -136,84 +132,40 @@ def test_pickle_means_that_segment(name: str) -> None:
 
 @named
 @pytest.mark.parametrize("how", ["pickle", "attach"])
-def test_value_that_comes_back_is_owned(
-    how: str, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A creator that gets its value back after dropping it owns the name until it drops that."""
-    owner.drain()
-    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
+def test_value_that_comes_back_is_answered_for(how: str, name: str) -> None:
+    """A creator that gets its value back after dropping it has the name until it drops that."""
     created = make(name)
     pickled = pickle.dumps(created)
     del created
-    gc.collect()
-    if how == "pickle":
-        WorkerStatus(IDLE)  # an allocation drains: now it lingers
-        returned: Any = pickle.loads(pickled)
-    else:
-        returned = WorkerStatus.attach(name)
-    monkeypatch.setattr(owner, "_LINGER", 0.0)
-    for _ in range(2):
-        WorkerStatus(IDLE)
-        assert (SHM / name).exists()
-        with pytest.raises(FileExistsError, match=name):
-            make(name)
-        owner.drain(forget=name)
+    collect()  # now it lingers
+    with as_elsewhere():
+        returned = pickle.loads(pickled) if how == "pickle" else WorkerStatus.attach(name)
+    with pytest.raises(FileExistsError, match=f"{name}.*this very process"):
+        make(name)
     assert WorkerStatus.attach(name) == returned == IDLE
     del returned
-    gc.collect()
-    for _ in range(2):  # at the first it begins to linger, for no time
-        WorkerStatus(IDLE)
-    assert not (SHM / name).exists()
+    collect()
+    assert path_of(name).exists()  # the pickle may be on its way once more
     assert make(name, CALCULATING) == CALCULATING
 
 
 @named
-def test_value_that_comes_back_past_its_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came back while it lingered stays when its time to linger is over."""
-    owner.drain()
-    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
-    clock = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+def test_lingering_value_gives_way(name: str) -> None:
+    """A pickled value that its creator dropped keeps its name from everybody but the creator."""
     created = make(name)
     pickled = pickle.dumps(created)
     del created
-    gc.collect()
-    WorkerStatus(IDLE)  # an allocation drains: now it lingers
-    returned = pickle.loads(pickled)
-    clock[0] += 2 * owner._LINGER
-    WorkerStatus(IDLE)
-    assert (SHM / name).exists()
-    assert WorkerStatus.attach(name) == returned
-    del returned
-    gc.collect()
-    WorkerStatus(IDLE)
-    assert (SHM / name).exists()  # the pickle may be on its way once more
-    clock[0] += 2 * owner._LINGER
-    WorkerStatus(IDLE)
-    assert not (SHM / name).exists()
+    collect()
 
+    def want(pipe: Connection) -> None:
+        try:
+            make(name)
+        except FileExistsError:
+            pipe.send(pickle.loads(pickled).load())
 
-@pytest.mark.slow
-@named
-def test_opened_as_shared_memory(name: str, tmp_path: Path) -> None:
-    """SharedMemory of multiprocessing opens what was created, all of it, and nobody warns."""
-    source = (
-        HEAD
-        + """
-from multiprocessing.shared_memory import SharedMemory
-from helpers.support import collect_unless_counted
-
-status = WorkerStatus("IDLE", segment_name=name)
-opened = SharedMemory(name=status.segment_name)
-print(opened.size == os.stat("/dev/shm/" + name).st_size, bytes(opened.buf[:8]) != bytes(8))
-opened.close()
-del status
-collect_unless_counted()
-WorkerStatus("IDLE", segment_name=name)
-"""
-    )
-    done = run_script(source, name, folder=tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
+    with child(want) as peer:
+        assert peer.says() is IDLE
+    assert make(name, CALCULATING) == CALCULATING
 
 
 @named
@@ -223,8 +175,7 @@ def test_fork_child_does_not_own_the_name(name: str) -> None:
 
     def drop(pipe: Connection) -> None:
         created.clear()
-        gc.collect()
-        WorkerStatus(IDLE)  # an allocation drains
+        collect()
         try:
             make(name)
         except FileExistsError:
@@ -232,5 +183,5 @@ def test_fork_child_does_not_own_the_name(name: str) -> None:
 
     with child(drop) as peer:
         assert peer.says() == "taken"
-    assert (SHM / name).exists()
+    assert path_of(name).exists()
     assert WorkerStatus.attach(name) == created[0]

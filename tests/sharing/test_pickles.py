@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import copy
 import enum
-import gc
 import pickle
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import IntEnumValue
+from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers import children, support
-from helpers.inside import owner
 from helpers.support import (
     CALCULATING,
     IDLE,
     UNAVAILABLE,
     WorkerStatus,
     WorkerStatusEnum,
+    collect,
     make_enum,
     own_segments,
     run_script,
@@ -172,42 +170,27 @@ def test_class_bound_to_another_enum(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pickles
-def test_pickle_after_creator_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unpickling what the creator has dropped is a FileNotFoundError that says what to do."""
-    owner.drain()
-    monkeypatch.setattr(owner, "_LINGER", 0.0)
-    monkeypatch.setattr(owner, "_lingering", deque())  # what earlier tests pickled
-    fresh: Any = make_enum("Dropped", "A B", module=__name__)
-    monkeypatch.setattr(sys.modules[__name__], "Dropped", fresh, raising=False)
-    value: Any = IntEnumValue(fresh.A)
-    name = value._atomic_segment.name
-    pickled = pickle.dumps(value)
-    del value
-    # The pool that handed it out keeps the segment for as many values as it has room for.
-    for _ in range(16):
-        IntEnumValue(fresh.A)
-    gc.collect()
-    WorkerStatus(IDLE)  # an allocation drains
-    assert name not in own_segments()
+def test_pickle_of_what_is_gone() -> None:
+    """Unpickling what nobody has any more is a FileNotFoundError that says what to do."""
+    value = WorkerStatus(IDLE)
+    function, (cls, subscripts, enum, (name, nonce, index), *lock) = value.__reduce_ex__(4)[:2]
+    gone = ("intenum-000000000000", nonce, index)
     with pytest.raises(FileNotFoundError, match="keep a reference"):
-        pickle.loads(pickled)
+        function(cls, subscripts, enum, gone, *lock)
+    assert function(cls, subscripts, enum, (name, nonce, index), *lock) == value
 
 
 @pickles
 def test_pickled_segment_lingers() -> None:
-    """A segment that was pickled stays for a while after its values are gone."""
-    fresh: Any = make_enum("Lingering", "A B")
-    pickled, kept = IntEnumValue(fresh.A), None
-    name = pickled._atomic_segment.name
-    pickled.__reduce_ex__(4)
-    other: Any = make_enum("Other", "A B")
-    kept = IntEnumValue(other.A)
-    gone = kept._atomic_segment.name
-    del pickled, kept, fresh, other
-    gc.collect()
-    WorkerStatus(IDLE)  # an allocation drains
-    assert name in own_segments()
-    assert gone not in own_segments()
+    """A segment that was pickled stays for a while after its last user: the pickle may arrive."""
+    arrays = [IntEnumArray[WorkerStatusEnum](2, CALCULATING) for _ in range(2)]
+    names = [array.segment_name for array in arrays]
+    pickled = pickle.dumps(arrays[1])
+    arrays.clear()
+    collect()
+    assert names[0] not in own_segments()
+    assert names[1] in own_segments()
+    assert pickle.loads(pickled)[1] is CALCULATING
 
 
 @pickles

@@ -14,7 +14,7 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from helpers import children
-from helpers.inside import owner
+from helpers.inside import backend
 from helpers.support import (
     CALCULATING,
     DEADLINE,
@@ -22,23 +22,30 @@ from helpers.support import (
     METHODS,
     UNAVAILABLE,
     WorkerStatus,
+    collect,
+    default_method,
     fork,
     make_enum,
     own_segments,
     run,
-    run_script,
     wait_for,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-
-every_method = pytest.mark.parametrize("method", METHODS)
 
 pickles = pytest.mark.only_on("native", "cffi")
 
 inherits = pytest.mark.only_on("lock")
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A start method: the default one meanwhile."""
+    with default_method(request.param):
+        yield request.param
+
 
 RING: Any = make_enum("RING", {f"N{i}": i for i in range(89)})
 
@@ -47,7 +54,6 @@ RING: Any = make_enum("RING", {f"N{i}": i for i in range(89)})
 
 
 @pytest.mark.slow
-@every_method
 def test_process_arguments(method: str) -> None:
     """Values of every kind of class are the same values in a child that was given them."""
     values = {kind: make() for kind, make in children.KINDS.items()}
@@ -57,7 +63,6 @@ def test_process_arguments(method: str) -> None:
 
 
 @pytest.mark.slow
-@every_method
 def test_both_directions(method: str) -> None:
     """Parent and child see each other's writes, one by one."""
     status = WorkerStatus(UNAVAILABLE)
@@ -77,7 +82,6 @@ def test_both_directions(method: str) -> None:
 
 
 @pytest.mark.slow
-@every_method
 def test_writes_of_many_processes(method: str) -> None:
     """No update is lost, however many processes update at once."""
     value = IntEnumValue[RING](RING(0))
@@ -94,7 +98,6 @@ def test_writes_of_many_processes(method: str) -> None:
 
 
 @pytest.mark.slow
-@every_method
 def test_lock_in_child(method: str) -> None:
     """A child does not get the lock that its parent holds; after release it does."""
     status = WorkerStatus(IDLE)
@@ -108,7 +111,6 @@ def test_lock_in_child(method: str) -> None:
 
 
 @pytest.mark.slow
-@every_method
 def test_pool_initializer(method: str) -> None:
     """A value given to a pool's initializer is claimed by one of its workers exactly once."""
     status = WorkerStatus(IDLE)
@@ -122,7 +124,6 @@ def test_pool_initializer(method: str) -> None:
 
 @pytest.mark.slow
 @pickles
-@every_method
 def test_executor_arguments_and_results(method: str) -> None:
     """Values go to an executor's workers and come back as the same values."""
     values = [WorkerStatus(IDLE) for _ in range(4)]
@@ -138,7 +139,6 @@ def test_executor_arguments_and_results(method: str) -> None:
 
 @pytest.mark.slow
 @pickles
-@every_method
 def test_pool_arguments_and_results(method: str) -> None:
     """Values go to a Pool's workers and come back as the same values."""
     values = [WorkerStatus(IDLE) for _ in range(4)]
@@ -155,7 +155,6 @@ def test_pool_arguments_and_results(method: str) -> None:
 
 @pytest.mark.slow
 @pickles
-@every_method
 def test_queue(method: str) -> None:
     """Values go through a queue and come back as the same values."""
     context: Any = multiprocessing.get_context(method)
@@ -180,9 +179,8 @@ def test_queue(method: str) -> None:
 
 @pytest.mark.slow
 @pickles
-@every_method
 def test_value_that_a_child_created(method: str) -> None:
-    """A value that a child created works in the parent, and goes with the child."""
+    """A value that a child created works in the parent, outlives the child there, and goes."""
     here, there = multiprocessing.Pipe()
     context: Any = multiprocessing.get_context(method)
     process = context.Process(target=children.create_and_send, args=(there,))
@@ -190,22 +188,18 @@ def test_value_that_a_child_created(method: str) -> None:
     assert here.poll(DEADLINE)
     value, name = here.recv()
     assert value.compare_and_set(IDLE, CALCULATING)
-    pickled = pickle.dumps(value)
     here.send("claimed")
     process.join(DEADLINE)
     assert process.exitcode == 0
-    assert not os.path.exists(f"/dev/shm/{name}")  # noqa: PTH110
-    assert value.load() is CALCULATING  # still mapped here
-    value.set(IDLE)
-    assert pickle.loads(pickled).load() is IDLE
+    assert os.path.exists(f"/dev/shm/{name}")  # noqa: PTH110
+    assert value.exchange(IDLE) is CALCULATING
     del value
-    gc.collect()
-    with pytest.raises(FileNotFoundError, match=name):
-        pickle.loads(pickled)
+    collect()
+    assert not os.path.exists(f"/dev/shm/{name}")  # noqa: PTH110
 
 
 @pytest.mark.slow
-@every_method
+@pickles
 def test_values_of_a_child_go_with_it(method: str) -> None:
     """What a child creates is removed when it ends."""
     here, there = multiprocessing.Pipe()
@@ -222,13 +216,12 @@ def test_values_of_a_child_go_with_it(method: str) -> None:
 
 
 @pytest.mark.slow
-@every_method
 def test_end_of_a_child_leaves_the_parents(method: str) -> None:
     """A child that ends leaves its parent's segments: the next child finds them."""
     status = WorkerStatus(IDLE)
-    name = status._atomic_segment.name
+    before = own_segments()
     run(method, children.claim_all, {"subclass": status})
-    assert name in own_segments()
+    assert own_segments() == before
     status.set(IDLE)
     run(method, children.claim_all, {"subclass": status})
     assert status.load() is UNAVAILABLE
@@ -275,18 +268,17 @@ def test_fork() -> None:
 def test_fork_leaves_segments() -> None:
     """A forked child that drops values and allocates others removes nothing of its parent."""
     values = [WorkerStatus(IDLE) for _ in range(300)]
-    names = {value._atomic_segment.name for value in values}
+    names = own_segments()
 
     def child() -> None:
         values.clear()
         gc.collect()
         for _ in range(300):
             WorkerStatus(IDLE)
+        backend.end()  # os._exit does not
 
-    before = own_segments()
     assert wait_for(fork(child)) == 0
-    assert names <= own_segments()
-    assert own_segments() == before
+    assert own_segments() == names
     assert [value.load() for value in values] == [IDLE] * 300
 
 
@@ -297,11 +289,11 @@ def test_fork_allocates_elsewhere() -> None:
 
     def child() -> None:
         own = [WorkerStatus(CALCULATING) for _ in range(40)]
-        assert all(value._atomic_segment.header.creator_pid == os.getpid() for value in own)
+        assert not {value._atomic_segment for value in own} & {first._atomic_segment}
         os.write(writer, b"made")
         first.set(UNAVAILABLE)
         assert [value.load() for value in own] == [CALCULATING] * 40
-        owner.remove_all()  # os._exit does not
+        backend.end()  # os._exit does not
 
     pid = fork(child)
     mine = [WorkerStatus(IDLE) for _ in range(40)]
@@ -311,7 +303,6 @@ def test_fork_allocates_elsewhere() -> None:
     os.close(writer)
     assert [value.load() for value in mine] == [IDLE] * 40
     assert first.load() is UNAVAILABLE
-    assert {value._atomic_segment.header.creator_pid for value in mine} == {os.getpid()}
 
 
 @pickles
@@ -323,7 +314,7 @@ def test_fork_of_a_fork() -> None:
         own = WorkerStatus(IDLE)
         assert wait_for(fork(lambda: (status.set(CALCULATING), own.set(CALCULATING)))) == 0  # type: ignore[func-returns-value]
         assert own.load() is CALCULATING
-        owner.remove_all()
+        backend.end()
 
     assert wait_for(fork(child)) == 0
     assert status.load() is CALCULATING
@@ -341,7 +332,7 @@ def test_fork_while_a_thread_allocates() -> None:
     def child() -> None:
         values = [WorkerStatus(CALCULATING) for _ in range(3)]
         assert [value.load() for value in values] == [CALCULATING] * 3
-        owner.remove_all()
+        backend.end()
 
     threads = [threading.Thread(target=allocate) for _ in range(2)]
     for thread in threads:
@@ -353,96 +344,6 @@ def test_fork_while_a_thread_allocates() -> None:
         for thread in threads:
             thread.join()
     assert codes == [0] * 15
-
-
-FORK_WAITS = """
-import os, threading, warnings
-
-warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
-asked, inside, seen = threading.Event(), [], []
-# Hooks before a fork run in the reverse order of their registration.
-os.register_at_fork(before=lambda: seen.append(bool(inside)))  # once the lock is taken
-
-from helpers.inside import ProcessLock
-
-lock = ProcessLock(no_fork=True)
-os.register_at_fork(before=asked.set)  # before the lock is waited for
-held = threading.Event()
-
-def hold():
-    inside.append(True)
-    held.set()
-    assert asked.wait(20)
-    inside.clear()
-
-def free():
-    taken = []
-    def take():
-        lock.call(taken.append, True)
-    taker = threading.Thread(target=take, daemon=True)
-    taker.start()
-    taker.join(20)
-    return taken == [True]
-
-holder = threading.Thread(target=lock.call, args=(hold,))
-holder.start()
-assert held.wait(20)
-pid = os.fork()
-if pid == 0:
-    os._exit(0 if seen == [False] and free() else 1)
-holder.join()
-print(seen, os.waitpid(pid, 0)[1], free())
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_fork_waits_for_the_lock(tmp_path: Path) -> None:
-    """os.fork waits for who holds a lock against it; parent and child find that lock free."""
-    done = run_script(FORK_WAITS, folder=tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("[False] 0 True\n", "", 0)
-
-
-FORK_IS_INTERRUPTED = """
-import os, signal, threading, warnings
-from helpers.inside import owner, process
-from helpers.support import IDLE, WorkerStatus
-
-warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
-held, came = threading.Event(), threading.Event()
-
-def handle(*_):
-    came.set()
-    raise ZeroDivisionError
-
-def hold():
-    held.set()
-    came.wait(5)
-
-signal.signal(signal.SIGALRM, handle)
-os.register_at_fork(before=lambda: signal.setitimer(signal.ITIMER_REAL, 0.05))
-holder = threading.Thread(target=process.creating.call, args=(hold,))
-holder.start()
-assert held.wait(20)
-pid = os.fork()
-if pid == 0:
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(10)
-    for _ in range(300):
-        WorkerStatus(IDLE)
-    owner.remove_all()
-    os._exit(0)
-signal.setitimer(signal.ITIMER_REAL, 0)
-holder.join()
-print(os.waitpid(pid, 0)[1], WorkerStatus(IDLE))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_fork_that_a_handler_ends_waiting_for(tmp_path: Path) -> None:
-    """A child is free to create even if a signal handler ended the wait for who was creating."""
-    done = run_script(FORK_IS_INTERRUPTED, folder=tmp_path)
-    assert (done.stdout, done.returncode) == (f"0 {int(IDLE)}\n", 0)
 
 
 def test_threads_allocate() -> None:
@@ -460,6 +361,8 @@ def test_threads_allocate() -> None:
     for thread in threads:
         thread.join()
     places = [
-        (value._atomic_segment.name, value._atomic_index) for values in made for value in values
+        (value._atomic_segment.header.nonce, value._atomic_index)
+        for values in made
+        for value in values
     ]
     assert len(set(places)) == len(places) == 1200

@@ -416,7 +416,7 @@ def test_foreign_number_in_the_word() -> None:
 def test_version_may_wrap_under_a_sleeper() -> None:
     """A sleeper is woken by the write after which the version starts anew."""
     status = Status(Bits.LEFT)
-    write_word(status, Bits.LEFT, version=2**30 - 1)
+    write_word(status, Bits.LEFT, version=2**19 - 1)
     sleeper = Task(lambda: status.wait_for(Bits.RIGHT, timeout=PATIENCE))
     until_asleep(status)
     status.set(Bits.RIGHT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +31,16 @@ class Use:
     besides, it waits; for the end of that collection, most often.
     """
 
-    __slots__ = ("region",)
+    __slots__ = ("slot",)
 
     #: Those that wait.
     waiting: list[Use] = []  # noqa: RUF012 - of all
     #: What __del__ and sweep() count when nobody else has it: 3 and 2 at most, but for a tracer.
     alone: list[int] = []  # noqa: RUF012
 
-    def __init__(self, region: Any) -> None:
-        self.region = region
+    def __init__(self, slot: Any) -> None:
+        #: Where C stores the region; None in the one that tells.
+        self.slot = slot
 
     # All that it needs is bound here: at exit it may outlive the module's globals.
     def __del__(
@@ -53,8 +53,8 @@ class Use:
         callbacks: list[Any] = _callbacks,
     ) -> None:
         count = references(self)
-        region = getattr(self, "region", None)
-        if region is None:  # the one that tells; or a signal handler ended its __init__
+        slot = getattr(self, "slot", None)
+        if not (slot and slot[0]):  # the one that tells; or there is none
             if not alone:
                 alone.append(count)
         elif count > min(alone[0], 3):
@@ -62,7 +62,7 @@ class Use:
             if type(self).collected not in callbacks:
                 callbacks.append(type(self).collected)
         elif not exiting:
-            drop(region)
+            drop(slot[0])
 
     @classmethod
     def collected(cls, phase: str, _: object) -> None:
@@ -84,12 +84,12 @@ class Use:
             except IndexError:  # another thread sweeps too
                 return
             count = references(use)
-            if use.region is None:
+            if use.slot is None:
                 cls.alone.append(count)
             elif count > min(cls.alone[1], 2):
                 cls.waiting.append(use)
             elif not exiting:
-                drop(use.region)
+                drop(use.slot[0])
 
 
 # One of no region, for the two counts.
@@ -98,33 +98,52 @@ Use.waiting.append(Use(None))
 Use.sweep()
 
 
+def create(name: str, head: bytes, size: int, first: int, nameless: bool) -> Any:  # noqa: FBT001
+    Use.sweep()
+    use = Use(ffi.new("aie_region **"))
+    path = b"/" + name.encode()
+    error = lib.aie_cffi_create(use.slot, path, head, len(head), size, first, nameless)
+    return (error, "") if error else Mapping(use)
+
+
+def attach(name: str, answer: int) -> Any:
+    use = Use(ffi.new("aie_region **"))
+    why = ffi.new("char[]", lib.AIE_WHY_SIZE)
+    error = lib.aie_cffi_attach(use.slot, b"/" + name.encode(), answer, why)
+    return (error, ffi.string(why).decode()) if error else Mapping(use)
+
+
+def peek(name: str) -> bytes:
+    head = ffi.new("aie_header *")
+    found = lib.aie_name_peek(b"/" + name.encode(), head)
+    return ffi.buffer(head)[: lib.AIE_HEAD_SIZE] if found else b""
+
+
 class Mapping:
     """One mapped segment; unmapped when the last object that uses it is gone."""
 
     # In a cycle of garbage they are cleared in this order, the use last.
     __slots__ = ("__weakref__", "region", "size", "use")
 
-    def __init__(self, fd: int, size: int) -> None:
-        Use.sweep()
-        region = lib.aie_region_map(fd, size)
-        if region == ffi.NULL:
-            raise OSError(ffi.errno, os.strerror(ffi.errno))
-        self.use = Use(region)
-        self.region = region
-        self.size = size
+    def __init__(self, use: Use) -> None:
+        self.use = use
+        self.region = use.slot[0]
+        self.size: int = self.region.size
+
+    @property
+    def elsewhere(self) -> bool:
+        return bool(self.region.elsewhere)
+
+    def at(self, kind: str, offset: int) -> Any:
+        """Return the address of what is there: an ``aie_word``, say."""
+        return ffi.cast(f"{kind} *", self.region.base + offset)
 
     def view(self) -> memoryview:
-        base = ffi.cast("char *", lib.aie_cffi_base(self.region))
-        kept = ffi.gc(base, lambda _, use=self.use: None)  # noqa: ARG005 - keeps it
+        kept = ffi.gc(self.at("char", 0), lambda _, use=self.use: None)  # noqa: ARG005 - keeps it
         return memoryview(ffi.buffer(kept, self.size))
 
-    def prepare(self, offset: int, count: int, /) -> None:
-        error = lib.aie_cffi_prepare(lib.aie_cffi_control(self.region, offset), count)
-        if error:
-            raise OSError(error, os.strerror(error))
+    def pickled(self) -> None:
+        lib.aie_region_pickled(self.region)
 
-    def publish(self) -> None:
-        lib.aie_cffi_publish(self.region)
-
-    def published(self) -> int:
-        return int(lib.aie_cffi_published(self.region))
+    def unlink(self) -> int:
+        return int(lib.aie_region_unlink(self.region))

@@ -1,8 +1,7 @@
 """What every backend provides, and value, array and segment rely on.
 
 A backend is a module with the attributes of :class:`Backend`.  Those over the compiled core share
-one protocol on one layout; ``lock`` has the same layout and another protocol, so each refuses the
-other's segments.
+one protocol on one layout, and meet on a word; ``lock`` has memory without a name.
 """
 
 from __future__ import annotations
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=IntEnum)
 
-#: Protocol ids, as the segment's header has them.
-PROTOCOL_ATOMIC = 1
-PROTOCOL_LOCK = 2
-
 
 class Mapping(Protocol):
     """One mapped segment.
@@ -35,25 +30,18 @@ class Mapping(Protocol):
     def size(self) -> int:
         """Bytes mapped."""
 
-    def prepare(self, offset: int, count: int, /) -> None:
-        """Initialise ``count`` control blocks at ``offset``."""
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was made in another PID namespace than this process is in."""
 
-    def publish(self) -> None:
-        """Store the magic, with release: the segment is complete from here on."""
+    def pickled(self) -> None:
+        """Note that a pickle of it may be on its way: it outlives its last user for a minute."""
 
-    def published(self) -> int:
-        """Return the magic that the segment holds, loaded with acquire."""
+    def unlink(self) -> int:
+        """Remove the name, if it still is this memory's.  0, or an errno."""
 
     def view(self) -> memoryview:
         """Return the segment's bytes, writable, for who holds the mapping meanwhile."""
-
-
-class Table(Protocol):
-    """The members of one IntEnum in the form that the backend's Value looks them up in."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The vocabulary that the table was made for."""
 
 
 class Bound:
@@ -95,10 +83,8 @@ class Value(Bound):
         def _atomic_bind(self, *place: Any) -> None:
             """Bind to a word, for good.
 
-            Args:
-                place: table, mapping, segment, index, offsets of word and control block, guard,
-                    whether the class overrides from_value(), and the first value or None.
-
+            By table, mapping, segment, index, offsets of word and control block, guard, whether
+            the class overrides from_value(), and the first value or None.
             """
 
         def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock:
@@ -118,10 +104,8 @@ class Array(Bound):
         def _atomic_bind(self, *place: Any) -> None:
             """Bind to words, for good.
 
-            Args:
-                place: table, mapping, segment, count, offset and stride of the words, offset of the
-                    control blocks, and guard.
-
+            By table, mapping, segment, count, offset and stride of the words, offset of the control
+            blocks, and guard.
             """
 
 
@@ -130,8 +114,6 @@ class Backend(Protocol):
 
     #: ``native``, ``cffi`` or ``lock``: what BACKEND says.
     NAME: str
-    #: PROTOCOL_ATOMIC or PROTOCOL_LOCK.
-    PROTOCOL: int
     #: sizeof(pthread_mutex_t), libc id and bytes of a control block, as the header has them; a
     #: segment of others is refused.
     ABI: tuple[int, int, int]
@@ -141,33 +123,73 @@ class Backend(Protocol):
     Value: type[Any]
     Array: type[Any]
 
-    def Mapping(self, fd: int, size: int) -> Mapping:  # noqa: N802 - a class, in each backend
-        """Map ``size`` bytes of the shared memory behind ``fd``, which may then be closed."""
+    def create(
+        self,
+        name: str,
+        head: bytes,
+        size: int,
+        first: int,
+        nameless: bool,  # noqa: FBT001
+        /,
+    ) -> Mapping | tuple[int, str]:
+        """Create a segment, whole or not at all, and answer for its name.  Not on the lock path.
+
+        Args:
+            name: of the shared memory.
+            head: header, with magic, pid, start and namespace left out, and vocabulary.
+            size: bytes.
+            first: value of each word.
+            nameless: children of fork answer for the name as well.
+
+        Returns:
+            Its mapping; or the errno and why there is none.  EEXIST: somebody answers for the
+            name, or what has it is not ours; EAGAIN: somebody is removing what has it.
+
+        """
+
+    def attach(self, name: str, answer: int, /) -> Mapping | tuple[int, str]:
+        """Attach a segment.  Not on the lock path.
+
+        Args:
+            name: of the shared memory.
+            answer: region.h's aie_answer: whether to answer for the name as well.
+
+        Returns:
+            Its mapping; or the errno and why there is none.  EAGAIN: it is not complete; ESTALE: it
+            is being removed, or nobody else answers for it.
+
+        """
+
+    def peek(self, name: str, /) -> bytes:
+        """Return the first bytes of this user's segment of that name; empty if there is none."""
+
+    def expire(self) -> None:
+        """Let go of segments whose last user has gone a minute ago."""
+
+    def end(self) -> None:
+        """Stop answering for every name, at the end of the process."""
 
     def Table(  # noqa: N802 - a class, in each backend
         self,
         vocabulary: Vocabulary,
         enum_type: type[IntEnum],
         entries: tuple[tuple[IntEnum, str, int], ...],
-    ) -> Table:
-        """Make the table of an IntEnum from (member, name, number), without aliases."""
+    ) -> Any:
+        """Make what Value and Array look members up in, from (member, name, number), no aliases."""
 
     #: The semlock of a value's own lock, made from a mapping, the word's and the control block's
     #: offset: what multiprocessing calls so, ``abandoned``, and ``acquire_quietly()``, which is for
-    #: a write and leaves the report of a death for others.
+    #: a write and leaves the report of a death for others.  Not on the lock path.
     Lock: Callable[[Any, int, int], Any]
 
     def own_guard(self) -> Guard | None:
         """Return what each write of a new value enters where no lock was given; None: nothing."""
 
-    def is_mapped(self, device: int, inode: int) -> bool:
-        """Tell whether any interpreter of this process has that shared memory mapped."""
-
     def document(self, cls: type[Any], name: str, text: str) -> None:
         """Give an operation of Value or Array the docstring that help() shows."""
 
-    def prepare_class(self, cls: type[Any], base: type[Any]) -> None:
-        """Make a subclass of ``base`` (IntEnumValue) fast, if the backend knows how."""
+    def prepare_class(self, cls: type[Any]) -> None:
+        """Make a subclass of IntEnumValue fast, if the backend knows how."""
 
 
 def overriders(cls: type[Any], base: type[Any], name: str) -> Sequence[type[Any]]:

@@ -6,33 +6,29 @@ lock: an aligned load of eight bytes, through a memoryview, is one instruction.
 
 from __future__ import annotations
 
-import gc
-import mmap
 import multiprocessing
-import struct
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .. import process
 from ..given_lock import Guard, LockLike
-from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, MAGIC
+from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY
 from . import python_bound, python_row, python_value
-from .contract import PROTOCOL_LOCK
 from .lock_array import LockedWords, advance, event_of, nap
-from .python_bound import Table, document
+from .python_bound import Table, document, prepare_class
 
-__all__ = ["Array", "Mapping", "Table", "Value", "document"]
+if TYPE_CHECKING:
+    from .contract import Mapping
+
+__all__ = ["Array", "Table", "Value", "document", "prepare_class"]
 
 NAME = "lock"
-PROTOCOL = PROTOCOL_LOCK
 ABI = (0, 0, 64)
 INHERITED_ONLY = True
 
-_QWORD = struct.Struct("=Q")
-
-#: Locks of values that are gone.  A semaphore's own end talks to the resource tracker, and garbage
-#: collection may come anywhere, in the tracker's code too: so it waits here for the next value.
+#: Locks of values that are gone.  Where fork is not the default a semaphore's own end talks to
+#: multiprocessing's resource tracker, and garbage collection may come anywhere, in the tracker's
+#: code too: so it waits here for the next value.
 _graveyard: deque[LockLike] = deque()
 
 
@@ -49,36 +45,18 @@ class _OwnGuard(Guard):
             self._bury(self.lock)
 
 
-class Mapping(mmap.mmap):
-    """One mapped segment; unmapped when the last object that uses it is gone."""
-
-    def view(self) -> memoryview:
-        return memoryview(self)
-
-    def prepare(self, offset: int, count: int, /) -> None:
-        """Do nothing: control blocks belong to the atomic core."""
-
-    def publish(self) -> None:
-        """Store the magic.
-
-        No release is needed: such a segment reaches other processes by inheritance, through
-        system calls that order memory.
-        """
-        _QWORD.pack_into(self, 0, MAGIC)
-
-    def published(self) -> int:
-        (magic,) = _QWORD.unpack_from(self, 0)
-        return int(magic)
-
-
 class LockedWord:
     """A state word whose writers hold the value's lock."""
 
-    __slots__ = ("_cell",)
+    __slots__ = ("_cell", "_event")
 
-    def __init__(self, mapping: Mapping, word_offset: int) -> None:
+    def __init__(self, mapping: Mapping, word_offset: int, _control_offset: int) -> None:
         # A view of this word alone: nothing is multiplied in the hot path.
-        self._cell = memoryview(mapping)[word_offset : word_offset + 8].cast("Q")
+        self._cell = mapping.view()[word_offset : word_offset + 8].cast("Q")
+        #: Of an array's word: its writers tell those who watch the whole segment.
+        self._event: memoryview | None = None
+        if HEADER.unpack_from(mapping.view(), HEADER_OFFSET)[1] == KIND_ARRAY:
+            self._event = event_of(mapping)
 
     def number(self) -> int:
         return python_value.value_of(self._cell[0])
@@ -103,90 +81,42 @@ class LockedWord:
     def exchange(self, desired: int) -> int:
         seen = self._cell[0]
         self._cell[0] = python_value.successor(seen, desired)
+        if self._event is not None:
+            advance(self._event)
         return python_value.value_of(seen)
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        seen = self._cell[0]
-        if python_value.value_of(seen) != expected:
+        if self.number() != expected:
             return False
-        self._cell[0] = python_value.successor(seen, desired)
+        self.exchange(desired)
         return True
-
-
-class WatchedWord(LockedWord):
-    """A state word of an array: its writers tell those who watch the whole segment."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self, mapping: Mapping, word_offset: int) -> None:
-        super().__init__(mapping, word_offset)
-        self._event = event_of(mapping)
-
-    def exchange(self, desired: int) -> int:
-        before = super().exchange(desired)
-        advance(self._event)
-        return before
-
-    def compare_and_set(self, expected: int, desired: int) -> bool:
-        written = super().compare_and_set(expected, desired)
-        if written:
-            advance(self._event)
-        return written
 
 
 class Value(python_value.Value):
     """A value whose writers hold its guard's lock."""
 
     __slots__ = ()
-
-    @staticmethod
-    def _atomic_word(mapping: Mapping, word_offset: int, control_offset: int) -> LockedWord:  # noqa: ARG004
-        kind = HEADER.unpack_from(mapping, HEADER_OFFSET)[-1]
-        return (WatchedWord if kind == KIND_ARRAY else LockedWord)(mapping, word_offset)
+    _atomic_word = LockedWord
 
 
 class Array(python_row.Array):
     """An array whose writers hold one lock, whichever word they write."""
 
     __slots__ = ()
-
-    @staticmethod
-    def _atomic_words(mapping: Mapping, place: python_row.Place) -> LockedWords:
-        return LockedWords(mapping, place)
+    _atomic_words = LockedWords
 
 
-def Lock(*_: object) -> Any:  # noqa: N802
-    """Raise: every value here has a guard, and that guard's lock is its lock."""
-    message = "a value of the lock-based path has a lock from the start"
-    raise RuntimeError(message)
+def expire() -> None:
+    """Do nothing: its memory has no names."""
 
 
-def is_mapped(device: int, inode: int) -> bool:  # noqa: ARG001
-    return False
+end = expire
 
 
 def own_guard() -> Guard:
-    """Return a guard over a new RLock.
-
-    Of the spawn context: its semaphores serve every start method, the fork context's refuse to go
-    to children of spawn.
-    """
-    return process.creating.call(_make_guard)
-
-
-def _make_guard() -> Guard:
-    # The tracker's lock is not re-entrant on every version, and a semaphore that is collected as
-    # garbage while another is made would ask for it.
-    collects = gc.isenabled()
-    try:
-        gc.disable()
-        _graveyard.clear()
-        process.ensure_tracker()
-        return _OwnGuard(multiprocessing.get_context("spawn").RLock(), own=True)
-    finally:
-        if collects:
-            gc.enable()
-
-
-def prepare_class(cls: type[Any], base: type[Any]) -> None:
-    """Do nothing: methods in Python are as fast inherited."""
+    """Return a guard over a new RLock of the default start method's context."""
+    _graveyard.clear()
+    method = multiprocessing.get_start_method(allow_none=True)
+    # Asked so that it stays open which method that is.
+    context = multiprocessing.get_context(method or multiprocessing.get_all_start_methods()[0])
+    return _OwnGuard(context.RLock(), own=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import layout
 from . import python_bound, python_value
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
+    from .contract import Mapping
     from .python_row import Place
 
 #: Seconds.  In Python a nap costs 20 to 130 us of processor time (the most where the processor
@@ -26,9 +27,9 @@ _SHORTEST, _LONGEST = 1e-6, 32e-3
 _BLOCK = 1024
 
 
-def event_of(mapping: Any) -> memoryview:
+def event_of(mapping: Mapping) -> memoryview:
     """Return a segment's event word."""
-    return memoryview(mapping)[layout.EVENT_OFFSET : layout.EVENT_OFFSET + 4].cast("I")
+    return mapping.view()[layout.EVENT_OFFSET : layout.EVENT_OFFSET + 4].cast("I")
 
 
 def advance(event: memoryview) -> None:
@@ -50,9 +51,9 @@ class LockedWords:
 
     __slots__ = ("_cells", "_event", "_found", "_step", "_values")
 
-    def __init__(self, mapping: Any, place: Place) -> None:
+    def __init__(self, mapping: Mapping, place: Place) -> None:
         end = place.word_offset + place.length * place.word_stride
-        content = memoryview(mapping)[place.word_offset : end]
+        content = mapping.view()[place.word_offset : end]
         # Without the steps: through a view that has some, PyPy writes to the wrong place.
         self._cells = content.cast("Q")
         self._step = place.word_stride // 8
@@ -92,26 +93,17 @@ class LockedWords:
         return end
 
     def claim(self, expected: int, desired: int) -> int | None:
-        begin = self._found
-        for index in self._having(expected, begin, len(self._values)):
-            return self._take(index, desired)
-        for index in self._having(expected, 0, begin):
-            return self._take(index, desired)
+        for start, end in ((self._found, len(self._values)), (0, self._found)):
+            for block in range(start, end, _BLOCK):
+                values = self._values[block : min(block + _BLOCK, end)].tolist()
+                if expected in values:
+                    self._found = block + values.index(expected)
+                    self.exchange(self._found, desired)
+                    return self._found
         return None
 
-    def _having(self, number: int, start: int, end: int) -> Any:
-        for block in range(start, end, _BLOCK):
-            values = self._values[block : min(block + _BLOCK, end)].tolist()
-            if number in values:
-                yield block + values.index(number)
-
-    def _take(self, index: int, desired: int) -> int:
-        self.exchange(index, desired)
-        self._found = index
-        return index
-
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
-        return LockedWatcher(self._values, self._event, goal, guard, every=every)
+        return LockedWatcher(self, goal, guard, every=every)
 
 
 class LockedWatcher:
@@ -120,16 +112,10 @@ class LockedWatcher:
     __slots__ = ("_event", "_every", "_goal", "_guard", "_since", "_values")
 
     def __init__(
-        self,
-        values: memoryview,
-        event: memoryview,
-        goal: python_bound.Goal,
-        guard: Guard | None,
-        *,
-        every: bool,
+        self, words: LockedWords, goal: python_bound.Goal, guard: Guard | None, *, every: bool
     ) -> None:
-        self._values = values
-        self._event = event
+        self._values = words._values
+        self._event = words._event
         self._goal = goal
         self._guard = guard
         self._every = every

@@ -7,17 +7,27 @@ from types import GetSetDescriptorType, MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._native import Array, Lock, Mapping, Table, Value, document
+from .._native import Array, Lock, Table, Value, attach, create, document, end, expire, peek
 from ..process import ProcessLock
-from .contract import PROTOCOL_ATOMIC, overriders
+from .contract import overriders
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
 
-__all__ = ["Array", "Lock", "Mapping", "Table", "Value", "document"]
+__all__ = [
+    "Array",
+    "Lock",
+    "Table",
+    "Value",
+    "attach",
+    "create",
+    "document",
+    "end",
+    "expire",
+    "peek",
+]
 
 NAME = "native"
-PROTOCOL = PROTOCOL_ATOMIC
 ABI = (_native.MUTEX_SIZE, _native.LIBC, _native.CONTROL_SIZE)
 INHERITED_ONLY = False
 
@@ -25,13 +35,12 @@ INHERITED_ONLY = False
 atexit.register(_native.stop_unmapping)
 
 
-def is_mapped(device: int, inode: int) -> bool:
-    return _native.is_mapped(device, inode)
-
-
 def own_guard() -> Guard | None:
     return None
 
+
+#: What each class gets descriptors of its own for.
+_HOT_NAMES = ("load", "set", "exchange", "compare_and_set", "value", "name", "version")
 
 #: Around the classes' descriptors: two threads may derive from the same class at once.
 _preparing = ProcessLock()
@@ -44,7 +53,7 @@ def _is_planted(cls: type[Any], descriptor: object) -> bool:
     )
 
 
-def prepare_class(cls: type[Any], base: type[Any]) -> None:  # noqa: ARG001
+def prepare_class(cls: type[Any]) -> None:
     """Give ``cls`` descriptors of its own for the hot methods and attributes.
 
     CPython's specialised method calls need the descriptor's own type to be the instance's exact
@@ -58,7 +67,7 @@ def prepare_class(cls: type[Any], base: type[Any]) -> None:  # noqa: ARG001
 
 
 def _prepare(cls: type[Any]) -> None:
-    for name in _native.HOT_NAMES:
+    for name in _HOT_NAMES:
         definers = overriders(cls, Value, name)
         own = [klass for klass in definers if not _is_planted(klass, vars(klass)[name])]
         if own:

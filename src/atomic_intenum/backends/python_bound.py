@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 from ..process import ProcessLock
+from ..timeouts import deadline_of
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -48,6 +49,27 @@ class Table:
         self.names = {number: name for _, name, number in entries}
         # By id: the table keeps the members alive, so no other object can have a member's.
         self.numbers = {id(member): number for member, _, number in entries}
+
+    def member_of(self, number: int) -> Any:
+        """Return the member of that number; ValueError if none."""
+        member = self.members.get(number)
+        return self.vocabulary.refuse_number(number) if member is None else member
+
+
+class Watch(Protocol):
+    """One wait: for a word, for one of many words, or for all of them."""
+
+    def look(self) -> int | None:
+        """Return what was waited for, or None."""
+
+    def is_own(self) -> bool:
+        """Return True if this thread holds the lock that would be needed to end the wait."""
+
+    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
+        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
+
+        May return for no reason.  ``first``: it may spin before it sleeps.
+        """
 
 
 W = TypeVar("W")
@@ -123,6 +145,13 @@ class Bound:
 
     _atomic_binding: Binding[Any]
     _atomic_closed: Closed
+    #: What is said where only the thread that waits could end the wait.
+    _atomic_own_wait: str
+
+    if TYPE_CHECKING:  # what IntEnumValue and IntEnumArray add
+
+        def _atomic_number(self, value: object) -> int: ...
+        def _atomic_timed_out(self, name: str, members: Any, timeout: Any) -> NoReturn: ...
 
     def _atomic_bind_once(self, binding: Binding[Any]) -> None:
         _binding.call(self._atomic_bind_alone, binding)
@@ -164,6 +193,42 @@ class Bound:
     def _atomic_segment(self) -> Any:
         return self._atomic_open().segment
 
+    def _atomic_value(self, member: object) -> int:
+        """Return the number of a member or name."""
+        number: int | None = self._atomic_open().table.numbers.get(id(member))
+        return self._atomic_number(member) if number is None else number
+
+    def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001
+        """Begin a wait for the word, or for one or ``every`` one of the words."""
+        raise NotImplementedError
+
+    def _atomic_wait(
+        self,
+        name: str,
+        members: tuple[Any, ...],
+        timeout: float | None,
+        *,
+        leave: bool = False,
+        every: bool = False,
+    ) -> int:
+        """Look, sleep and look again; return what was found.  ``name`` is the method's."""
+        deadline = deadline_of(timeout)
+        goal = Goal(frozenset(self._atomic_value(member) for member in members), leave)
+        watch = self._atomic_watch(goal, every)
+        found = watch.look()
+        if found is None and watch.is_own():
+            raise RuntimeError(self._atomic_own_wait)
+        first = True
+        while found is None:
+            late = time.monotonic() >= deadline
+            # After the clock: what came in time counts.
+            found = watch.look() if late else watch.sleep(deadline, first)
+            self._atomic_open()  # it may have been closed meanwhile
+            first = False
+            if late and found is None:
+                self._atomic_timed_out(name, members, timeout)
+        return found
+
     def __getstate__(self) -> Any:
         """Return a subclass's attributes, without what the object is bound to."""
         state = super().__getstate__()
@@ -174,56 +239,10 @@ class Bound:
         return state
 
 
-class Watch(Protocol):
-    """One wait: for a word, for one of many words, or for all of them."""
-
-    def look(self) -> int | None:
-        """Return what was waited for, or None; ValueError if the value or array was closed."""
-
-    def is_own(self) -> bool:
-        """Return True if this thread holds the lock that would be needed to end the wait."""
-
-    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
-        """Wait until a write, 250 ms or the deadline (monotonic seconds), and look.
-
-        May return for no reason.  ``first``: it may spin before it sleeps.
-        """
-
-
-class Watcher(Watch, Protocol):
-    """A wait, and what is said where only this thread could end it."""
-
-    own: str
-
-
-def wait_until(watcher: Watcher, deadline: float) -> int | None:
-    """Look, sleep and look again.
-
-    Args:
-        watcher: looks and sleeps.
-        deadline: monotonic seconds.
-
-    Returns:
-        What the watcher found; None if the deadline passed.
-
-    Raises:
-        RuntimeError: only this thread could end the wait.
-
-    """
-    found = watcher.look()
-    if found is None and watcher.is_own():
-        raise RuntimeError(watcher.own)
-    first = True
-    while found is None:
-        late = time.monotonic() >= deadline
-        # After the clock: what came in time counts.
-        found = watcher.look() if late else watcher.sleep(deadline, first)
-        first = False
-        if late:
-            break
-    return found
-
-
 def document(cls: type[Any], name: str, text: str) -> None:
     """Give an operation the docstring of its declaration."""
     getattr(cls, name).__doc__ = text
+
+
+def prepare_class(cls: type[Any]) -> None:
+    """Do nothing: methods in Python are as fast inherited."""

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from ..given_lock import guarded
 from ..layout import VALUE_OFFSET
-from ..timeouts import deadline_of
-from .python_bound import Binding, Bound, Closed, Goal, wait_until
+from .python_bound import Binding, Bound, Closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..given_lock import Guard
     from .contract import Mapping
-    from .python_bound import Table, Watch
+    from .python_bound import Goal, Table, Watch
 
 
 class Place(NamedTuple):
@@ -70,18 +69,17 @@ class Array(Bound):
     __slots__ = ()
 
     _atomic_closed = Closed("array")
+    _atomic_own_wait = (
+        "waiting while holding the lock of a word that is waited for: nobody could change it"
+    )
 
     if TYPE_CHECKING:  # what IntEnumArray adds
         _atomic_binding: Binding[Words]
 
         def _atomic_open(self) -> Binding[Words]: ...
-        def _atomic_number(self, value: object) -> int: ...
-        def _atomic_timed_out(self, name: str, members: Any, timeout: Any) -> NoReturn: ...
 
-    @staticmethod
-    def _atomic_words(mapping: Any, place: Place) -> Words:
-        """Make the words; given by the backend."""
-        raise NotImplementedError
+    #: The backend's Words, made from a mapping and a place.
+    _atomic_words: type[Any]
 
     def _atomic_bind(
         self,
@@ -106,11 +104,6 @@ class Array(Bound):
         # Asked inside once more: it may have been closed while the lock was waited for.
         return guarded(binding.guard, lambda: write(self._atomic_open().words))
 
-    def _atomic_value(self, member: object) -> int:
-        """Return the number of a member or name."""
-        number = self._atomic_open().table.numbers.get(id(member))
-        return self._atomic_number(member) if number is None else number
-
     def _atomic_position(self, index: Any) -> int:
         """Return an index as it counts from 0."""
         try:
@@ -133,9 +126,12 @@ class Array(Bound):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             chosen = range(*index.indices(len(self)))
-            return [_member(self._atomic_open(), i) for i in chosen]
-        position = self._atomic_position(index)
-        return _member(self._atomic_open(), position)
+            return [self._atomic_member(i) for i in chosen]
+        return self._atomic_member(self._atomic_position(index))
+
+    def _atomic_member(self, index: int) -> Any:
+        binding = self._atomic_open()
+        return binding.table.member_of(binding.words.number(index))
 
     def __setitem__(self, index: Any, member: Any) -> None:
         if isinstance(index, slice):
@@ -158,7 +154,7 @@ class Array(Bound):
         number = self._atomic_value(member)
         binding = self._atomic_open()
         before = self._atomic_write(binding, methodcaller("exchange", position, number))
-        return _member_of(binding.table, before)
+        return binding.table.member_of(before)
 
     def compare_and_set(self, index: Any, old: Any, new: Any) -> bool:
         position = self._atomic_position(index)
@@ -216,20 +212,14 @@ class Array(Bound):
     # -- waiting
 
     def wait_all(self, member: Any, /, *members: Any, timeout: float | None = None) -> None:
-        self._atomic_wait((member, *members), timeout, every=True)
+        self._atomic_wait("wait_all", (member, *members), timeout, every=True)
 
     def wait_any(self, member: Any, /, *members: Any, timeout: float | None = None) -> int:
-        return self._atomic_wait((member, *members), timeout, every=False)
+        return self._atomic_wait("wait_any", (member, *members), timeout)
 
-    def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, every: bool) -> int:
-        deadline = deadline_of(timeout)
-        goal = Goal(frozenset(self._atomic_value(member) for member in members), leave=False)
+    def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001
         binding = self._atomic_open()
-        watcher = _RowWatcher(self, binding.words.watcher(goal, every, binding.guard))
-        found = wait_until(watcher, deadline)
-        if found is None:
-            self._atomic_timed_out("wait_all" if every else "wait_any", members, timeout)
-        return found
+        return binding.words.watcher(goal, every, binding.guard)
 
     # -- the values as a buffer
 
@@ -259,29 +249,3 @@ class Array(Bound):
             "data": content,
             "offset": VALUE_OFFSET,
         }
-
-
-class _RowWatcher:
-    """A wait for words of an array, which may be closed meanwhile."""
-
-    own = "waiting while holding the lock of a word that is waited for: nobody could change it"
-
-    def __init__(self, array: Array, watch: Watch) -> None:
-        self._array = array
-        self._watch = watch
-        self.look = watch.look
-        self.is_own = watch.is_own
-
-    def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: FBT001
-        found = self._watch.sleep(deadline, first)
-        self._array._atomic_open()
-        return found
-
-
-def _member(binding: Binding[Words], index: int) -> Any:
-    return _member_of(binding.table, binding.words.number(index))
-
-
-def _member_of(table: Table, number: int) -> Any:
-    member = table.members.get(number)
-    return table.vocabulary.refuse_number(number) if member is None else member

@@ -8,21 +8,20 @@ has the same in C.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..given_lock import guarded
-from ..timeouts import deadline_of
-from .python_bound import Binding, Bound, Closed, Goal, wait_until
+from .python_bound import Binding, Bound, Closed, Goal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..given_lock import Guard
     from .contract import Mapping
-    from .python_bound import Table
+    from .python_bound import Table, Watch
 
 VALUE_MASK = 0xFFFF_FFFF
-VERSION_SHIFT = 34
+VERSION_SHIFT = 45
 _WORD_MASK = (1 << 64) - 1
 _SIGN = 1 << 31
 
@@ -68,8 +67,6 @@ class Word(Protocol):
 class _ValueWatcher:
     """A wait for one word."""
 
-    own = "waiting while holding the value's lock: nobody could change the value"
-
     def __init__(self, binding: Binding[Word], goal: Goal) -> None:
         self._binding = binding
         self._goal = goal
@@ -93,20 +90,17 @@ class Value(Bound):
     __slots__ = ()
 
     _atomic_closed = Closed("value")
+    _atomic_own_wait = "waiting while holding the value's lock: nobody could change the value"
 
     if TYPE_CHECKING:  # what IntEnumValue adds
         _atomic_binding: Binding[Word]
 
         def _atomic_open(self) -> Binding[Word]: ...
-        def _atomic_number(self, value: object) -> int: ...
-        def _atomic_timed_out(self, name: str, members: Any, timeout: Any) -> NoReturn: ...
         def _atomic_operand(self, other: object, equality: bool, /) -> int: ...  # noqa: FBT001
         def from_value(self, value: int) -> str: ...
 
-    @staticmethod
-    def _atomic_word(mapping: Any, word_offset: int, control_offset: int) -> Word:
-        """Make a word; given by the backend."""
-        raise NotImplementedError
+    #: The backend's Word, made from a mapping and the offsets of word and control block.
+    _atomic_word: type[Any]
 
     def _atomic_bind(
         self,
@@ -207,23 +201,15 @@ class Value(Bound):
         return guarded(guard, lambda: binding.words.compare_and_set(expected, desired))
 
     def wait_for(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
-        return self._atomic_wait((member, *members), timeout, leave=False)
+        number = self._atomic_wait("wait_for", (member, *members), timeout)
+        return self._atomic_open().table.member_of(number)
 
     def wait_while(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
-        return self._atomic_wait((member, *members), timeout, leave=True)
+        number = self._atomic_wait("wait_while", (member, *members), timeout, leave=True)
+        return self._atomic_open().table.member_of(number)
 
-    def _atomic_wait(self, members: tuple[Any, ...], timeout: float | None, *, leave: bool) -> Any:
-        deadline = deadline_of(timeout)
-        binding = self._atomic_open()
-        numbers = binding.table.numbers
-        wanted = [(numbers.get(id(member)), member) for member in members]
-        goal = Goal(frozenset(self._atomic_number(m) if n is None else n for n, m in wanted), leave)
-        name = "wait_while" if leave else "wait_for"
-        number = wait_until(_ValueWatcher(binding, goal), deadline)
-        if number is None:
-            self._atomic_timed_out(name, members, timeout)
-        member = binding.table.members.get(number)
-        return binding.table.vocabulary.refuse_number(number) if member is None else member
+    def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: ARG002, FBT001
+        return _ValueWatcher(self._atomic_open(), goal)
 
     @property
     def value(self) -> int:

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from .. import layout
-from ..process import creating
-from . import owner
+from ..backends import backend
+from ..process import ProcessLock
 from .segment import create
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Words of a pool's first segment (with their control blocks they fill a page), and of its largest.
 _FIRST_CAPACITY = 16
-_LARGEST_CAPACITY = 256
+_LARGEST_CAPACITY = 4096
 
 
 class _Batch:
@@ -28,6 +28,10 @@ class _Batch:
         self.capacity = capacity
         self.pid = os.getpid()
         self.free = list(range(capacity - 1, -1, -1)) if segment is not None else []
+
+
+#: Of two threads that need a segment one makes it.
+_growing = ProcessLock()
 
 
 class Pool:
@@ -57,7 +61,7 @@ class Pool:
 
         """
         pid = os.getpid()
-        owner.drain()
+        backend.expire()
         while True:
             batch = self._batch
             if batch.pid == pid and batch.segment is not None:
@@ -66,7 +70,7 @@ class Pool:
                     return batch.segment, batch.free.pop()
                 except IndexError:
                     pass
-            creating.call(self._replace, batch)
+            _growing.call(self._replace, batch)
 
     def _replace(self, batch: _Batch) -> None:
         """Have a new batch in use, unless another thread has seen to that."""

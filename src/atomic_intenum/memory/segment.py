@@ -1,12 +1,13 @@
 """Segments: one mapped in this process, created or attached, by name.
 
 A segment is mapped once per process and stays mapped while anything uses it.  csrc/layout.h says
-what is in it.  Nothing here knows of enums.
+what is in it, csrc/life.h when its name goes.  Nothing here knows of enums.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 import secrets
 import sys
@@ -18,19 +19,23 @@ from .. import layout
 from ..backends import backend
 from ..errors import type_name
 from ..layout import Header
-from ..process import creating
-from . import owner, posix
-from .takeover import HALF_MADE, Wanted
+from . import owner as owner  # noqa: PLC0414 - the end is seen to from here on
+from . import refused
 
 if TYPE_CHECKING:
     from ..backends.contract import Mapping
-    from .owner import Owned
-    from .posix import Inode
 
-#: 30 characters and a slash are what macOS allows.
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,30}")
+#: With the prefix of named segments 30 characters, and a slash, which is what macOS allows.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,22}")
+_NAMED, _NAMELESS = "intenum.", "intenum-"
 
-#: What is mapped here, by name and nonce.
+#: Who answers for a name that is attached: region.h's aie_answer.
+_NOBODY_HERE, _WITH_OTHERS, _AS_IT_IS_MAPPED = 0, 1, 2
+
+#: Seconds that a segment is given whose creator is at it.
+_HALF_MADE = 1.0
+
+#: What is mapped here, by name and nonce; what has no name by its nonce alone.
 _by_name: weakref.WeakValueDictionary[tuple[str, int], Segment] = weakref.WeakValueDictionary()
 
 
@@ -38,22 +43,19 @@ class Segment:
     """One segment, mapped in this process.
 
     Attributes:
-        name: of the shared memory.
+        name: of the shared memory; empty on the lock-based path.
         header: as it was when the segment was attached; never read again.
         vocabulary: the text that it carries.
         mapping: the backend's.
-        inode: of the shared memory, where the system has that.
 
     """
 
-    __slots__ = ("__weakref__", "_owned", "header", "inode", "mapping", "name", "vocabulary")
+    __slots__ = ("__weakref__", "header", "mapping", "name", "vocabulary")
 
     def __init__(self, name: str, mapping: Mapping) -> None:
         self.name = name
         self.mapping = mapping
-        self.header, self.vocabulary = _read_header(name, mapping)
-        self.inode: Inode | None = None
-        self._owned: Owned | None = None
+        self.header, self.vocabulary = _read_header(shown(name), mapping)
 
     def word_offset(self, index: int) -> int:
         """Return where a state word is."""
@@ -72,17 +74,20 @@ class Segment:
 
     def unlink(self) -> None:
         """Remove the name, if it still is this segment's; who has it mapped keeps it."""
-        owned = self._owned
-        if owned is not None and owner.of(self.name) is owned:
-            owner.remove(owned)
-        elif self.inode is not None:
-            creating.call(posix.remove, self.name, self.inode)
+        code = self.mapping.unlink()
+        if code:
+            message = f"the name {shown(self.name)!r} cannot be removed: {os.strerror(code)}"
+            raise OSError(code, message)
 
-    def reference(self) -> tuple[str, int]:
+    def reference(self) -> tuple[str | Mapping, int]:
         """Return what a pickle carries: name and nonce.  The segment lingers from now on."""
-        if self._owned is not None:
-            self._owned.pickled = True
-        return self.name, self.header.nonce
+        self.mapping.pickled()
+        return self.name or self.mapping, self.header.nonce
+
+
+def shown(name: str) -> str:
+    """Return the name that a user knows."""
+    return name.removeprefix(_NAMED)
 
 
 def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
@@ -90,7 +95,6 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
 
     Raises:
         ValueError: it is no segment of ours, or not one that this build can use.
-        OSError: its creator is in another PID namespace.
 
     """
 
@@ -99,47 +103,36 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
 
     with mapping.view() as view:
         size = len(view)
-        if size < layout.HEADER_SIZE:
-            raise refuse(f"{size} bytes are too few for a segment")
-        if mapping.published() != layout.MAGIC:
-            raise refuse("it is not a segment of atomic-intenum")
         fixed = bytes(view[: layout.HEADER_SIZE])
+        if int.from_bytes(fixed[:8], sys.byteorder) != layout.MAGIC:
+            raise refuse("it is not a segment of atomic-intenum")
         header = Header(*layout.HEADER.unpack_from(fixed, layout.HEADER_OFFSET))
         if header.layout_version != layout.LAYOUT_VERSION:
             raise refuse(
                 f"its layout is version {header.layout_version}, "
                 f"this is version {layout.LAYOUT_VERSION}"
             )
-        if header.protocol != backend.PROTOCOL:
-            raise refuse(
-                f"its protocol is {header.protocol}, that of the {backend.NAME} backend is "
-                f"{backend.PROTOCOL}: the lock-based path and the atomic core do not mix"
-            )
+        if header.protocol != layout.PROTOCOL:
+            raise refuse(f"its protocol is {header.protocol}, this is {layout.PROTOCOL}")
         if (header.mutex_size, header.libc, header.control_stride) != backend.ABI:
             raise refuse("its locks are of another C library")
         words_end = header.header_size + header.capacity * header.word_stride
         controls_end = header.control_offset + header.capacity * header.control_stride
+        text_end = header.vocabulary_offset + header.vocabulary_size
         sound = (
             header.capacity >= 1
             and header.word_stride >= 8
             and header.word_stride % 8 == 0
             and header.header_size % layout.LINE == 0
-            and layout.HEADER_SIZE + header.vocabulary_size <= header.header_size
+            and header.vocabulary_offset >= layout.HEADER_SIZE
+            and text_end <= header.header_size
             and words_end <= header.control_offset
             and header.control_offset % layout.LINE == 0
             and controls_end <= size
         )
         if not sound:
             raise refuse("its header does not fit its size")
-        text = bytes(view[layout.HEADER_SIZE : layout.HEADER_SIZE + header.vocabulary_size])
-    _, _, namespace = owner.identity()
-    if header.pid_namespace != namespace and header.pid_namespace and namespace:
-        message = (
-            f"shared memory {name!r} was created in another PID namespace: two processes of equal "
-            f"pid could both own its locks"
-        )
-        raise OSError(message)
-    return header, text
+        return header, bytes(view[header.vocabulary_offset : text_end])
 
 
 def create(
@@ -151,6 +144,7 @@ def create(
     *,
     name: str | None = None,
     first: int = 0,
+    exist_ok: bool = False,
 ) -> Segment:
     """Create a segment.
 
@@ -162,18 +156,17 @@ def create(
         kind: one of layout's.
         name: None makes a random one.
         first: value of each word when the segment becomes visible to others.
+        exist_ok: attach to what a live process has created under that name, and answer for the
+            name with it; whether that is what was wanted is the caller's to check.
 
     Raises:
         ValueError: the name is not one that every system takes.
-        FileExistsError: there is shared memory of that name, and its creator runs, or it is not
-            ours.
+        FileExistsError: somebody answers for the name, or what has it is not ours.
         OSError: there is no room (ENOSPC), or no more of something; nothing is left behind.
 
     """
     if name is not None:
         check_name(name)
-    # Before anything is asked of the system: what died may hold the name, or the room.
-    owner.drain(forget=name)
     header_size = layout.align(layout.HEADER_SIZE + len(text))
     control_offset = layout.align(header_size + capacity * word_stride)
     size = control_offset + capacity * backend.ABI[2]
@@ -181,78 +174,64 @@ def create(
         raise OSError(
             errno.ENOSPC, f"{capacity} words would take {size} bytes: more than any memory"
         )
-    pid, started, namespace = owner.identity()
     header = Header(
         layout_version=layout.LAYOUT_VERSION,
-        header_size=header_size,
-        protocol=backend.PROTOCOL,
-        word_stride=word_stride,
+        kind=kind,
+        creator_pid=0,  # the core fills in who that is
+        vocabulary_size=len(text),
+        creator_start=0,
+        pid_namespace=0,
+        nonce=secrets.randbits(64),
+        vocabulary_offset=layout.HEADER_SIZE,
+        protocol=layout.PROTOCOL,
+        fingerprint=fingerprint,
         capacity=capacity,
         control_offset=control_offset,
+        header_size=header_size,
+        word_stride=word_stride,
         control_stride=backend.ABI[2],
         mutex_size=backend.ABI[0],
         libc=backend.ABI[1],
-        vocabulary_size=len(text),
-        fingerprint=fingerprint,
-        nonce=secrets.randbits(64),
-        creator_start=started,
-        pid_namespace=namespace,
-        creator_pid=pid,
-        kind=kind,
     )
-    wanted = None if name is None else Wanted(name)
+    fixed = layout.MAGIC.to_bytes(8, sys.byteorder) + layout.HEADER.pack(*header)
+    head = fixed.ljust(layout.HEADER_SIZE, b"\0") + text
+    if backend.INHERITED_ONLY:
+        from . import inherited  # noqa: PLC0415 - nobody else needs multiprocessing.heap
+
+        return _known(Segment("", inherited.create(header, head, size, first)))
+    if name is not None:
+        return _named(_NAMED + name, head, size, first, exist_ok=exist_ok)
     while True:
-        owned = owner.Owned(posix.Created(name or _random_name()), header.nonce)
-        try:
-            return creating.call(_make, owned, size, header, text, first)
-        except FileExistsError as error:
-            if not posix.is_about(error, owned.created.name):
-                raise
-            # Outside of the lock: the naps may take a while, and forks wait for the lock.
-            if wanted is not None and not wanted.is_free():
-                message = f"{wanted.holder}; choose another name, or attach to it"
-                raise FileExistsError(errno.EEXIST, message) from None
+        memory = _NAMELESS + secrets.token_hex(6)
+        outcome = backend.create(memory, head, size, first, True)  # noqa: FBT003
+        if outcome != (errno.EEXIST, ""):  # else somebody has it already
+            return _made(memory, outcome, size)
 
 
-def _random_name() -> str:
-    return "intenum-" + secrets.token_hex(6)  # 20 characters; macOS allows 30
+def _named(memory: str, head: bytes, size: int, first: int, *, exist_ok: bool) -> Segment:
+    """Create a segment with a name, or attach to a live process's."""
+    deadline = time.monotonic() + _HALF_MADE
+    while True:
+        outcome = backend.create(memory, head, size, first, False)  # noqa: FBT003
+        if exist_ok and isinstance(outcome, tuple) and outcome[0] == errno.EEXIST:
+            outcome = backend.attach(memory, _WITH_OTHERS)
+            again = (errno.ENOENT, errno.ESTALE, errno.EAGAIN)  # it has gone, or is half made
+            if isinstance(outcome, tuple) and outcome[0] in again and time.monotonic() < deadline:
+                time.sleep(0.001)
+                continue
+        return _made(memory, outcome, size)
 
 
-def _make(owned: Owned, size: int, header: Header, text: bytes, first: int) -> Segment:
-    """Create a segment's shared memory, and the segment in it."""
-    name = owned.created.name
-    owner.begins(owned)
-    try:
-        mapping = owned.created.make(size, backend.Mapping)
-        with mapping.view() as view:
-            fixed = layout.HEADER.pack(*header)
-            view[layout.HEADER_OFFSET : layout.HEADER_OFFSET + len(fixed)] = fixed
-            view[layout.HEADER_SIZE : layout.HEADER_SIZE + len(text)] = text
-            if first:  # fresh memory is 0
-                _fill_words(view, header, first)
-        mapping.prepare(header.control_offset, header.capacity)
-        mapping.publish()
-        segment = Segment(name, mapping)
-        segment.inode = owned.created.inode
-        owned.refer_to(segment)
-        _by_name[segment.name, segment.header.nonce] = segment
-        owner.owns(owned)
-    except BaseException:
-        owner.unlink(owned)
-        raise
-    owner.finish(owned)
-    return segment
-
-
-def _fill_words(view: memoryview, header: Header, first: int) -> None:
-    """Write a first value into each word, before anybody else knows the segment."""
-    word = layout.WORD.pack(first & 0xFFFF_FFFF).ljust(header.word_stride, b"\0")
-    begin = header.header_size
-    end = begin + header.capacity * header.word_stride
-    some = word * min(header.capacity, 4096)  # by the block: it may be many millions
-    for offset in range(begin, end, len(some)):
-        block = min(len(some), end - offset)
-        view[offset : offset + block] = some[:block]
+def _made(memory: str, outcome: Mapping | tuple[int, str], size: int) -> Segment:
+    """Return the segment that was made, or raise why there is none."""
+    if not isinstance(outcome, tuple):
+        return _known(Segment(memory, outcome))
+    code, why = outcome
+    if code in (errno.EEXIST, errno.EAGAIN, errno.ESTALE):
+        raise refused.taken(memory, shown(memory))
+    if code == errno.ENOSPC:
+        raise refused.no_room(size)
+    raise refused.unopened(code, why, shown(memory), pickled=False)
 
 
 def check_name(name: object) -> str:
@@ -260,7 +239,7 @@ def check_name(name: object) -> str:
 
     Raises:
         TypeError: it is no str.
-        ValueError: it is not 1 to 30 ASCII letters, digits, ``.``, ``_`` and ``-``; or it is ``.``
+        ValueError: it is not 1 to 22 ASCII letters, digits, ``.``, ``_`` and ``-``; or it is ``.``
             or ``..``.
 
     """
@@ -268,69 +247,68 @@ def check_name(name: object) -> str:
         message = f"a segment name is a str, not {type_name(name)}"
         raise TypeError(message)
     if not _NAME.fullmatch(name) or name in (".", ".."):
-        message = f"a segment name is 1 to 30 ASCII letters, digits, '.', '_' and '-', not {name!r}"
+        message = f"a segment name is 1 to 22 ASCII letters, digits, '.', '_' and '-', not {name!r}"
         raise ValueError(message)
     return name
 
 
-def attach(name: str, nonce: int | None = None) -> Segment:
-    """Attach a segment by name; never removes another's, nor tells the resource tracker.
+def attach(name: str, deadline: float = 0.0) -> Segment:
+    """Attach a named segment; never removes another's.
 
     Args:
-        name: of the shared memory.
-        nonce: of the segment that a pickle means; None takes whatever has the name.
+        name: as it was created.
+        deadline: until when to wait for it to be there, in seconds of the monotonic clock.
 
     Raises:
         FileNotFoundError: there is none of that name (any more).
-        ValueError, OSError: it cannot be used here; or another segment has taken the name.
+        PermissionError: another user owns it, or may write it.
+        ValueError, OSError: it cannot be used here.
 
     """
-    segment = None if nonce is None else _by_name.get((name, nonce))
+    return _open(_NAMED + check_name(name), _NOBODY_HERE, deadline)
+
+
+def unpickled(place: str | Mapping, nonce: int) -> Segment:
+    """Return the segment that a pickle means.
+
+    Args:
+        place: its name; or, where it has none, its memory.
+        nonce: tells it from a later one of that name.
+
+    Raises:
+        FileNotFoundError: it is gone.
+        ValueError: another segment has taken its name.
+
+    """
+    name = place if isinstance(place, str) else ""
+    segment = _by_name.get((name, nonce))
     if segment is not None:
         return segment
-    segment = _open(name, pickled=nonce is not None)
-    if nonce is not None and segment.header.nonce != nonce:
-        message = f"shared memory {name!r} is another one than was pickled"
+    if not isinstance(place, str):
+        return _known(Segment("", place))
+    nameless = place.startswith(_NAMELESS)
+    segment = _open(place, _AS_IT_IS_MAPPED if nameless else _NOBODY_HERE, pickled=True)
+    if segment.header.nonce != nonce:
+        message = f"shared memory {shown(place)!r} is another one than was pickled"
         raise ValueError(message)
-    return creating.call(_adopt, segment)
-
-
-def _adopt(segment: Segment) -> Segment:
-    """Return a segment, or the one that another thread has got meanwhile.
-
-    This process owns it again if it created and dropped it, and got it back: in a pickle, say.
-    """
-    segment = _by_name.setdefault((segment.name, segment.header.nonce), segment)
-    owned = owner.of(segment.name)
-    if segment._owned is None and owned is not None and owned.nonce == segment.header.nonce:
-        owner.regains(owned, segment)
     return segment
 
 
-def _open(name: str, *, pickled: bool) -> Segment:
-    """Open and check a segment; one that is half made gets a second."""
-    deadline = time.monotonic() + HALF_MADE
+def _known(segment: Segment) -> Segment:
+    """Return a segment, or the one that another thread has got meanwhile."""
+    return _by_name.setdefault((segment.name, segment.header.nonce), segment)
+
+
+def _open(name: str, answer: int, deadline: float = 0.0, *, pickled: bool = False) -> Segment:
+    """Open and check a segment; one that is half made, or being removed, gets a second."""
+    began = time.monotonic()
     while True:
-        try:
-            mapping, inode = posix.open_and_map(name, backend.Mapping)
-            if mapping.published() or time.monotonic() > deadline:
-                segment = Segment(name, mapping)
-                segment.inode = inode
-                return segment
-        except FileNotFoundError as error:
-            if not posix.is_about(error, name):
-                raise
-            message = (
-                f"no value or array is called {name!r}: its creator has not started, or has ended"
-            )
-            if pickled:
-                message = (
-                    f"shared memory {name!r} of a pickled value is gone: its creator ended or "
-                    f"dropped its last value; let the parent create, and keep a reference until it "
-                    f"arrived"
-                )
-            raise FileNotFoundError(errno.ENOENT, message) from None
-        except posix.EmptyError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.001)
+        outcome = backend.attach(name, answer)
+        if not isinstance(outcome, tuple):
+            return _known(Segment(name, outcome))
+        code, why = outcome
+        now = time.monotonic()
+        until = deadline if code == errno.ENOENT else max(began + _HALF_MADE, deadline)
+        if now >= until or code not in (errno.ENOENT, errno.ESTALE, errno.EAGAIN):
+            raise refused.unopened(code, why, shown(name), pickled=pickled)
+        time.sleep(min(0.001 + (now - began) / 100, 0.01, until - now))

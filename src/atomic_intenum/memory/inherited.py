@@ -1,0 +1,79 @@
+"""The lock-based path's memory: multiprocessing's own, which has no name.
+
+A child has it by inheritance, or gets it as it is started; no kill can leave it behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from multiprocessing import heap
+from typing import TYPE_CHECKING, Any
+
+from .. import layout
+from . import refused
+
+if TYPE_CHECKING:
+    from ..layout import Header
+
+
+class Memory:
+    """One segment's memory: what the lock-based path has for a Mapping."""
+
+    __slots__ = ("_arena", "size")
+
+    #: No PID decides anything here.
+    elsewhere = False
+
+    def __init__(self, arena: Any) -> None:
+        self._arena = arena
+        self.size: int = arena.size
+
+    def view(self) -> memoryview:
+        """Return its bytes."""
+        return memoryview(self._arena.buffer)
+
+    def pickled(self) -> None:
+        """Do nothing: whoever gets it keeps it."""
+
+    def unlink(self) -> int:
+        """Do nothing: it has no name."""
+        return 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Memory, (self._arena,)
+
+
+def create(header: Header, head: bytes, size: int, first: int) -> Memory:
+    """Create a segment's memory.
+
+    Args:
+        header: of the segment.
+        head: header and vocabulary as they are in memory.
+        size: bytes.
+        first: value of each word.
+
+    Raises:
+        OSError: there is no room (ENOSPC).
+
+    """
+    try:
+        memory = Memory(heap.Arena(size))
+        fd = getattr(memory._arena, "fd", None)  # Windows has none
+        if fd is not None and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)  # a full system would answer a later touch with SIGBUS
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG):
+            raise refused.no_room(size) from error
+        raise
+    view = memory.view()
+    view[: len(head)] = head
+    if first:  # fresh memory is 0
+        word = layout.WORD.pack(first & 0xFFFF_FFFF).ljust(header.word_stride, b"\0")
+        begin = header.header_size
+        end = begin + header.capacity * header.word_stride
+        some = word * min(header.capacity, 4096)  # by the block: it may be many millions
+        for offset in range(begin, end, len(some)):
+            block = min(len(some), end - offset)
+            view[offset : offset + block] = some[:block]
+    return memory
