@@ -12,7 +12,7 @@
  * EACCES: another user owns it, or may write it: a release writes where the mutex's list in shared
  * memory says, so whoever writes that list writes this process's memory (root could do so anyway).
  * EAGAIN: it is not complete (yet).  EINVAL: it is no segment. */
-static int aie_region_refusal(const struct stat *is, char why[AIE_WHY_SIZE])
+static inline int aie_region_refusal(const struct stat *is, char why[AIE_WHY_SIZE])
 {
     *why = 0;
     if (is->st_uid != geteuid() && is->st_uid != 0) {
@@ -50,8 +50,8 @@ static int aie_region_refusal(const struct stat *is, char why[AIE_WHY_SIZE])
 
 /* Answer for the name as well, by a lock of fd's.  0 or an errno; ESTALE: it is being removed, or with
  * `shared` nobody answers for it; EEXIST: nor is it a segment. */
-static int aie_region_joins(int fd, const char *name, const struct stat *is, aie_answer answer,
-                            bool shared, void **page)
+static inline int aie_region_joins(int fd, const char *name, const struct stat *is,
+                                   aie_answer answer, bool shared, void **page)
 {
     if (shared) {
         aie_header head = aie_head_of(fd);

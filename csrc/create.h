@@ -23,7 +23,7 @@ typedef struct {
 
 /* Have the space there before it is touched: later, a full system would answer with SIGBUS.  0, or an
  * errno. */
-static int aie_reserve(int fd, size_t size)
+static inline int aie_reserve(int fd, size_t size)
 {
 #if defined(__APPLE__)
     return ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
@@ -48,7 +48,7 @@ static int aie_reserve(int fd, size_t size)
 }
 
 /* Write all that a segment holds, before anybody knows of it.  0, or pthread's error. */
-static int aie_fill(aie_region *region, const aie_plan *plan)
+static inline int aie_fill(aie_region *region, const aie_plan *plan)
 {
     aie_header *header = (aie_header *)(void *)region->base;
     /* relaxed: only who would remove it looks at this. */
@@ -82,8 +82,8 @@ static int aie_fill(aie_region *region, const aie_plan *plan)
 /* Answer for the name of a fresh memory, whose lock fd gets, and map it through `data`, a second open:
  * a child inherits the mapping, and would keep the lock with it.  NULL with errno; ESTALE: somebody
  * took the name for gone. */
-static aie_region *aie_region_answered(const char *name, int fd, const struct stat *is, int data,
-                                       const aie_plan *plan)
+static inline aie_region *aie_region_answered(const char *name, int fd, const struct stat *is,
+                                              int data, const aie_plan *plan)
 {
     struct stat again;
     bool locked = aie_life_lock(fd, F_RDLCK, 0);
@@ -123,7 +123,7 @@ static aie_region *aie_region_answered(const char *name, int fd, const struct st
 }
 
 /* Undo what there is of a segment: by its descriptor, since there may be no other one left. */
-static void aie_region_undo(const char *name, int fd, const struct stat *is)
+static inline void aie_region_undo(const char *name, int fd, const struct stat *is)
 {
     aie_life outcome = aie_life_remove_open(fd, name, is, false, aie_regions.namespace);
     close(fd);
@@ -134,7 +134,7 @@ static void aie_region_undo(const char *name, int fd, const struct stat *is)
 
 /* One attempt.  NULL with errno: EEXIST, the name is taken; EAGAIN, somebody is removing what has it;
  * ESTALE, it was gone, and is free now. */
-static aie_region *aie_region_make(const char *name, const aie_plan *plan)
+static inline aie_region *aie_region_make(const char *name, const aie_plan *plan)
 {
     struct stat is;
     int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);

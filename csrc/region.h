@@ -71,14 +71,14 @@ static inline uint64_t aie_pid_namespace(void)
     return stat("/proc/self/ns/pid", &is) == 0 ? (uint64_t)is.st_ino : 0;
 }
 
-static void aie_region_place(aie_region *region)
+static inline void aie_region_place(aie_region *region)
 {
     /* 0: it is not known, or there is no such thing. */
     region->elsewhere = region->namespace != aie_regions.namespace && region->namespace != 0
                         && aie_regions.namespace != 0;
 }
 
-static void aie_regions_lingering(int more)
+static inline void aie_regions_lingering(int more)
 {
     /* relaxed: written with the mutex, and read for whether it is worth taking. */
     atomic_fetch_add_explicit(&aie_regions.lingering, (size_t)more, memory_order_relaxed);
@@ -87,7 +87,7 @@ static void aie_regions_lingering(int more)
 /* ------------------------------------------------------------------ the end of a region */
 
 /* Stop answering for the name, and remove it if nobody else answers; the memory stays mapped. */
-static void aie_region_let_go(aie_region *region)
+static inline void aie_region_let_go(aie_region *region)
 {
     aie_answer answer = region->answer;
     region->answer = AIE_ANSWER_NOT;
@@ -108,7 +108,7 @@ static void aie_region_let_go(aie_region *region)
 }
 
 /* Nobody uses it: let go of the name, or linger; and unmap what no lock holds. */
-static void aie_region_unused(aie_region *region)
+static inline void aie_region_unused(aie_region *region)
 {
     if (region->pickled && region->answer != AIE_ANSWER_NOT && region->until == 0) {
         region->until = aie_now() + AIE_LINGER;
@@ -128,7 +128,7 @@ static void aie_region_unused(aie_region *region)
 }
 
 /* End what has lingered long enough, or has the name that is wanted. */
-static void aie_regions_expire_locked(const char *wanted)
+static inline void aie_regions_expire_locked(const char *wanted)
 {
     int64_t now = aie_now();
     for (aie_region *region = aie_regions.first, *next; region != NULL; region = next) {
@@ -142,20 +142,20 @@ static void aie_regions_expire_locked(const char *wanted)
 
 /* ------------------------------------------------------------------ forks */
 
-static void aie_fork_begins(void)
+static inline void aie_fork_begins(void)
 {
     pthread_mutex_lock(&aie_regions.mutex);
     aie_regions.held = aie_robust_list();
 }
 
-static void aie_fork_ends_in_parent(void)
+static inline void aie_fork_ends_in_parent(void)
 {
     pthread_mutex_unlock(&aie_regions.mutex);
 }
 
 /* A child shares what exists.  It answers for what it inherits a page of; it holds no lock, and is in
  * another PID namespace, maybe. */
-static void aie_regions_begin(void)
+static inline void aie_regions_begin(void)
 {
     aie_regions.pid = getpid();
     aie_regions.namespace = aie_pid_namespace();
@@ -175,14 +175,14 @@ static void aie_regions_begin(void)
     }
 }
 
-static void aie_fork_ends_in_child(void)
+static inline void aie_fork_ends_in_child(void)
 {
     aie_robust_list_empty(aie_regions.held);
     aie_regions_begin();
     pthread_mutex_unlock(&aie_regions.mutex);
 }
 
-static void aie_regions_lock(void)
+static inline void aie_regions_lock(void)
 {
     pthread_mutex_lock(&aie_regions.mutex);
     if (aie_regions.pid != getpid()) { /* the first call; or a raw clone, which runs no hooks */
@@ -193,14 +193,14 @@ static void aie_regions_lock(void)
     }
 }
 
-static void aie_regions_unlock(void)
+static inline void aie_regions_unlock(void)
 {
     pthread_mutex_unlock(&aie_regions.mutex);
 }
 
 /* At the end of the process: let go of every name, whatever is still in use, and look once for what
  * others left.  Nothing is unmapped. */
-static void aie_regions_end(void)
+static inline void aie_regions_end(void)
 {
     aie_regions_lock();
     for (aie_region *region = aie_regions.first; region != NULL; region = region->next) {
@@ -290,7 +290,7 @@ static inline int aie_region_unlink(aie_region *region)
 }
 
 /* The region of that memory, with one user more; NULL if there is none. */
-static aie_region *aie_region_known(const struct stat *is)
+static inline aie_region *aie_region_known(const struct stat *is)
 {
     aie_region *region = aie_regions.first;
     /* Where shared memory has no inode (macOS) there is nothing to tell two of them apart by. */
@@ -310,7 +310,8 @@ static aie_region *aie_region_known(const struct stat *is)
 }
 
 /* Map all of fd's memory; NULL with errno. */
-static aie_region *aie_region_new(const char *name, int fd, const struct stat *is, size_t size)
+static inline aie_region *aie_region_new(const char *name, int fd, const struct stat *is,
+                                         size_t size)
 {
     aie_region *region = calloc(1, sizeof(*region));
     if (region == NULL) {
