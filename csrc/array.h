@@ -31,8 +31,8 @@ static inline int32_t aie_array_value(const aie_array *array, size_t index)
     return aie_word_value(aie_word_load(aie_array_word(array, index)));
 }
 
-/* A walk over the words, with all that it needs in registers: after an atomic load the compiler has
- * to read again whatever is in memory, the array itself too. */
+/* A walk over the words, whose state fits registers: after an atomic load the compiler reads again
+ * whatever is in memory, the array itself too. */
 typedef struct {
     const unsigned char *at;
     size_t stride;
@@ -56,8 +56,9 @@ static inline void aie_array_read(const aie_array *array, int32_t *values)
 
 /* ------------------------------------------------------------------ counting */
 
-#define AIE_FEW_VALUES 16 /* of so many each is counted by itself; of more, word by word */
-#define AIE_BLOCK 240     /* words at a time: fours, and a byte counts them */
+#define AIE_FEW_VALUES \
+    16 /* up to so many values are counted block by block; more are counted word by word */
+#define AIE_BLOCK 240 /* words at a time: fours, and a byte counts them */
 
 /* The next word's place among the `span` values from `low` on; `span` if it holds another. */
 static inline uint32_t aie_slot_next(aie_walk *walk, int32_t low, uint32_t span)
@@ -169,7 +170,7 @@ static inline aie_result aie_array_claim(const aie_array *array, size_t start, i
             }
             if (result == AIE_MISMATCH && !moved) {
                 moved = true;
-                /* Multiplied, so that neighbours' ids give places far apart. */
+                /* The product takes neighbouring ids to places far apart. */
                 i = (i + aie_thread_id() * UINT64_C(0x9E3779B97F4A7C15)) % array->count;
                 left = array->count + 1;
                 continue;

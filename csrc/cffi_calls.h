@@ -50,7 +50,7 @@ static inline aie_array aie_cffi_here(const aie_cffi_place *place)
     return here;
 }
 
-/* Of the word, the 32 bits that are wanted: a uint64 would be a big integer to PyPy. */
+/* Only the 32 bits that are wanted: a uint64 would be a big integer to PyPy. */
 static inline int32_t aie_cffi_number(aie_word *word)
 {
     return aie_word_value(aie_word_load(word));

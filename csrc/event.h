@@ -14,8 +14,8 @@ typedef _Atomic uint32_t aie_event;
 
 #define AIE_ARMED 1u
 
-/* Of a watcher, before it reads the words.  Returns what to sleep on: loaded again after the look,
- * it could be what a writer advanced to whose word the look had passed. */
+/* A watcher calls this before it reads the words, and sleeps on what it returns.  If it loaded the
+ * event word again after its look, it could miss a writer whose word the look had passed. */
 static inline uint32_t aie_event_arm(aie_event *event)
 {
     /* seq_cst: pairs with the load in aie_event_signal.  Either this comes before that load, and
@@ -38,7 +38,7 @@ static inline void aie_event_advance(aie_event *event, uint32_t armed)
     }
 }
 
-/* Of every writer, after its CAS: one load, unless somebody watches. */
+/* Every writer calls this after its CAS.  It costs one load, unless somebody watches. */
 static inline void aie_event_signal(aie_event *event)
 {
     /* seq_cst: after the CAS of the word in the one order of all of them; see aie_event_arm. */

@@ -39,7 +39,7 @@
 
 typedef _Atomic uint64_t aie_word;
 
-/* Where in a word its value is, for who may only read it as 32 bits. */
+/* Where the value is in a word, for a reader of 32 bits. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define AIE_VALUE_OFFSET 0
 #else
@@ -54,7 +54,7 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_VERSION_MASK (~UINT64_C(0) << AIE_VERSION_SHIFT)
 
 #define AIE_MAGIC UINT64_C(0x4D554E4554414D31) /* "1MATENUM" in a little-endian dump */
-/* In its place until all else is there: of a creator that was killed meanwhile. */
+/* The magic of a half made segment, until all else is there. */
 #define AIE_MAGIC_UNFINISHED UINT64_C(0x4D554E4554414D30)
 #define AIE_LAYOUT_VERSION 2u
 #define AIE_HEAD_SIZE 128 /* keeps its places in every later version */

@@ -34,8 +34,8 @@ static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
     return version | (seen & AIE_LOCKED_BIT) | (uint32_t)value;
 }
 
-/* The half of the word that a sleeper sleeps on: LOCKED, WAITERS and the version.  Only ever looked
- * at by the kernel, and for whether it changed. */
+/* The half of the word that a sleeper sleeps on: LOCKED, WAITERS and the version.  Only the kernel
+ * looks at it, and only for a change. */
 static inline const _Atomic uint32_t *aie_word_upper(const aie_word *word)
 {
     const _Atomic uint32_t *halves = (const _Atomic uint32_t *)(const void *)word;

@@ -1,6 +1,6 @@
 /* module_state.h -- the module state, and what all types need: arguments, timeouts, errors.
  *
- * Of native.c; all files of this folder are, and none is included by anything else.
+ * Only native.c includes the files of this folder.
  */
 #pragma once
 
@@ -108,7 +108,7 @@ static PyObject *raise_closed(const char *what)
     return NULL;
 }
 
-/* The end of every dealloc here: free the object, and the reference that it held on its type. */
+/* Every dealloc ends here: this frees the object, and its reference to its type. */
 static void free_object(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);

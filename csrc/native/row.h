@@ -102,8 +102,8 @@ static PyMethodDef array_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* numpy.asarray() asks for this where the buffer is refused.  What that said it forgets, and would
- * make an array of one object, the closed array. */
+/* numpy.asarray() asks for this after the buffer was refused, and forgets why.  Without an error
+ * here it would make an array of one object, the closed array. */
 static PyObject *array_get_interface(PyObject *op, void *Py_UNUSED(closure))
 {
     if (array_is_open((Array *)op)) {

@@ -10,8 +10,7 @@ typedef struct {
     size_t found;    /* where claim found one last; a hint */
 } Array;
 
-/* From so many words on, a walk over all of them gives up the GIL: it takes about 5 us, far more
- * than that costs. */
+/* A walk over so many words takes about 5 us, far more than giving up the GIL costs. */
 #define LARGE 8192
 
 #define WALK_BEGINS(self) \
@@ -36,7 +35,7 @@ static aie_array array_words(Array *self)
     return words;
 }
 
-/* As table_number, of an open array, which it may not be any more afterwards. */
+/* As table_number.  The array is open before; Python code that runs may close it. */
 static int array_number(Array *self, PyObject *object, int32_t *number)
 {
     return array_is_open(self) ? table_number(self->bound.table, (PyObject *)self, object, number)
@@ -250,7 +249,7 @@ static bool array_tally(const Array *self, size_t *counts)
     return true;
 }
 
-/* A word holds no member's number: ValueError with it, or without if it is gone again. */
+/* A word held no member's number: ValueError, which names the number if a word still holds it. */
 static PyObject *array_refuse_foreign(Array *self)
 {
     for (size_t i = 0; i < self->words.count; i++) {

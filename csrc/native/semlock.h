@@ -90,7 +90,7 @@ static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
         raise_result(result);
         return NULL;
     }
-    /* First of all, since a signal handler may release and acquire this very lock. */
+    /* Asked first: a signal handler may release and acquire this very lock. */
     bool outermost = aie_lock_depth(self->control) == 1;
     if (outermost) {
         aie_region_hold(self->mapping->region);

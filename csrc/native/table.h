@@ -137,7 +137,8 @@ static int table_fill(Table *table, PyObject *entries)
             return -1;
         }
         if (Py_TYPE(member) == Py_TYPE((PyObject *)table)) {
-            /* A long chain of them would overflow the stack as it goes; see table_new, too. */
+            /* A long chain of tables would overflow the stack when it is freed; see
+             * table_new, too. */
             PyErr_SetString(PyExc_TypeError, "a Table is no member");
             return -1;
         }
@@ -168,7 +169,7 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     module_state *state = PyType_GetModuleState(type);
     if (state != NULL
         && (Py_TYPE(vocabulary) == state->table_type || Py_TYPE(enum_type) == state->table_type)) {
-        /* A long chain of them would overflow the stack as it goes. */
+        /* A long chain of tables would overflow the stack when it is freed. */
         PyErr_SetString(PyExc_TypeError, "a Table is neither a vocabulary nor an enum");
         return NULL;
     }

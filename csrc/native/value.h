@@ -12,8 +12,8 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (state == NULL) {
         return NULL;
     }
-    /* Not on a bare Value: those could be chained by the segment argument, and a long chain would
-     * overflow the stack as it goes.  Python's own subclasses guard against that. */
+    /* Not on a bare Value: bare ones could be chained by the segment argument, and a long chain
+     * would overflow the stack when it is freed.  Python's own subclasses guard against that. */
     if (nargs != 9 || kwnames != NULL || Py_TYPE(args[0]) != state->table_type
         || Py_TYPE(args[1]) != state->mapping_type || Py_TYPE(op) == state->value_type) {
         PyErr_SetString(PyExc_TypeError,

@@ -26,7 +26,8 @@ static inline aie_word *value_word(Value *self)
     return word;
 }
 
-/* The number to write for `object`, of an open value, which it may not be any more afterwards. */
+/* The number to write for `object`.  The value is open before; Python code that runs may close
+ * it. */
 static inline int value_number(Value *self, PyObject *object, int32_t *number)
 {
     return table_number(self->bound.table, (PyObject *)self, object, number);
@@ -227,7 +228,7 @@ static bool value_wait_is_met(waiter *waiting)
     return aie_goal_met(&wait->goal, wait->seen);
 }
 
-/* So many that comparing with all of them takes no longer than looking. */
+/* Comparing with so many takes no longer than looking. */
 #define FEW_MEMBERS 4
 
 static bool value_wait_is_met_soon(waiter *waiting)

@@ -59,8 +59,8 @@ static int wait_until(waiter *waiting, int64_t deadline)
     if (now >= deadline) {
         return waiting->is_met(waiting); /* it may have come meanwhile */
     }
-    /* An answer of another process that is spinning itself comes sooner than the GIL is let go of
-     * and taken again: the first looks are with it. */
+    /* The first looks keep the GIL: if the other process spins, its answer comes sooner than the
+     * GIL can be let go of and taken again. */
     if (aie_spin() > 0 && waiting->is_met_soon != NULL && waiting->is_met_soon(waiting)) {
         return wait_goes_on(waiting) ? 1 : -1; /* closed meanwhile, without the GIL */
     }

@@ -40,7 +40,7 @@ static int change_slow(const target *to, aie_change *change)
     return -1;
 }
 
-/* As aie_word_change, by whatever way it takes.  1 written, 0 mismatch, -1 with an exception. */
+/* As aie_word_change, by the fast or the slow way.  1 written, 0 mismatch, -1 with an exception. */
 static inline int change_word(const target *to, aie_change *change)
 {
     aie_result result = aie_word_change(to->word, to->event, change);

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 _WAKEUPS = 0.2  # what part of the time they get
 _TIMING = 0.001  # seconds, about
-#: CPU time leaves out what others run meanwhile, and is of no use where it comes by the tick.
+#: CPU time does not count what other processes run.  A clock with coarse ticks cannot be used.
 _clock = thread_time if get_clock_info("thread_time").resolution <= 1e-6 else perf_counter
-#: So often a statement stands in its loop, which costs something too; PyPy's is compiled.
+#: How often a statement is repeated in timeit's loop, so that the loop itself costs little.
 _UNROLL = 10 if sys.implementation.name == "cpython" else 1
 _ROUNDS = 100  # wake-ups there and back in one timing
 _PATIENCE = 10.0  # seconds after which the other process counts as dead
@@ -124,7 +124,7 @@ def _take_turns(
         check()
         for contestant, found in order:
             found.append(contestant())
-        order.reverse()  # whoever comes later may find a cache that the one before has changed
+        order.reverse()  # each one changes the caches for the next
     return taken
 
 
@@ -152,7 +152,7 @@ def _wakeups(seconds: float, check: Callable[[], None]) -> str:
     woken, the one that runs merely makes room.
     """
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    # Whatever starts multiprocessing's resource tracker, which lets SIGINT through, comes first.
+    # First: an Event may start multiprocessing's resource tracker, which unblocks SIGINT.
     status = WorkerStatus(Status.IDLE)
     ping, pong = multiprocessing.Event(), multiprocessing.Event()
     arguments = (cpus[1:][-1:], status, ping, pong)
@@ -174,7 +174,7 @@ def _wakeups(seconds: float, check: Callable[[], None]) -> str:
             play()
         return (perf_counter() - started) / _ROUNDS
 
-    # A terminal sends Ctrl-C to all processes.  This one never gets what is held back as it starts.
+    # A terminal sends Ctrl-C to all processes; the child starts with SIGINT blocked.
     blocked = getattr(signal, "pthread_sigmask", lambda *_: None)
     blocked(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
     process.start()

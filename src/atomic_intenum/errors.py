@@ -1,4 +1,4 @@
-"""What errors say, and whose they are."""
+"""How messages show values and types."""
 
 from __future__ import annotations
 

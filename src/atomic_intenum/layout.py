@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 MAGIC = 0x4D554E4554414D31
 LAYOUT_VERSION = 2
-#: Of the compiled core.
+#: The protocol id of the compiled core.
 PROTOCOL = 1
 
 #: What follows the magic: the fields of :class:`Header`.

@@ -1,4 +1,4 @@
-"""What fork asks of this process."""
+"""Locks that a fork's child finds free, and what runs in such a child."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class ProcessLock:
     __slots__ = ("__weakref__", "_depth", "_rlock")
 
     def __init__(self) -> None:
-        # C's own, and so typed by hand: what Condition asks it for has no stub.
+        # Typed by hand: the methods that threading.Condition calls have no stub.
         self._rlock: Any = threading.RLock()
-        #: Tells how often this thread holds it; missing where nobody asks for it.
+        #: Returns how often this thread holds it; None where the interpreter cannot tell.
         self._depth: Callable[[], int] | None = getattr(self._rlock, "_recursion_count", None)
         _all.add(self)
 

@@ -11,7 +11,7 @@ from .memory.pool import Pool
 from .process import ProcessLock
 from .vocabulary import Vocabulary
 
-# For who pickles a class by value, and so what it refers to: cloudpickle, of one made in __main__.
+# cloudpickle pickles a class of __main__ by value, with all that the class refers to.
 copyreg.pickle(Vocabulary, lambda vocabulary: (vocabulary_of, (vocabulary.enum,)))
 
 _lock = ProcessLock()

@@ -224,7 +224,7 @@ def _set_state(value: object, state: Any) -> None:
 
 
 def check_naming(cls: type[Any], segment_name: str | None, *, exist_ok: bool) -> None:
-    """Raise what the arguments of a constructor are wrong for: TypeError, RuntimeError."""
+    """Raise TypeError or RuntimeError if a constructor's arguments do not go together."""
     if segment_name is not None:
         require_named(cls)
     elif exist_ok:

@@ -14,7 +14,7 @@ from .vocabulary import Vocabulary, is_int_enum
 
 
 class _EnumType:
-    """EnumType of a class that is bound to no enum with members: each instance has its own."""
+    """The EnumType of a class that has no enum: each instance has its own."""
 
     def __init__(self, base: type[IntEnum]) -> None:
         self.base = base
@@ -36,9 +36,9 @@ class Typed:
     #: The IntEnum; IntEnum itself where none was given.
     EnumType: ClassVar[type[IntEnum]] = _EnumType(IntEnum)  # type: ignore[assignment]
 
-    #: Of EnumType, if that has members.
+    #: The vocabulary of EnumType; None if that has no members.
     _atomic_class_vocabulary: ClassVar[Vocabulary | None] = None
-    #: The type variable that stands for the enum, while there is none.
+    #: The type variable in the enum's place, as long as the class has no enum.
     _atomic_parameter: ClassVar[TypeVar]
     #: The generic class whose parameter it is.
     _atomic_root: ClassVar[type[Typed]]

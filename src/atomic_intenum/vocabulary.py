@@ -67,7 +67,7 @@ class Vocabulary:
         self.pool: Any = None
 
     def number_of_member(self, value: object) -> int | None:
-        """Return the number of a member; None if this is none, as what int.__new__ made up."""
+        """Return the number of a member; None if it is none: int.__new__ may have made it."""
         if not isinstance(value, self.enum):
             return None
         number = _number_of(value)

@@ -32,7 +32,7 @@ _OK, _BUSY = lib.AIE_OK, lib.AIE_BUSY
 _RESULT: int = lib.AIE_CFFI_RESULT
 _OUTERMOST, _ABANDONED = lib.AIE_CFFI_OUTERMOST, lib.AIE_CFFI_ABANDONED
 
-#: What a call answers that wrote nothing: no word holds that value; somebody has its lock.
+#: The outcomes of a call that wrote nothing: no word holds that value; somebody has its lock.
 _OTHER: int = _RESULT - lib.AIE_MISMATCH
 _LOCKED: int = _RESULT - _BUSY
 
@@ -51,7 +51,7 @@ def raise_result(result: int) -> NoReturn:
 def _place_of(
     mapping: Mapping, word_offset: int, control_offset: int, stride: int = 0, count: int = 1
 ) -> Any:
-    """Return what the core is told of words: of one, or of an array's."""
+    """Return the core's description of one word, or of an array's words."""
     base = mapping.region.base
     event = mapping.at("aie_event", EVENT_OFFSET)
     words = (base + word_offset, base + control_offset, stride, count, event)
@@ -279,9 +279,8 @@ class Lock:
         return self._acquire(math.inf, quietly=True)
 
     def _acquire(self, deadline: float, *, quietly: bool) -> bool:
-        # After each call a signal handler may raise, here too, and nobody knows of the lock that
-        # was taken.  So it is with every lock in Python, multiprocessing's among them; for writes
-        # see guarded().
+        # A signal handler may raise right after the call, and then the lock stays taken.  Every
+        # lock in Python has this gap, multiprocessing's too.  guarded() closes it for writes.
         until = 0  # the first time it does not wait; then in slices of the core's
         try:
             while (result := lib.aie_cffi_lock(self._place, quietly, until)) == _BUSY:
@@ -289,8 +288,8 @@ class Lock:
                     return False
                 until = min(core_deadline(deadline), lib.aie_now() + lib.AIE_SLICE)
         except BaseException:
-            # The handler of a signal that came in the slice in which the lock became free.  It was
-            # somebody else's, so what this thread holds now it has from here.
+            # A signal handler raised after the slice that took the lock.  The lock was somebody
+            # else's before, so this thread has it from this call.
             if until and self._is_mine():
                 self.release()
             raise

@@ -33,13 +33,13 @@ class Use:
 
     __slots__ = ("slot",)
 
-    #: Those that wait.
+    #: Those whose region cannot be dropped yet.
     waiting: list[Use] = []  # noqa: RUF012 - of all
-    #: What __del__ and sweep() count when nobody else has it: 3 and 2 at most, but for a tracer.
+    #: The counts that __del__ and sweep() see if nobody else has it: 3 and 2, or more by a tracer.
     alone: list[int] = []  # noqa: RUF012
 
     def __init__(self, slot: Any) -> None:
-        #: Where C stores the region; None in the one that tells.
+        #: Where C stores the region; None in the sample that measures the counts.
         self.slot = slot
 
     # All that it needs is bound here: at exit it may outlive the module's globals.
@@ -54,7 +54,7 @@ class Use:
     ) -> None:
         count = references(self)
         slot = getattr(self, "slot", None)
-        if not (slot and slot[0]):  # the one that tells; or there is none
+        if not (slot and slot[0]):  # the sample; or there is no region
             if not alone:
                 alone.append(count)
         elif count > min(alone[0], 3):
@@ -77,7 +77,7 @@ class Use:
         references: Any = _references,
         drop: Any = lib.aie_region_drop,
     ) -> None:
-        """Let go of those that nobody has any more; they are not asked again by themselves."""
+        """Drop the regions of those that nobody has any more: __del__ comes only once."""
         for _ in range(len(cls.waiting)):
             try:
                 use = cls.waiting.pop(0)
@@ -92,7 +92,7 @@ class Use:
                 drop(use.slot[0])
 
 
-# One of no region, for the two counts.
+# The sample for the two counts.
 Use(None)
 Use.waiting.append(Use(None))
 Use.sweep()

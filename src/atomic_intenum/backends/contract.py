@@ -41,7 +41,7 @@ class Mapping(Protocol):
         """Remove the name, if it still is this memory's.  0, or an errno."""
 
     def view(self) -> memoryview:
-        """Return the segment's bytes, writable, for who holds the mapping meanwhile."""
+        """Return the segment's bytes, writable; the caller keeps the mapping meanwhile."""
 
 
 class Bound:

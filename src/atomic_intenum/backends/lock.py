@@ -26,14 +26,14 @@ NAME = "lock"
 ABI = (0, 0, 64)
 INHERITED_ONLY = True
 
-#: Locks of values that are gone.  Where fork is not the default a semaphore's own end talks to
-#: multiprocessing's resource tracker, and garbage collection may come anywhere, in the tracker's
-#: code too: so it waits here for the next value.
+#: Locks of values that are gone.  Where fork is not the default, freeing a semaphore calls
+#: multiprocessing's resource tracker.  Garbage collection may run anywhere, in the tracker's code
+#: too.  So a lock waits here until the next value is made.
 _graveyard: deque[LockLike] = deque()
 
 
 class _OwnGuard(Guard):
-    """A guard over a lock that nobody gave."""
+    """The guard of a value that was given no lock."""
 
     __slots__ = ()
 
@@ -51,9 +51,9 @@ class LockedWord:
     __slots__ = ("_cell", "_event")
 
     def __init__(self, mapping: Mapping, word_offset: int, _control_offset: int) -> None:
-        # A view of this word alone: nothing is multiplied in the hot path.
+        # A view of this word alone, so that reading needs no arithmetic.
         self._cell = mapping.view()[word_offset : word_offset + 8].cast("Q")
-        #: Of an array's word: its writers tell those who watch the whole segment.
+        #: An array's event word, which a write advances for those who watch the array.
         self._event: memoryview | None = None
         if HEADER.unpack_from(mapping.view(), HEADER_OFFSET)[1] == KIND_ARRAY:
             self._event = event_of(mapping)
@@ -73,7 +73,7 @@ class LockedWord:
     def sleep(self, goal: python_bound.Goal, deadline: float, first: bool) -> None:  # noqa: FBT001
         now = time.monotonic()
         until = min(deadline, now + 0.25)
-        began = now if first else now - 0.25  # a wait that goes on naps as long as it did
+        began = now if first else now - 0.25  # a wait that goes on begins with long naps
         while not goal.met(self.number()) and now < until:
             time.sleep(min(nap(now - began), until - now))
             now = time.monotonic()
@@ -117,6 +117,6 @@ def own_guard() -> Guard:
     """Return a guard over a new RLock of the default start method's context."""
     _graveyard.clear()
     method = multiprocessing.get_start_method(allow_none=True)
-    # Asked so that it stays open which method that is.
+    # get_context() without an argument would settle the method for the whole program.
     context = multiprocessing.get_context(method or multiprocessing.get_all_start_methods()[0])
     return _OwnGuard(context.RLock(), own=True)

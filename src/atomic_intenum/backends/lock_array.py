@@ -38,7 +38,7 @@ def advance(event: memoryview) -> None:
 
 
 def nap(slept: float) -> float:
-    """Return the seconds to the next look, of a wait that has slept so many so far.
+    """Return how long a wait naps next, after it has slept so long; both in seconds.
 
     A quarter of them, as in csrc/park_poll.h: nobody wakes anybody here, and what comes soon is
     seen soon.
@@ -54,7 +54,7 @@ class LockedWords:
     def __init__(self, mapping: Mapping, place: Place) -> None:
         end = place.word_offset + place.length * place.word_stride
         content = mapping.view()[place.word_offset : end]
-        # Without the steps: through a view that has some, PyPy writes to the wrong place.
+        # Contiguous: PyPy writes to the wrong place through a view with steps.
         self._cells = content.cast("Q")
         self._step = place.word_stride // 8
         self._values = content.cast("i")[layout.VALUE_OFFSET // 4 :: place.word_stride // 4]

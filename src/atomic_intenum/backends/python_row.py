@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 class Words(Protocol):
-    """The words of an array.  Those that write are called inside the guard, where there is one."""
+    """The words of an array.  The caller holds the guard's lock, if there is one, as it writes."""
 
     def number(self, index: int) -> int:
         """Return the value of a word: one atomic load."""
@@ -45,7 +45,7 @@ class Words(Protocol):
         """Return how many words have that value."""
 
     def counts(self, table: Table) -> dict[int, int]:
-        """Return how many words have each value that any has; those with 0 may be there too."""
+        """Return how many words have each value; a value that no word has may be missing."""
 
     def exchange(self, index: int, desired: int) -> int:
         """Write a word and return the value before."""
@@ -54,7 +54,7 @@ class Words(Protocol):
         """Write a word if its value is the expected one."""
 
     def fill(self, start: int, desired: int) -> int:
-        """Write the words from ``start`` on, as many as it pleases; the next one to write."""
+        """Write words from ``start`` on, at least one; return the index of the next to write."""
 
     def claim(self, expected: int, desired: int) -> int | None:
         """Write one word that has the expected value, and return its index."""
@@ -146,7 +146,7 @@ class Array(Bound):
         raise TypeError(message)
 
     def __iter__(self) -> Iterator[Any]:
-        # By the item, which a subclass may override.
+        # Through __getitem__, because a subclass may override that.
         return map(operator.getitem, itertools.repeat(self), range(len(self)))
 
     def exchange(self, index: Any, member: Any) -> Any:
@@ -161,7 +161,7 @@ class Array(Bound):
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
         if binding.words.number(position) != expected:
-            return False  # it takes no lock to see that
+            return False  # a mismatch needs no lock
         write = methodcaller("compare_and_set", position, expected, desired)
         done: bool = self._atomic_write(binding, write)
         return done
@@ -204,7 +204,7 @@ class Array(Bound):
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
         if binding.guard is not None and not binding.words.count(expected):
-            return None  # it takes no lock to see that
+            return None  # a mismatch needs no lock
         claim = methodcaller("claim", expected, desired)
         index: int | None = self._atomic_write(binding, claim)
         return index

@@ -197,7 +197,7 @@ class Value(Bound):
         if guard is None:
             return binding.words.compare_and_set(expected, desired)
         if binding.words.number() != expected:
-            return False  # it takes no lock to see that
+            return False  # a mismatch needs no lock
         return guarded(guard, lambda: binding.words.compare_and_set(expected, desired))
 
     def wait_for(self, member: Any, /, *members: Any, timeout: float | None = None) -> Any:
