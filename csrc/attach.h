@@ -1,8 +1,7 @@
 /* attach.h -- attaching a segment by name: what is refused before it is mapped, and answering for
  * the name beside others.  For bindings, as region.h.
  */
-#ifndef AIE_ATTACH_H
-#define AIE_ATTACH_H
+#pragma once
 
 #include "region.h"
 
@@ -152,5 +151,3 @@ static inline bool aie_name_peek(const char *name, aie_header *head)
     aie_regions_unlock();
     return is_ours;
 }
-
-#endif

@@ -6,8 +6,7 @@
  * Where the creator is killed, nobody answers for the name any more, whatever there is of the
  * segment, and the next process that wants the name or sweeps removes it.
  */
-#ifndef AIE_CREATE_H
-#define AIE_CREATE_H
+#pragma once
 
 #include "region.h"
 
@@ -199,5 +198,3 @@ static inline aie_region *aie_region_create(const char *name, const aie_plan *pl
         }
     }
 }
-
-#endif

@@ -21,8 +21,7 @@
  * doubt counts as alive.  The creator alone answers for the name, and nothing keeps two apart who
  * take over a dead one's.
  */
-#ifndef AIE_LIFE_H
-#define AIE_LIFE_H
+#pragma once
 
 #include "sysfeatures.h"
 
@@ -378,6 +377,4 @@ static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
 {
     (void)budget, (void)namespace; /* names cannot be listed, or nothing tells at once */
 }
-#endif
-
 #endif

@@ -10,8 +10,7 @@
  * The mutex is held over forks, and while there is a descriptor: no child of fork ever has one.  It
  * is held, too, while a large memory is reserved, and then whoever maps or unmaps waits.
  */
-#ifndef AIE_REGION_H
-#define AIE_REGION_H
+#pragma once
 
 #include "sysfeatures.h"
 
@@ -328,5 +327,3 @@ static inline aie_region *aie_region_new(const char *name, int fd, const struct 
     aie_regions.first = region;
     return region;
 }
-
-#endif

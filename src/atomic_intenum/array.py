@@ -15,8 +15,7 @@ from .backends import backend, document
 from .errors import class_name, show, type_name
 from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
-from .memory.segment import Segment, create
-from .sharing import Shared, check_naming, require_kind, require_vocabulary
+from .sharing import Shared, check_naming, create_own
 from .timeouts import timed_out
 from .typed import Typed, vocabulary_of_member
 from .value import IntEnumValue
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .backends import contract
+    from .memory.segment import Segment
 
 __all__ = ["IntEnumArray"]
 
@@ -202,9 +202,8 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), initial)
         first = _number(vocabulary, initial)
-        segment = create(
-            vocabulary.text,
-            vocabulary.fingerprint,
+        segment = create_own(
+            vocabulary,
             count,
             SINGLE_STRIDE if padded else PACKED_STRIDE,
             KIND_ARRAY,
@@ -212,9 +211,6 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             first=first,
             exist_ok=exist_ok,
         )
-        if exist_ok:
-            require_vocabulary(segment, vocabulary)
-            require_kind(segment, KIND_ARRAY, count)
         _bind(self, vocabulary, segment, backend.own_guard())
 
     # -- one word, all of them, claiming, waiting, the buffer: the backend's

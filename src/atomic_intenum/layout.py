@@ -5,6 +5,7 @@ The tests hold it against the offsets that the compiled core was built with.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import sys
 from typing import NamedTuple
@@ -58,6 +59,11 @@ VALUE_OFFSET = 0 if sys.byteorder == "little" else 4
 LINE = SINGLE_STRIDE = 64
 #: Distance of an array's words, side by side.
 PACKED_STRIDE = 8
+
+
+def fingerprint_of(text: bytes) -> int:
+    """Return 64 bits of a hash of a vocabulary's text."""
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def align(offset: int) -> int:

@@ -36,6 +36,6 @@ def _look_up_or_make(enum: type[IntEnum]) -> Vocabulary:
     if vocabulary is None:
         vocabulary = Vocabulary(enum)
         vocabulary.table = backend.Table(vocabulary, enum, vocabulary.entries)
-        vocabulary.pool = Pool(vocabulary.text, vocabulary.fingerprint)
+        vocabulary.pool = Pool(vocabulary.text)
         _known[enum] = weakref.ref(vocabulary)
     return vocabulary

@@ -13,7 +13,7 @@ from .backends import backend
 from .errors import class_name
 from .given_lock import Guard
 from .layout import KIND_ARRAY, KIND_POOL, KIND_VALUE
-from .memory.segment import attach, shown, unpickled
+from .memory.segment import attach, create, shown, unpickled
 from .timeouts import deadline_of
 
 if TYPE_CHECKING:
@@ -240,6 +240,17 @@ def require_named(cls: type[Any]) -> None:
             f"other processes by inheritance only"
         )
         raise RuntimeError(message)
+
+
+def create_own(
+    vocabulary: Vocabulary, size: int, stride: int, kind: int, *, exist_ok: bool, **more: Any
+) -> Segment:
+    """Create the segment of one value or array by memory.segment.create(); check what exists."""
+    segment = create(vocabulary.text, size, stride, kind, exist_ok=exist_ok, **more)
+    if exist_ok:
+        require_vocabulary(segment, vocabulary)
+        require_kind(segment, kind, size)
+    return segment
 
 
 def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:

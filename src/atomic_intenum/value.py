@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 from .backends import backend, document
 from .given_lock import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
-from .memory.segment import Segment, create
 from .own_lock import ValueLock
-from .sharing import Shared, check_naming, require_kind, require_vocabulary
+from .sharing import Shared, check_naming, create_own
 from .timeouts import deadline_of, timed_out
 from .typed import Typed, vocabulary_of_member
 from .vocabulary import Vocabulary
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .backends import contract
+    from .memory.segment import Segment
 
 __all__ = ["IntEnumValue"]
 
@@ -211,20 +211,10 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             segment, index = vocabulary.pool.allocate()
             _bind(self, vocabulary, segment, index, guard, first)
         else:
-            text, fingerprint = vocabulary.text, vocabulary.fingerprint
-            segment = create(
-                text,
-                fingerprint,
-                1,
-                SINGLE_STRIDE,
-                KIND_VALUE,
-                name=segment_name,
-                first=first,
-                exist_ok=exist_ok,
+            name, kind = segment_name, KIND_VALUE
+            segment = create_own(
+                vocabulary, 1, SINGLE_STRIDE, kind, name=name, first=first, exist_ok=exist_ok
             )
-            if exist_ok:
-                require_vocabulary(segment, vocabulary)
-                require_kind(segment, KIND_VALUE)
             _bind(self, vocabulary, segment, 0, guard, None)
 
     # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the

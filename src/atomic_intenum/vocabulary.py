@@ -1,8 +1,7 @@
-"""What an IntEnum's members are: value to member to name, and a fingerprint of them all."""
+"""What an IntEnum's members are: value to member to name."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from enum import EnumType, IntEnum
 from typing import Any, NoReturn
@@ -29,7 +28,6 @@ class Vocabulary:
         enum: the IntEnum.
         text: its name and members, as JSON; what a segment carries, so that a tool can print names
             without importing the program.
-        fingerprint: 64 bits of a hash of the text.
         table: the backend's own form of it.
         pool: where values without a segment of their own get their words.
 
@@ -61,8 +59,6 @@ class Vocabulary:
         )
         members = {name: number for _, name, number in self.entries}
         self.text = json.dumps({"enum": enum.__name__, "members": members}).encode("ascii")
-        digest = hashlib.blake2b(self.text, digest_size=8).digest()
-        self.fingerprint = int.from_bytes(digest, "little")
         self.table: Any = None
         self.pool: Any = None
 

@@ -110,7 +110,7 @@ def test_header() -> None:
     assert header.control_stride == 64
     assert (header.mutex_size, header.libc, header.control_stride) == backend.ABI
     assert header.vocabulary_size == len(vocabulary.text)
-    assert header.fingerprint == vocabulary.fingerprint
+    assert header.fingerprint == layout.fingerprint_of(vocabulary.text)
     assert header.creator_pid == os.getpid()
     if sys.platform == "linux":
         ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
@@ -185,7 +185,7 @@ def test_memory_without_a_name() -> None:
 
 def test_first_value_is_the_words_alone() -> None:
     """A segment's first value is in each of its words, and not in the padding after them."""
-    created = segment.create(b"Fresh\nA=-1", 77, 3, 8, layout.KIND_POOL, first=-1)
+    created = segment.create(b"Fresh\nA=-1", 3, 8, layout.KIND_POOL, first=-1)
     begin, end = created.word_offset(0), created.control_offset(0)
     with created.mapping.view() as view:
         words = bytes(view[begin:end])
@@ -198,7 +198,7 @@ def test_first_value_is_the_words_alone() -> None:
 @pytest.fixture
 def made() -> Iterator[tuple[Path, segment.Segment]]:
     """Make a segment by itself and give it with its file, whose bytes a test may spoil."""
-    created = segment.create(b"Fresh\nA=1", 77, 4, 64, layout.KIND_POOL)
+    created = segment.create(b"Fresh\nA=1", 4, 64, layout.KIND_POOL)
     path = SHM / created.name
     yield path, created
     if created.name:  # spoilt, it may be none of ours any more, and nobody removes those

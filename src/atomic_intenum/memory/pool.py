@@ -42,15 +42,13 @@ class Pool:
 
     Args:
         text: the vocabulary's, for the segments' headers.
-        fingerprint: of that text.
 
     """
 
-    __slots__ = ("__weakref__", "_batch", "_fingerprint", "_text")
+    __slots__ = ("__weakref__", "_batch", "_text")
 
-    def __init__(self, text: bytes, fingerprint: int) -> None:
+    def __init__(self, text: bytes) -> None:
         self._text = text
-        self._fingerprint = fingerprint
         self._batch = _Batch(None, _FIRST_CAPACITY // 2)
 
     def allocate(self) -> tuple[Segment, int]:
@@ -80,7 +78,5 @@ class Pool:
     def _grow(self, batch: _Batch) -> _Batch:
         doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
         capacity = doubled if batch.pid == os.getpid() else _FIRST_CAPACITY
-        segment = create(
-            self._text, self._fingerprint, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL
-        )
+        segment = create(self._text, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL)
         return _Batch(segment, capacity)

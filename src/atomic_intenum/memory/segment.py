@@ -137,7 +137,6 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
 
 def create(
     text: bytes,
-    fingerprint: int,
     capacity: int,
     word_stride: int,
     kind: int,
@@ -150,7 +149,6 @@ def create(
 
     Args:
         text: the vocabulary, for whoever attaches.
-        fingerprint: of the vocabulary, 64 bits.
         capacity: number of words.
         word_stride: bytes from one word to the next.
         kind: one of layout's.
@@ -184,7 +182,7 @@ def create(
         nonce=secrets.randbits(64),
         vocabulary_offset=layout.HEADER_SIZE,
         protocol=layout.PROTOCOL,
-        fingerprint=fingerprint,
+        fingerprint=layout.fingerprint_of(text),
         capacity=capacity,
         control_offset=control_offset,
         header_size=header_size,
