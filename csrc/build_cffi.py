@@ -17,6 +17,7 @@ DECLARATIONS = """
 #define AIE_BUSY ...
 #define AIE_ELSEWHERE ...
 #define AIE_CFFI_RESULT ...
+#define AIE_CFFI_ANY ...
 #define AIE_CFFI_OUTERMOST ...
 #define AIE_CFFI_ABANDONED ...
 
@@ -86,8 +87,10 @@ int32_t aie_cffi_number(aie_word *word);
 uint32_t aie_cffi_version(aie_word *word);
 bool aie_cffi_is_locked(aie_word *word);
 void aie_word_first(aie_word *word, int32_t value);
-int64_t aie_cffi_change(const aie_cffi_place *place, size_t index, bool compare, int32_t expected,
+int64_t aie_cffi_change(const aie_cffi_place *place, size_t index, int64_t expected,
                         int32_t desired, bool wait);
+int64_t aie_cffi_exchange(const aie_cffi_place *place, int32_t desired);
+int64_t aie_cffi_compare_and_set(const aie_cffi_place *place, int32_t expected, int32_t desired);
 
 int32_t aie_array_value(const aie_array *array, size_t index);
 void aie_array_read(const aie_array *array, int32_t *values);

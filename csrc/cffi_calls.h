@@ -11,6 +11,7 @@
 #include "create.h"
 
 #define AIE_CFFI_RESULT (-(INT64_C(1) << 40)) /* below any 32-bit value */
+#define AIE_CFFI_ANY AIE_CFFI_RESULT          /* as an expected value: whatever it is */
 
 /* More outcomes than result.h's, of acquiring. */
 #define AIE_CFFI_OUTERMOST 64 /* OK, and it was not held before */
@@ -68,15 +69,28 @@ static inline bool aie_cffi_is_locked(aie_word *word)
 
 /* The value before; or AIE_CFFI_RESULT - result: MISMATCH; BUSY, call again to `wait` a moment for
  * the lock. */
-static inline int64_t aie_cffi_change(const aie_cffi_place *place, size_t index, bool compare,
-                                      int32_t expected, int32_t desired, bool wait)
+static inline int64_t aie_cffi_change(const aie_cffi_place *place, size_t index, int64_t expected,
+                                      int32_t desired, bool wait)
 {
-    aie_change change = {.expected = expected, .desired = desired, .compare = compare};
+    aie_change change = {
+        .expected = (int32_t)expected, .desired = desired, .compare = expected != AIE_CFFI_ANY};
     aie_array here = aie_cffi_here(place);
     aie_result result =
         aie_change_slice(aie_array_word(&here, index), aie_array_control(&here, index), here.event,
                          &change, wait ? aie_now() + AIE_SLICE : 0);
     return result == AIE_OK ? aie_word_value(change.seen) : AIE_CFFI_RESULT - (int64_t)result;
+}
+
+/* A value's first attempt, by few arguments: each costs as much as all that is done here. */
+static inline int64_t aie_cffi_exchange(const aie_cffi_place *place, int32_t desired)
+{
+    return aie_cffi_change(place, 0, AIE_CFFI_ANY, desired, false);
+}
+
+static inline int64_t aie_cffi_compare_and_set(const aie_cffi_place *place, int32_t expected,
+                                               int32_t desired)
+{
+    return aie_cffi_change(place, 0, expected, desired, false);
 }
 
 /* The index; or AIE_CFFI_RESULT - result: MISMATCH, no word matches; BUSY, call again to `wait`

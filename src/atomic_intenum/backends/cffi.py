@@ -30,6 +30,7 @@ INHERITED_ONLY = False
 
 _OK, _BUSY = lib.AIE_OK, lib.AIE_BUSY
 _RESULT: int = lib.AIE_CFFI_RESULT
+_ANY: int = lib.AIE_CFFI_ANY
 _OUTERMOST, _ABANDONED = lib.AIE_CFFI_OUTERMOST, lib.AIE_CFFI_ABANDONED
 
 #: The outcomes of a call that wrote nothing: no word holds that value; somebody has its lock.
@@ -39,6 +40,8 @@ _LOCKED: int = _RESULT - _BUSY
 # Looked up once: ``lib`` finds its functions by name.
 _number = lib.aie_cffi_number
 _change = lib.aie_cffi_change
+_exchange = lib.aie_cffi_exchange
+_compare_and_set = lib.aie_cffi_compare_and_set
 
 #: Members further apart are counted in Python.
 _WIDEST_TALLY = 1024
@@ -70,21 +73,19 @@ class _Words:
         self._place = place
         self._closed: Closed | None = None  # set while a write waits
 
-    def _write(self, index: int, expected: int | None, desired: int) -> int:
+    def _write(self, index: int, expected: int, desired: int) -> int:
         """Write a word; for one that is LOCKED it waits in slices.
 
         In between the interpreter looks at signals, and this at whether the value was closed:
         ValueError.
 
         Returns:
-            The value before; _OTHER if that was not the expected one, where there is one.
+            The value before; _OTHER if that was not the expected one, unless that is _ANY.
 
         """
         wait = False
         while True:
-            outcome: int = _change(
-                self._place, index, expected is not None, expected or 0, desired, wait
-            )
+            outcome: int = _change(self._place, index, expected, desired, wait)
             if outcome > _RESULT or outcome == _OTHER:
                 return outcome
             if outcome != _LOCKED:
@@ -122,10 +123,14 @@ class AtomicWord(_Words):
         lib.aie_await(self._address, wanted, core_deadline(deadline), first, seen)
 
     def exchange(self, desired: int) -> int:
-        return self._write(0, None, desired)
+        outcome: int = _exchange(self._place, desired)
+        return outcome if outcome > _RESULT else self._write(0, _ANY, desired)
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        return self._write(0, expected, desired) != _OTHER
+        outcome: int = _compare_and_set(self._place, expected, desired)
+        if outcome <= _RESULT and outcome != _OTHER:
+            outcome = self._write(0, expected, desired)
+        return outcome != _OTHER
 
 
 def core_deadline(deadline: float) -> int:
@@ -176,7 +181,7 @@ class AtomicWords(_Words):
         return {low + offset: times for offset, times in enumerate(tallies[:span])}
 
     def exchange(self, index: int, desired: int) -> int:
-        return self._write(index, None, desired)
+        return self._write(index, _ANY, desired)
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
         return self._write(index, expected, desired) != _OTHER

@@ -86,9 +86,12 @@ class LockedWord:
         return python_value.value_of(seen)
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        if self.number() != expected:
+        seen = self._cell[0]
+        if python_value.value_of(seen) != expected:
             return False
-        self.exchange(desired)
+        self._cell[0] = python_value.successor(seen, desired)
+        if self._event is not None:
+            advance(self._event)
         return True
 
 
