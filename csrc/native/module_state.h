@@ -96,9 +96,10 @@ static int parse_arguments(const char *function, PyObject *const *args, Py_ssize
 }
 
 /* Raise for an outcome of the core that is neither success nor a plain answer. */
-static void raise_result(aie_result result)
+static PyObject *raise_result(aie_result result)
 {
     PyErr_SetString(PyExc_RuntimeError, aie_result_text(result));
+    return NULL;
 }
 
 /* Of a `what`: a value, an array. */

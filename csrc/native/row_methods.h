@@ -357,11 +357,7 @@ static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nar
             __atomic_store_n(&self->found, index, __ATOMIC_RELAXED);
             return PyLong_FromSize_t(index);
         }
-        if (result == AIE_MISMATCH) {
-            return none();
-        }
-        raise_result(result);
-        return NULL;
+        return result == AIE_MISMATCH ? none() : raise_result(result);
     }
 }
 

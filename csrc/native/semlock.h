@@ -87,8 +87,7 @@ static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
         Py_END_ALLOW_THREADS
     }
     if (result != AIE_OK) {
-        raise_result(result);
-        return NULL;
+        return raise_result(result);
     }
     /* Asked first: a signal handler may release and acquire this very lock. */
     bool outermost = aie_lock_depth(self->control) == 1;
@@ -129,11 +128,7 @@ static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     aie_result result = lock_leave((Lock *)op);
-    if (result != AIE_OK) {
-        raise_result(result);
-        return NULL;
-    }
-    return none();
+    return result == AIE_OK ? none() : raise_result(result);
 }
 
 static PyObject *lock_enter(PyObject *op, PyObject *Py_UNUSED(ignored))

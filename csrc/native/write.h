@@ -22,10 +22,7 @@ static int change_slow(const target *to, aie_change *change)
     aie_control *control = bound_control(to->of, to->control);
     aie_result result = aie_change_slice(to->word, control, to->event, change, 0);
     while (result == AIE_BUSY) {
-        if (PyErr_CheckSignals() < 0) {
-            return -1;
-        }
-        if (!bound_is_open(to->of, to->what)) {
+        if (PyErr_CheckSignals() < 0 || !bound_is_open(to->of, to->what)) {
             return -1;
         }
         int64_t slice = aie_now() + AIE_SLICE;

@@ -7,7 +7,7 @@ one protocol on one layout, and meet on a word; ``lock`` has memory without a na
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from ..given_lock import Guard
     from ..vocabulary import Vocabulary
-
-T = TypeVar("T", bound=IntEnum)
 
 
 class Mapping(Protocol):
@@ -44,16 +42,14 @@ class Mapping(Protocol):
         """Return the segment's bytes, writable; the caller keeps the mapping meanwhile."""
 
 
-class Bound:
-    """What Value and Array have in common: bound once, until they are closed.
+if TYPE_CHECKING:  # at run time each backend has its own
 
-    An instance works from ``_atomic_bind()``, which it takes once, until ``_atomic_close()``;
-    before and after, every operation raises ValueError.
-    """
+    class Bound:
+        """What Value and Array have in common: bound once, until they are closed.
 
-    __slots__ = ()
-
-    if TYPE_CHECKING:
+        An instance works from ``_atomic_bind()``, which it takes once, until ``_atomic_close()``;
+        before and after, every operation raises ValueError.
+        """
 
         @property
         def _atomic_guard(self) -> Guard | None: ...
@@ -65,16 +61,11 @@ class Bound:
         def _atomic_vocabulary(self) -> Vocabulary | None: ...
         def _atomic_close(self) -> None: ...
 
+    class Value(Bound):
+        """The base class of IntEnumValue: one typed value on one state word.
 
-class Value(Bound):
-    """The base class of IntEnumValue: one typed value on one state word.
-
-    Its public operations are those that value.py declares and documents.
-    """
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
+        Its public operations are those that value.py declares and documents.
+        """
 
         @property
         def _atomic_lock(self) -> Lock | RLock | None: ...
@@ -90,16 +81,11 @@ class Value(Bound):
         def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock:
             """Keep the lock, if none is kept, and return the one kept."""
 
+    class Array(Bound):
+        """The base class of IntEnumArray: many words of one segment.
 
-class Array(Bound):
-    """The base class of IntEnumArray: many words of one segment.
-
-    Its public operations are those that array.py declares and documents.
-    """
-
-    __slots__ = ()
-
-    if TYPE_CHECKING:
+        Its public operations are those that array.py declares and documents.
+        """
 
         def _atomic_bind(self, *place: Any) -> None:
             """Bind to words, for good.

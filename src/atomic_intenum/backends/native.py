@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import atexit
 from types import GetSetDescriptorType, MethodDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import _native
 from .._native import Array, Lock, Table, Value, attach, create, document, end, expire, peek
 from ..process import ProcessLock
 from .contract import overriders
-
-if TYPE_CHECKING:
-    from ..given_lock import Guard
 
 __all__ = [
     "Array",
@@ -35,8 +32,8 @@ INHERITED_ONLY = False
 atexit.register(_native.stop_unmapping)
 
 
-def own_guard() -> Guard | None:
-    return None
+def own_guard() -> None:
+    """Return nothing: writes take no lock."""
 
 
 #: What each class gets descriptors of its own for.
