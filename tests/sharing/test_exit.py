@@ -175,7 +175,8 @@ if __name__ == "__main__":
         assert process.exitcode == 0, process.exitcode
     from helpers.support import marked_segments
     left = marked_segments("MARKER")
-    assert len(left) <= 2, left
+    # Those of this process, and of the forkserver, which imports the program too from 3.14 on.
+    assert len(left) <= 4, left
     print("done")
 """
 
