@@ -389,6 +389,10 @@ def headers(count: int, chance: random.Random) -> Counter[str]:
                 outcome = "done"
             except (ValueError, TypeError, FileExistsError) as error:
                 outcome = type(error).__name__
+            except FileNotFoundError:  # nobody answers for it: another process may remove it
+                if path.exists():
+                    raise
+                outcome = "swept"
             except BaseException:
                 print("corrupt header:", damaged[:320].hex(), len(damaged), file=sys.stderr)
                 raise
