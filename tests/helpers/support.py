@@ -165,7 +165,7 @@ def own_segments() -> set[str]:
     """
     if atomic_intenum.BACKEND == "lock":
         lines = Path("/proc/self/maps").read_text().splitlines()
-        return {line.split()[4] for line in lines if "/pym-" in line}
+        return {line.split()[4] for line in lines if "/dev/shm/#" in line}
     found = set()
     for path, text in _headers("intenum-*"):
         header = Header(*layout.HEADER.unpack_from(text, layout.HEADER_OFFSET))

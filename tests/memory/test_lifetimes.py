@@ -258,7 +258,7 @@ grown = resident() - before
 assert grown < 2_000_000, grown
 assert len(own_segments()) <= 2, own_segments()
 with open("/proc/self/maps") as file:
-    mapped = sum("/dev/shm/intenum-" in line or "/pym-" in line for line in file)
+    mapped = sum("/dev/shm/intenum-" in line or "/dev/shm/#" in line for line in file)
 assert mapped <= 4, mapped  # of each its data, and the page that keeps its life lock
 # The lock path's mappings keep theirs open, and there may be one more of them than before.
 assert len(os.listdir("/proc/self/fd")) <= descriptors + (lock is not None)

@@ -31,6 +31,25 @@ from helpers.support import (
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
 
 
+NAMELESS = """
+import os, sys
+from atomic_intenum import IntEnumArray
+from helpers.support import make_enum
+
+opened = []
+
+
+def see(event, arguments):
+    if event == "tempfile.mkstemp":
+        opened.append(arguments)
+
+
+sys.addaudithook(see)
+board = IntEnumArray(3, make_enum("Few", "A B").A)
+print(opened, int(board[2]))
+"""
+
+
 def fresh_enum(name: str = "Fresh") -> Any:
     """Make an IntEnum whose pool is new."""
     return make_enum(name, "A B C")
@@ -301,3 +320,12 @@ def test_allocation_in_threads_while_dropping() -> None:
         thread.join()
     gc.collect()
     assert len(own_segments()) - before <= 2
+
+
+@unnamed
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="memory has a name there at first")
+def test_memory_without_a_name_never_had_one(tmp_path: Path) -> None:
+    """On the lock path no memory gets a name, in which a signal handler could leave it."""
+    made = run_script(NAMELESS, folder=tmp_path)
+    assert made.stderr == ""
+    assert made.stdout.split() == ["[]", "1"]

@@ -113,8 +113,8 @@ class Board(IntEnumArray[One]):
 
 def shm():
     with open("/proc/self/maps") as maps:
-        data = (line for line in maps if " rw-s " in line)
-        return sorted(line.split("-")[0] for line in data if "/intenum-" in line or "/pym-" in line)
+        ours = (line for line in maps if "/intenum-" in line or "/dev/shm/#" in line)
+        return sorted(line.split("-")[0] for line in ours if " rw-s " in line)
 
 class Worker:
     def __del__(self):

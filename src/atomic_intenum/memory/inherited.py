@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from multiprocessing import heap
+from multiprocessing import heap, util
 from typing import TYPE_CHECKING, Any
 
 from .. import layout
@@ -58,7 +58,7 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
 
     """
     try:
-        memory = Memory(heap.Arena(size))
+        memory = Memory(_without_a_name(size) or heap.Arena(size))
         fd = getattr(memory._arena, "fd", None)  # Windows has none
         if fd is not None and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, size)  # a full system would answer a later touch with SIGBUS
@@ -77,3 +77,24 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
             block = min(len(some), end - offset)
             view[offset : offset + block] = some[:block]
     return memory
+
+
+def _without_a_name(size: int) -> Any:
+    """Create an arena on memory that never had a name; None where the system cannot.
+
+    An arena of its own making has one for a moment, and keeps it if a signal handler raises then.
+    """
+    try:
+        fd = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except (AttributeError, OSError):
+        return None
+    try:
+        os.posix_fallocate(fd, 0, size)
+        arena: Any = heap.Arena(size, fd)
+    except BaseException as error:
+        os.close(fd)
+        if isinstance(error, OSError):
+            return None
+        raise
+    util.Finalize(arena, os.close, (fd,))
+    return arena
