@@ -10,7 +10,6 @@ import contextlib
 import sys
 import weakref
 from functools import partial
-from multiprocessing import synchronize
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from .errors import show
@@ -18,6 +17,7 @@ from .process import after_fork_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.synchronize import SemLock
 
 
 #: Around a write whose lock this thread holds already.
@@ -36,7 +36,7 @@ class LockLike(Protocol):
 
 #: multiprocessing's locks count for themselves how often they are held, and a child of os.fork
 #: inherits the count.
-_counting: weakref.WeakSet[synchronize.SemLock] = weakref.WeakSet()
+_counting: weakref.WeakSet[SemLock] = weakref.WeakSet()
 
 
 def _forget_parent() -> None:
@@ -93,15 +93,13 @@ class Guard:
             self.acquire = quietly
             self.context = _Context(self)
             self.depth = getattr(lock._semlock, "depth", None)
-        elif isinstance(lock, synchronize.SemLock):
-            semlock = lock._semlock  # type: ignore[attr-defined]
+        elif _is_semlock(lock):
+            semlock = lock._semlock
             _counting.add(lock)
             self.context = semlock
-            if sys.version_info >= (3, 14) and isinstance(
-                lock, (synchronize.Lock, synchronize.RLock)
-            ):
+            if sys.version_info >= (3, 14) and _is_semlock(lock, "Lock", "RLock"):
                 self.depth = partial(_depth_of, semlock)
-            if isinstance(lock, synchronize.Lock):
+            if _is_semlock(lock, "Lock"):
                 # Another acquire by who holds it would wait for itself.
                 self.is_mine = semlock._is_mine
         elif sys.version_info >= (3, 14):  # threading's RLock can tell, its Lock cannot
@@ -109,10 +107,21 @@ class Guard:
 
     def held_here(self) -> bool:
         """Tell whether this thread holds the lock; False where the lock cannot tell."""
-        if isinstance(self.lock, synchronize.SemLock):
+        if _is_semlock(self.lock):
             return bool(self.lock._semlock._is_mine())  # type: ignore[attr-defined]
         owned = getattr(self.lock, "_is_owned", None)  # threading's RLock
         return bool(owned()) if callable(owned) else False
+
+
+def _is_semlock(lock: object, *kinds: str) -> bool:
+    """Tell whether a lock is of one of these classes of multiprocessing.synchronize.
+
+    The module takes 3 ms to import; without it there is none.
+    """
+    module = sys.modules.get("multiprocessing.synchronize")
+    return module is not None and isinstance(
+        lock, tuple(getattr(module, kind) for kind in kinds or ("SemLock",))
+    )
 
 
 def _depth_of(semlock: Any) -> int:

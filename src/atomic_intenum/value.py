@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 from .backends import backend, document
 from .given_lock import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
-from .own_lock import ValueLock
 from .sharing import Shared, check_naming, create_own
 from .timeouts import deadline_of, timed_out
 from .typed import Typed, vocabulary_of_member
@@ -330,6 +329,9 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             return guard.lock  # type: ignore[return-value]
         lock = self._atomic_lock
         if lock is None:
+            # Here, since it imports multiprocessing's, which takes 3 ms.
+            from .own_lock import ValueLock  # noqa: PLC0415
+
             lock = self._atomic_keep_lock(ValueLock(segment, self._atomic_index))
         return lock
 
