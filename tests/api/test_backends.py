@@ -160,7 +160,7 @@ def test_importing_is_light(tmp_path: Path) -> None:
         assert threading.active_count() == 1
         from multiprocessing import resource_tracker
         assert resource_tracker._resource_tracker._fd is None
-        for heavy in ("asyncio", "ctypes", "numpy", "rich"):
+        for heavy in ("asyncio", "ctypes", "numpy", "rich", "tempfile", "multiprocessing.synchronize"):
             assert heavy not in sys.modules, heavy
         """,
         folder=tmp_path,
