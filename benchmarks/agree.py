@@ -6,7 +6,7 @@ Compared are ratios, not times: each bar's; and in each group of figures how man
 this package's native backend each contender takes. Prints the worst, and exits with 1 if one
 differs by more than so many per cent. What is not promised is for information: rows without a bar,
 and what up to eight processes do on the CPUs at the same time, where the scheduler decides who of
-them sleeps.
+them sleeps. An absolute bar has no ratio.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def ratios(run: Results) -> dict[tuple[str, str], float]:
     found = {
         (_part(bar), f"{bar.what} / {bar.rival} / {bar.python}"): bar.ratio
         for bar in run.bars
-        if bar.unit != "bytes"
+        if not bar.absolute
     }
     bases: dict[tuple[str, str, int | None], Figure] = {}
     for figure in run.figures:

@@ -128,7 +128,7 @@ class Report(Results):
         self._print("what", "against", "ours", "theirs", "ratio (quartiles)", "bar", "")
 
     def _print(self, *cells: str) -> None:
-        widths = (38, 32, 12, 12, 24, 11, 0)
+        widths = (41, 36, 12, 12, 24, 14, 0)
         line = "".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
         print(line.rstrip(), flush=True)
 
@@ -147,7 +147,7 @@ class Report(Results):
             amount(row.ours, row.unit),
             amount(row.theirs, row.unit),
             f"{ratio(row.ratio)} x ({ratio(row.low)} - {ratio(row.high)})",
-            "" if row.bar is None else f"{sign} {row.bar:g}{'' if row.unit == 'bytes' else ' x'}",
+            "" if row.bar is None else f"{sign} {row.limit}",
             "no bar" if row.bar is None else "ok" if row.holds else "SHORT",
         )
 
@@ -254,7 +254,20 @@ def measure_memory(report: Report) -> None:
         return
     share = ours / theirs
     spread = (share, share, share)
-    report.row(Bar(what, LOCKED.label, PYTHON, "bytes", ours, theirs, *spread, BYTES_BAR, False))
+    report.row(
+        Bar(
+            what,
+            LOCKED.label,
+            PYTHON,
+            "bytes",
+            ours,
+            theirs,
+            *spread,
+            BYTES_BAR,
+            faster=False,
+            absolute=True,
+        )
+    )
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from results import Bar, Figure, Results, bar_of_sets, load, quiet, ratio
+from results import Bar, Figure, Results, bar_of_sets, load, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
@@ -67,7 +67,13 @@ def _bar(rounds: Sequence[Bar]) -> Bar:
     if first.sets:
         sets = [*chain(*(each.sets for each in rounds))]
         return bar_of_sets(
-            first.what, first.rival, sets, first.bar, faster=first.faster, python=first.python
+            first.what,
+            first.rival,
+            sets,
+            first.bar,
+            faster=first.faster,
+            python=first.python,
+            absolute=first.absolute,
         )
     rounds = quiet(rounds, lambda each: each.ours * each.theirs, rounds[0].unit)
     return replace(
@@ -118,7 +124,7 @@ def main() -> int:
     for row in run.bars:
         if not row.holds:
             against = f"{row.what} against {row.rival}, Python {row.python}"
-            print(f"SHORT: {against}: {ratio(row.ratio)} x")
+            print(f"SHORT: {against}: {row.reached}")
     for gap in run.missing:
         print(f"{gap.part}: {gap.what}: {gap.who}: {gap.reason}")
     return int(run.short)

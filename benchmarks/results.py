@@ -113,11 +113,12 @@ class Bar:
         ours, theirs: medians; of a throughput (1/s) the means.
         ratio: of the two; theirs to ours where faster, else ours to theirs.
         low, high: quartiles of the ratios: of the sets that count, or pair by pair.
-        bar: what the ratio has to reach (faster) or not to pass, or how many bytes ours may take;
-            None: for information only.
+        bar: what the ratio has to reach (faster) or not to pass, or, where absolute, what ours may
+            take; None: for information only.
         faster: which of the two.
         sets: medians of both sides in each interpreter or part of its turns, of all rounds; empty
             where there are none.
+        absolute: whether the bar is for ours, whatever the rival takes.
 
     """
 
@@ -133,13 +134,26 @@ class Bar:
     bar: float | None
     faster: bool
     sets: list[list[float]] = field(default_factory=list)
+    absolute: bool = False
+
+    @property
+    def limit(self) -> str:
+        """The bar, for people."""
+        if self.bar is None:
+            return ""
+        return amount(self.bar, self.unit) if self.absolute else f"{self.bar:g} x"
+
+    @property
+    def reached(self) -> str:
+        """What the bar is for, for people."""
+        return amount(self.ours, self.unit) if self.absolute else f"{ratio(self.ratio)} x"
 
     @property
     def holds(self) -> bool:
         """Whether the promise is kept."""
         if self.bar is None:
             return True
-        if self.unit == "bytes":
+        if self.absolute:
             return self.ours <= self.bar
         return self.ratio >= self.bar if self.faster else self.ratio <= self.bar
 
@@ -226,8 +240,11 @@ def loads(text: str) -> Results:
     return Results(
         content["machine"],
         [Figure(**entry) for entry in content["figures"]],
-        # What is None is left out of the file.
-        [Bar(**{"bar": None, **entry}) for entry in content["bars"]],
+        # What is None is left out of the file; older ones have absolute bars of bytes alone.
+        [
+            Bar(**{"bar": None, "absolute": entry["unit"] == "bytes", **entry})
+            for entry in content["bars"]
+        ],
         [Missing(**entry) for entry in content["missing"]],
     )
 
@@ -312,6 +329,7 @@ def bar(
     faster: bool,
     python: str,
     unit: str = "s",
+    absolute: bool = False,
 ) -> Bar:
     """Return the bar of two samples of seconds that were taken by turns.
 
@@ -322,6 +340,7 @@ def bar(
         faster: whether it is a limit from below, for the rival's time in ours.
         unit: s: of one operation, and what counts is the median; 1/s: windows of equal length are
             taken together for one throughput, the harmonic mean of their seconds per operation.
+        absolute: see Bar.
 
     """
     upper, lower = (theirs, ours) if faster else (ours, theirs)
@@ -332,7 +351,9 @@ def bar(
     ratio = other / mine if faster else mine / other
     if unit == "1/s":
         mine, other = 1 / mine, 1 / other
-    return Bar(what, rival, python, unit, mine, other, ratio, low, high, limit, faster)
+    return Bar(
+        what, rival, python, unit, mine, other, ratio, low, high, limit, faster, absolute=absolute
+    )
 
 
 def bar_of_sets(
@@ -343,18 +364,19 @@ def bar_of_sets(
     *,
     faster: bool,
     python: str,
+    absolute: bool = False,
 ) -> Bar:
     """Return the bar of both sides' medians in each of several sets; the quiet ones count.
 
     Args:
         what, rival, python: see Bar.
         sets: ours and theirs, in seconds.
-        limit, faster: see bar().
+        limit, faster, absolute: see bar().
 
     """
     kept = quiet(sets, lambda each: each[0] * each[1], "s")
     ours, theirs = zip(*kept, strict=True)
-    row = bar(what, rival, ours, theirs, limit, faster=faster, python=python)
+    row = bar(what, rival, ours, theirs, limit, faster=faster, python=python, absolute=absolute)
     middle = statistics.median(theirs / ours if faster else ours / theirs for ours, theirs in kept)
     return replace(row, ratio=middle, sets=[list(each) for each in sets])
 

@@ -63,14 +63,15 @@ def machine(run: Results) -> str:
 def _limit(row: Bar) -> str:
     if row.bar is None:
         return ""
-    unit = " bytes" if row.unit == "bytes" else " x"
-    return f"{'≥' if row.faster else '≤'} {row.bar:g}{unit}"
+    return f"{'≥' if row.faster else '≤'} {row.limit}"
 
 
 def _verdict(row: Bar) -> str:
     if row.unit == "bytes":
         return "" if row.holds else "**short**"
-    text = f"{ratio(row.ratio)} x ({ratio(row.low)} - {ratio(row.high)})"
+    text = row.reached
+    if not row.absolute:
+        text += f" ({ratio(row.low)} - {ratio(row.high)})"
     return text if row.holds else f"{text}, **short**"
 
 
@@ -84,7 +85,7 @@ def bars(run: Results) -> str:
     lines = []
     for (what, rival), found in by_row.items():
         first = next(iter(found.values()))
-        faster = "" if first.unit == "bytes" else " faster" if first.faster else " of its time"
+        faster = "" if first.absolute else " faster" if first.faster else " of its time"
         lines.append(
             [
                 what,

@@ -326,6 +326,29 @@ def test_ratio_of_rounds() -> None:
     assert rival.times(ours) == rival.median / ours.median
 
 
+@needs_benchmarks
+def test_absolute_bars(tmp_path: Path) -> None:
+    """An absolute bar is for our own time, whatever the rival takes, in files and tables too."""
+    pool, results, tables = map(benchmark_module, ("pool", "results", "tables"))
+    rounds = []
+    for seconds in (2e-6, 1e-6):
+        round_ = results.Results({"cpu": "one"})
+        sets = [[seconds, 1e-8]] * 3
+        for name, limit in (("at", 1.5e-6), ("go", 0.5e-6)):
+            row = results.bar_of_sets(
+                name, "x", sets, limit, faster=False, python="3", absolute=True
+            )
+            round_.bars.append(row)
+        rounds.append(round_)
+    run = pool.pooled(rounds)
+    run.save(tmp_path / "run.json")
+    loaded = results.load(tmp_path / "run.json")
+    assert [row.holds for row in loaded.bars] == [True, False]
+    table = tables.bars(loaded)
+    assert "| at | 1 us | x | 10.0 ns | ≤ 1.5 us | 1 us |" in table
+    assert "| ≤ 500 ns | 1 us, **short** |" in table
+
+
 #: Ours and theirs in the interpreters of two rounds; in most of them the machine is busy.
 SETS = [
     [(9.0, 90.0), (1.0, 3.1), (8.0, 80.0), (9.0, 92.0), (9.0, 91.0), (1.1, 3.3), (7.0, 99.0)],
