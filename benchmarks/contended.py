@@ -7,10 +7,10 @@ processes than CPUs). They wait at a barrier, work for a window of a tenth of a 
 again: one contender after the other, five times over. What counts is the median over the windows
 of the operations of all processes together in a second.
 
-p50 and p99 are of batches: a process looks at the clock after each BATCH operations, and the figure
-is a batch's time over BATCH. So a stall shows in its batch by a fiftieth of its length, and nothing
-shorter than a batch is told apart. For the lock it is each single hand-over: from one process's
-release to another one's acquisition.
+p50 and p99 are of batches: a process looks at the clock after 50 operations, and the figure is a
+batch's time over 50. So a stall shows in its batch by a fiftieth of its length, and nothing shorter
+than a batch is told apart. For a lock that everybody is busy with it is each single hand-over: from
+one process's release to another one's acquisition.
 """
 
 from __future__ import annotations
@@ -21,48 +21,70 @@ import multiprocessing
 import os
 import sys
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import machine
 from results import Missing, Results, amount, figure
 from scenarios import SCENARIOS, Scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Barrier
 
 PROCESSES = (1, 2, 4, 8)
-BATCH = 50
 WINDOW = 0.1
 WINDOWS = 5
 #: How many of a window's batches one process reports.
 KEPT = 1000
 
 
-def _window(scenario: Scenario, rank: int, batch: Any) -> tuple[float, list[float]]:
-    """Work for a window and return operations a second, and seconds of single ones."""
+class Window(NamedTuple):
+    """What one process did in a window.
+
+    Attributes:
+        rate: operations a second.
+        singles: seconds of single ones, or of batches, divided.
+        longest: seconds of the longest batch.
+
+    """
+
+    rate: float
+    singles: list[float]
+    longest: float
+
+
+def _window(scenario: Scenario, rank: int, batch: Any, seconds: float) -> Window:
+    """Work for a window."""
     ends = []
+    size = scenario.at_a_time
     started = now = perf_counter()
-    until = started + WINDOW
+    until = started + seconds
     while now < until:
-        batch(BATCH)
+        batch(size)
         now = perf_counter()
         ends.append(now)
-    rate = len(ends) * BATCH / (now - started) if scenario.counts(rank) else 0.0
     singles = scenario.latencies()
-    if singles is None:
-        singles = [
-            (end - begin) / BATCH for begin, end in zip([started, *ends], ends, strict=False)
-        ]
     if not scenario.counts(rank):
-        return 0.0, []
-    return rate, singles[:: len(singles) // KEPT + 1]
+        return Window(0.0, [], 0.0)
+    batches = [end - begin for begin, end in pairwise([started, *ends])]
+    if singles is None:
+        singles = [each / size for each in batches]
+    rate = len(ends) * size / (now - started)
+    return Window(rate, singles[:: len(singles) // KEPT + 1], max(batches))
 
 
 def _work(
-    scenarios: list[Scenario], rank: int, cpu: int | None, barrier: Barrier, results: Connection
+    scenarios: list[Scenario],
+    rank: int,
+    cpu: int | None,
+    barrier: Barrier,
+    results: Connection,
+    turns: int,
+    seconds: float,
 ) -> None:
     """Be one of the processes."""
     if cpu is not None:
@@ -70,56 +92,80 @@ def _work(
     gc.disable()
     with ExitStack() as stack:
         batches = [scenario.open(rank, stack) for scenario in scenarios]
-        for _ in range(WINDOWS):
+        for _ in range(turns):
             for scenario, batch in zip(scenarios, batches, strict=True):
-                batch(BATCH)  # warms it up
+                batch(Scenario.at_a_time)  # warms it up
                 scenario.latencies()
                 barrier.wait(timeout=60)
-                results.send(_window(scenario, rank, batch))
+                results.send(_window(scenario, rank, batch, seconds))
         barrier.wait(timeout=60)  # nobody takes anything away while another one works
 
 
-def _measure(processes: int, run: Results) -> None:
+def windows(
+    processes: int, wanted: Sequence[type[Scenario]], turns: int, seconds: float
+) -> list[list[list[Window]]]:
+    """Have so many processes work in scenarios by turns.
+
+    Args:
+        processes: how many.
+        wanted: the scenarios.
+        turns: how many windows of each.
+        seconds: how long a window is.
+
+    Returns:
+        By scenario, window and process.
+
+    """
     context = multiprocessing.get_context("spawn")
     cpus: list[int | None] = [None]
     if hasattr(os, "sched_getaffinity"):
         cpus = [*sorted(os.sched_getaffinity(0))]
     with ExitStack() as stack:
-        scenarios = [
-            cls(context, processes, stack)
-            for cls in SCENARIOS
-            if processes >= cls.least and not cls.absence()
-        ]
+        scenarios = [cls(context, processes, stack) for cls in wanted]
         barrier = context.Barrier(processes)
         started = []
         for rank in range(processes):
             receiver, sender = context.Pipe(duplex=False)
-            arguments = (scenarios, rank, cpus[rank % len(cpus)], barrier, sender)
+            cpu = cpus[rank % len(cpus)]
+            arguments = (scenarios, rank, cpu, barrier, sender, turns, seconds)
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             sender.close()
             stack.callback(process.join)
             stack.callback(process.kill)
             started.append((process, receiver))
-        rates: list[list[float]] = [[] for _ in scenarios]
-        singles: list[list[float]] = [[] for _ in scenarios]
-        for _ in range(WINDOWS):
-            for number in range(len(scenarios)):
-                answers = [receiver.recv() for _, receiver in started]
-                rates[number].append(sum(rate for rate, _ in answers))
-                singles[number].extend(single for _, some in answers for single in some)
+        taken: list[list[list[Window]]] = [[] for _ in scenarios]
+        for _ in range(turns):
+            for mine in taken:
+                mine.append([receiver.recv() for _, receiver in started])
         for process, _ in started:
             process.join(10)
-    for scenario, mine, taken in zip(scenarios, rates, singles, strict=True):
+    return taken
+
+
+def rates(taken: Sequence[Sequence[Window]]) -> list[float]:
+    """Return operations a second of all processes together, window by window."""
+    return [sum(each.rate for each in window) for window in taken]
+
+
+def longest(taken: Sequence[Sequence[Window]]) -> list[float]:
+    """Return the seconds of the longest batch of any process, window by window."""
+    return [max(each.longest for each in window) for window in taken]
+
+
+def _measure(processes: int, run: Results) -> None:
+    wanted = [cls for cls in SCENARIOS if processes >= cls.least and not cls.absence()]
+    for cls, taken in zip(wanted, windows(processes, wanted, WINDOWS, WINDOW), strict=True):
+        singles = [single for window in taken for each in window for single in each.singles]
         run.figures.append(
             figure(
                 "contended",
-                scenario.what,
-                scenario.who,
-                mine,
+                cls.what,
+                cls.who,
+                rates(taken),
                 unit="1/s",
                 at=processes,
-                singles=taken if len(taken) > 1 else (),
+                singles=singles if len(singles) > 1 else (),
             )
         )
 

@@ -10,6 +10,7 @@ The rivals, each at its best fair use:
   which few programs do.
 - ``multiprocessing.Value("i", lock=False)``. Where several steps have to be one, it merely loses
   updates ("races"): it is a lower bound there, not an alternative.
+- ``multiprocessing.RLock``, which is the lock of a ``multiprocessing.Value`` and of the original.
 - ``multiprocessing_intenum``, the original that this package is a drop-in for.
 - ``atomicshm``, atomic words without enums: bare ints are read and written, and shared memory is
   the user's own affair.
@@ -122,6 +123,10 @@ def _unlocked(_: ExitStack) -> dict[str, Any]:
     return {"value": multiprocessing.Value("i", IDLE, lock=False), "make": multiprocessing.Value}
 
 
+def _rlock(_: ExitStack) -> dict[str, Any]:
+    return {"lock": multiprocessing.RLock()}
+
+
 def _original(_: ExitStack) -> dict[str, Any]:
     original = OriginalStatus(IDLE)
     return {"original": original, "lock": original.get_lock(), "make": OriginalStatus}
@@ -187,6 +192,7 @@ LOCKED = Contender("multiprocessing.Value", _locked)
 HOISTED = Contender("multiprocessing.Value, hoisted", _locked)
 UNLOCKED = Contender("multiprocessing.Value, lock=False", _unlocked)
 RACES = Contender("multiprocessing.Value, lock=False, races", _unlocked)
+RLOCK = Contender("multiprocessing.RLock", _rlock)
 ORIGINAL = Contender("the original", _original, "multiprocessing-intenum")
 ATOMICSHM = Contender("atomicshm", _atomicshm, "atomicshm")
 SHARED_MEMORY = Contender("SharedMemory", _shared_memory)

@@ -15,7 +15,7 @@ from .disjoint import (
     DisjointPadded,
     DisjointValues,
 )
-from .lock import LockLocked, LockOurs
+from .lock import LockLocked, LockLocked1, LockLocked10, LockOurs, LockOurs1, LockOurs10
 from .one_word import OneWordAtomicshm, OneWordLocked, OneWordOurs
 from .readers import ReadersAtomicshm, ReadersLocked, ReadersOurs, ReadersUnlocked
 
@@ -36,6 +36,10 @@ SCENARIOS: list[type[Scenario]] = [
     DisjointLocked,
     LockOurs,
     LockLocked,
+    LockOurs1,
+    LockLocked1,
+    LockOurs10,
+    LockLocked10,
     ClaimArray,
     ClaimValues,
     ClaimQueue,

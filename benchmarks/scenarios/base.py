@@ -30,12 +30,14 @@ class Scenario:
         what: the scenario.
         who: the contender's label.
         least: of how many processes it makes sense.
+        at_a_time: operations of a batch, which is timed as one.
 
     """
 
     what: ClassVar[str]
     who: ClassVar[str]
     least: ClassVar[int] = 1
+    at_a_time: ClassVar[int] = 50
     contender: ClassVar[Contender]
 
     def __init__(self, context: Any, processes: int, stack: ExitStack) -> None:

@@ -1,12 +1,16 @@
-"""Lock hand-over: who gets the lock notes when the one before, if another, let it go."""
+"""Lock hand-over: each process takes one lock and lets it go, all the time.
+
+With work, a process is busy for a while inside and then for as long outside, and who gets the lock
+notes when the one before, if another, let it go.
+"""
 
 from __future__ import annotations
 
 from itertools import repeat
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from contenders import IDLE, LOCKED, OURS, WorkerStatus
+from contenders import IDLE, OURS, RLOCK, WorkerStatus
 
 from .base import Scenario
 
@@ -19,7 +23,12 @@ LOCK = "lock hand-over"
 
 
 class Locking(Scenario):
+    """Attributes:
+    work: how many seconds a process is busy inside, and again outside.
+    """
+
     what = LOCK
+    work: ClassVar[float] = 0.0
 
     def __init__(self, context: Any, processes: int, stack: ExitStack) -> None:
         self.holder = context.RawValue("i", -1)
@@ -32,22 +41,33 @@ class Locking(Scenario):
 
     def latencies(self) -> list[float] | None:
         taken, self.taken[:] = self.taken[:], []
-        return taken
+        return taken if self.work else None
 
     def open(self, rank: int, stack: ExitStack) -> Batch:
-        acquire, release = self.lock.acquire, self.lock.release
+        lock, work = self.lock, self.work
         holder, released, note = self.holder, self.released, self.taken.append
 
         def batch(operations: int) -> None:
             for _ in repeat(None, operations):
-                acquire()
-                if holder.value != rank:
-                    note(perf_counter() - released.value)
-                    holder.value = rank
-                released.value = perf_counter()
-                release()
+                with lock:
+                    pass
 
-        return batch
+        def busy(operations: int) -> None:
+            for _ in repeat(None, operations):
+                with lock:
+                    now = perf_counter()
+                    if holder.value != rank:
+                        note(now - released.value)
+                        holder.value = rank
+                    until = now + work
+                    while now < until:
+                        now = perf_counter()
+                    released.value = now
+                until = perf_counter() + work
+                while perf_counter() < until:
+                    pass
+
+        return busy if work else batch
 
 
 class LockOurs(Locking):
@@ -59,7 +79,26 @@ class LockOurs(Locking):
 
 
 class LockLocked(Locking):
-    who, contender = "multiprocessing.RLock", LOCKED
+    who, contender = RLOCK.label, RLOCK
 
     def make(self, context: Any) -> Any:
         return context.RLock()
+
+
+# One at a time, so that its time is that without the lock; alone there is nobody to wait for.
+
+
+class LockOurs1(LockOurs):
+    what, work, at_a_time, least = f"{LOCK}, busy 1 us", 1e-6, 1, 2
+
+
+class LockLocked1(LockLocked):
+    what, work, at_a_time, least = f"{LOCK}, busy 1 us", 1e-6, 1, 2
+
+
+class LockOurs10(LockOurs):
+    what, work, at_a_time, least = f"{LOCK}, busy 10 us", 10e-6, 1, 2
+
+
+class LockLocked10(LockLocked):
+    what, work, at_a_time, least = f"{LOCK}, busy 10 us", 10e-6, 1, 2

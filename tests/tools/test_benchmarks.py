@@ -209,6 +209,19 @@ def test_turns_alternate() -> None:
     assert "".join(order) == "abbaab" * 2
 
 
+@needs_benchmarks
+def test_windows_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that are busy inside of the lock hand it over, and each one's wait is seen."""
+    monkeypatch.syspath_prepend(BENCHMARKS)  # for the processes too
+    contended, lock = map(benchmark_module, ("contended", "scenarios.lock"))
+    sides = [lock.LockOurs10, lock.LockLocked10]
+    for taken in contended.windows(2, sides, 2, 0.1):
+        assert [len(window) for window in taken] == [2, 2]
+        assert all(0 < rate < 1 / lock.LockOurs10.work for rate in contended.rates(taken))
+        assert all(longest > 2 * lock.LockOurs10.work for longest in contended.longest(taken))
+        assert any(each.singles for window in taken for each in window)
+
+
 # -- what of it is committed
 
 
