@@ -16,6 +16,7 @@ The rivals, each at its best fair use:
   the user's own affair.
 - For the statuses of many workers: a list of ``multiprocessing.Value``, and numpy on a plain
   array of int32, which is no more than the memory: not atomic, not shared.
+- For one of an array's words: ``multiprocessing.Array``, and a value of this package ("a value").
 
 Ints are written to those who hold ints, and members to those who hold members. Where a member is
 read, those who hold ints pay for making one. Our methods are called on a subclass, as users do.
@@ -106,6 +107,7 @@ def _floor(_: ExitStack) -> dict[str, Any]:
         "empty": {},
         "anything": object(),
         "make": object,
+        "raw": bytearray(64),
     }
 
 
@@ -125,6 +127,10 @@ def _unlocked(_: ExitStack) -> dict[str, Any]:
 
 def _rlock(_: ExitStack) -> dict[str, Any]:
     return {"lock": multiprocessing.RLock()}
+
+
+def _locked_array(_: ExitStack) -> dict[str, Any]:
+    return {"array": multiprocessing.Array("i", [IDLE] * 64)}
 
 
 def _original(_: ExitStack) -> dict[str, Any]:
@@ -193,6 +199,7 @@ HOISTED = Contender("multiprocessing.Value, hoisted", _locked)
 UNLOCKED = Contender("multiprocessing.Value, lock=False", _unlocked)
 RACES = Contender("multiprocessing.Value, lock=False, races", _unlocked)
 RLOCK = Contender("multiprocessing.RLock", _rlock)
+LOCKED_ARRAY = Contender("multiprocessing.Array", _locked_array)
 ORIGINAL = Contender("the original", _original, "multiprocessing-intenum")
 ATOMICSHM = Contender("atomicshm", _atomicshm, "atomicshm")
 SHARED_MEMORY = Contender("SharedMemory", _shared_memory)
@@ -202,6 +209,7 @@ NUMPY = Contender("numpy, plain int32", _numpy, "numpy")
 OURS = Contender(f"atomic_intenum {atomic_intenum.BACKEND}", _ours)
 OURS_NAMED = Contender(OURS.label, _ours_named)
 OURS_MANY = Contender(OURS.label, _ours_many)
+A_VALUE = Contender("a value", _ours)
 
 
 def names_of(contender: Contender, stack: ExitStack) -> dict[str, Any]:
@@ -211,6 +219,7 @@ def names_of(contender: Contender, stack: ExitStack) -> dict[str, Any]:
         "Enum": WorkerStatusEnum,
         "IDLE": IDLE,
         "BUSY": BUSY,
+        "i": 7,
         "advance": {IDLE: BUSY, BUSY: IDLE}.__getitem__,
         "dumps": pickle.dumps,
         "loads": pickle.loads,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contenders import (
+    A_VALUE,
     ATOMICSHM,
     FLOOR,
     HOISTED,
     LOCKED,
+    LOCKED_ARRAY,
     LOCKED_VALUES,
     MANY,
     NUMPY,
@@ -16,6 +18,7 @@ from contenders import (
     OURS_NAMED,
     PLAIN_LIST,
     RACES,
+    RLOCK,
     SHARED_MEMORY,
     UNLOCKED,
     Contender,
@@ -167,11 +170,22 @@ OPERATIONS: dict[str, dict[Contender, Statement]] = {
         ORIGINAL: Statement("with original.get_lock():\n    pass"),
         OURS: Statement("with status.get_lock():\n    pass"),
     },
+    "with lock": {
+        FLOOR: Statement("one.conjugate()\none.conjugate()"),
+        RLOCK: Statement("with lock:\n    pass"),
+        OURS: Statement("with lock:\n    pass"),
+    },
     "acquire, release": {
         FLOOR: Statement("one.conjugate()\none.conjugate()"),
-        LOCKED: Statement("lock.acquire()\nlock.release()"),
-        ORIGINAL: Statement("lock.acquire()\nlock.release()"),
+        RLOCK: Statement("lock.acquire()\nlock.release()"),
         OURS: Statement("lock.acquire()\nlock.release()"),
+    },
+    "with get_lock(), set": {
+        FLOOR: Statement("one.conjugate()\nempty.get(one)\none.conjugate()"),
+        LOCKED: Statement("with value.get_lock():\n    value.value = 1"),
+        HOISTED: Statement("with lock:\n    plain.value = 1"),
+        ORIGINAL: Statement("with original.get_lock():\n    original.set(IDLE)"),
+        OURS: Statement("with status.get_lock():\n    status.set(IDLE)"),
     },
     "update": {
         FLOOR: Statement("advance(IDLE)"),
@@ -198,6 +212,22 @@ OPERATIONS: dict[str, dict[Contender, Statement]] = {
         FLOOR: Statement("make()"),
         SHARED_MEMORY: Statement("Memory(name).close()"),
         OURS_NAMED: Statement("attach(name).close()"),
+    },
+    "board[i]": {
+        FLOOR: Statement("raw[i]"),
+        LOCKED_ARRAY: Statement("Enum(array[i])"),
+        A_VALUE: Statement("status.load()"),
+        OURS_MANY: Statement("board[i]"),
+    },
+    "board[i] = m": {
+        FLOOR: Statement("raw[i] = 1"),
+        LOCKED_ARRAY: Statement("array[i] = 1"),
+        A_VALUE: Statement("status.set(IDLE)"),
+        OURS_MANY: Statement("board[i] = IDLE"),
+    },
+    "board.at(i)": {
+        FLOOR: Statement("empty.get(one)"),
+        OURS_MANY: Statement("board.at(i)"),
     },
     COUNTS: {
         PLAIN_LIST: Statement("[plain.count(member) for member in members]"),
