@@ -37,6 +37,8 @@ class Difference(NamedTuple):
 
 
 def _part(bar: Bar) -> str:
+    if bar.what.startswith("lock hand-over"):
+        return "lock hand-over"
     return "bars" if bar.bar is not None else "rows without a bar"
 
 

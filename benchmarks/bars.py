@@ -3,20 +3,22 @@
     python benchmarks/bars.py
 
 Prints each row with its bar and exits with 1 if one falls short, or can't be shown because a rival
-is not installed. Takes about two minutes.
+is not installed. Takes about three minutes.
 
 What is done against the noise of a shared machine: the two sides of a row are timed by turns, by
 the CPU time of their thread, in repeats so short that most of them are not interrupted; what counts
 is the ratio of the medians; and the repeats come from several interpreters, one after the other,
 each on the CPU that is the fastest just then, since where an interpreter's memory happens to lie
 can move a figure by some per cent.  Of these the quiet ones count (quiet() in results.py); of what
-reads megabytes, the quiet moments within them.
+reads megabytes, the quiet moments within them.  The lock-based path has interpreters of its own, in
+which the original is beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -26,10 +28,12 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+import contended
 import machine
 import memory
 import wakeups
 from contenders import (
+    A_VALUE,
     ATOMICSHM,
     FLOOR,
     HOISTED,
@@ -39,11 +43,20 @@ from contenders import (
     ORIGINAL,
     OURS,
     OURS_MANY,
+    RLOCK,
     Contender,
     names_of,
 )
 from operations import COUNTS, OPERATIONS
 from results import OF_MEGABYTES, Bar, Missing, Results, Turns, amount, bar, bar_of_sets, ratio
+from scenarios.lock import (
+    LockLocked,
+    LockLocked1,
+    LockLocked10,
+    LockOurs,
+    LockOurs1,
+    LockOurs10,
+)
 from timing import Loop, on_quietest_cpu, take_turns
 from two_processes import TwoProcesses
 
@@ -52,6 +65,7 @@ import atomic_intenum
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from scenarios import Scenario
     from two_processes import Samples
 
 INTERPRETERS = 16
@@ -66,13 +80,15 @@ class Row:
     Attributes:
         what: the operation.
         rival: whom it is compared with.
-        bar: at most this many times as long, or at least this many times as fast; None: for
-            information only.
+        bar: at most this many times as long, or at least this many times as fast, or, where
+            absolute, at most this many seconds; None: for information only.
         faster: which of the two.
         seconds: how long one timing takes, about.
         turns: of the two sides, in each interpreter.
         interpreters: how many, evenly among all of them.
         ours: on our side.
+        backend: of our side.
+        absolute: whether the bar is for ours, whatever the rival takes.
 
     """
 
@@ -84,6 +100,17 @@ class Row:
     turns: Turns = USUAL
     interpreters: int = INTERPRETERS
     ours: Contender = OURS
+    backend: str = "native"
+    absolute: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the tables call it."""
+        return self.what if self.backend == "native" else f"{self.backend} path: {self.what}"
+
+
+def _lock_path(what: str, limit: float, turns: Turns = USUAL, seconds: float = 0.0005) -> Row:
+    return Row(what, ORIGINAL, limit, faster=False, turns=turns, seconds=seconds, backend="lock")
 
 
 ROWS = [
@@ -102,11 +129,34 @@ ROWS = [
     Row("create", LOCKED, 8, faster=True, seconds=0.004, turns=Turns(4)),
     Row(COUNTS, LOCKED_VALUES, 50, faster=True, turns=OF_MEGABYTES, ours=OURS_MANY),
     Row(COUNTS, NUMPY, 2, faster=True, interpreters=4, ours=OURS_MANY),
+    Row("with lock", RLOCK, 2, faster=True),
+    Row("acquire, release", RLOCK, 1, faster=False),
+    Row("with get_lock(), set", ORIGINAL, 2, faster=True),
+    Row("board[i]", A_VALUE, 1.3, faster=False, ours=OURS_MANY),
+    Row("board[i] = m", A_VALUE, 1.3, faster=False, ours=OURS_MANY),
+    Row("board.at(i)", FLOOR, 1.5e-6, faster=False, ours=OURS_MANY, absolute=True),
+    _lock_path("value", 1),
+    _lock_path("name", 1),
+    _lock_path("load", 1),
+    _lock_path("== member", 1),
+    _lock_path("set", 1.5),
+    _lock_path("create", 1.3, Turns(4), 0.004),
 ]
+#: The backends, and so the interpreters, that it takes.
+BACKENDS = tuple(dict.fromkeys(row.backend for row in ROWS))
 TWO_PROCESSES, TWO_PROCESSES_BAR = "two processes", 10
 #: How many windows of the two processes on each side, before each of the interpreters.
 WINDOWS = 5
 BYTES_BAR = 192
+#: Ours and theirs among several processes, and how many times the rate ours has to have.
+HANDOVERS: list[tuple[type[Scenario], type[Scenario], float | None]] = [
+    (LockOurs, LockLocked, 1.5),
+    (LockOurs1, LockLocked1, None),
+    (LockOurs10, LockLocked10, None),
+]
+#: How many windows of each, and how long: longer than anybody may have to wait for the lock.
+HANDOVER_WINDOWS, HANDOVER_WINDOW = 3, 0.3
+STARVED = 0.1
 EVENT, PLAIN_C = "multiprocessing.Event", "plain C, the same futex"
 #: Ours and theirs of wakeups.py, who theirs is, the bar, and whether it is for faster.
 WAKEUPS = [
@@ -156,15 +206,28 @@ class Report(Results):
 
 
 def sample(number: int, of: int) -> list[tuple[list[float], list[float]] | None]:
-    """Measure the rows in this interpreter: our seconds and the rival's; None: not this row.
+    """Measure its backend's rows in this interpreter: our seconds and the rival's; None: another.
 
     Args:
         number: of this interpreter, from 0.
         of: how many there are.
 
     """
-    wanted = [row if number % max(of // row.interpreters, 1) == 0 else None for row in ROWS]
-    return sample_rows(wanted)
+    mine = [row if row.backend == atomic_intenum.BACKEND else None for row in ROWS]
+    return sample_rows(
+        [row if row and number % max(of // row.interpreters, 1) == 0 else None for row in mine]
+    )
+
+
+def sample_backend(
+    backend: str, number: int = 0, of: int = 1
+) -> list[tuple[list[float], list[float]] | None]:
+    """Have a backend's rows measured by an interpreter of its own: see sample()."""
+    command = [sys.executable, __file__, "--sample", str(number), str(of)]
+    environment = {**os.environ, "ATOMIC_INTENUM_BACKEND": backend}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    found: list[tuple[list[float], list[float]] | None] = json.loads(done.stdout)
+    return found
 
 
 def sample_rows(
@@ -202,24 +265,31 @@ def measure_rows(report: Report, interpreters: int, between: Callable[[], None])
     for number in range(interpreters):
         if number:
             between()
-        command = [sys.executable, __file__, "--sample", str(number), str(interpreters)]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-        for mine, samples in zip(taken, json.loads(output), strict=True):
-            if samples is not None:
-                mine.append(samples)
+        for backend in BACKENDS:
+            found = sample_backend(backend, number, interpreters)
+            for mine, sides in zip(taken, found, strict=True):
+                if sides is not None:
+                    mine.append(sides)
     for row, samples in zip(ROWS, taken, strict=True):
         if not samples:
             reason = row.rival.absence or row.ours.absence or "not measured"
-            report.gap(row.what, row.rival.label, reason)
+            report.gap(row.title, row.rival.label, reason)
         else:
-            label = row.rival.label
             sets = [
                 [median(ours), median(theirs)]
                 for sides in samples
                 for ours, theirs in zip(*map(row.turns.sets, sides), strict=True)
             ]
             report.row(
-                bar_of_sets(row.what, label, sets, row.bar, faster=row.faster, python=PYTHON)
+                bar_of_sets(
+                    row.title,
+                    row.rival.label,
+                    sets,
+                    row.bar,
+                    faster=row.faster,
+                    python=PYTHON,
+                    absolute=row.absolute,
+                )
             )
 
 
@@ -234,6 +304,50 @@ def report_two_processes(report: Report, samples: Samples) -> None:
     ):
         label = LOCKED.label
         report.row(bar(what, label, ours, theirs, limit, faster=True, python=PYTHON, unit="1/s"))
+
+
+def measure_handovers(
+    pairs: Sequence[tuple[type[Scenario], type[Scenario], float | None]] = HANDOVERS,
+) -> list[Bar]:
+    """Measure what several processes get of a lock, and the longest that one had to do without.
+
+    Of the rates the mean of all windows counts; of the longest of each window, of all pairs, the
+    median.
+    """
+    rows = []
+    for processes in contended.PROCESSES:
+        among = f"{processes} process{'es' if processes > 1 else ''}"
+        mine = [pair for pair in pairs if processes >= pair[0].least]
+        wanted = [side for ours, theirs, _ in mine for side in (ours, theirs)]
+        taken = contended.windows(processes, wanted, HANDOVER_WINDOWS, HANDOVER_WINDOW)
+        every_ours, every_theirs = taken[::2], taken[1::2]
+        for (scenario, _, limit), ours, theirs in zip(mine, every_ours, every_theirs, strict=True):
+            rows.append(
+                bar(
+                    f"{scenario.what}, {among}",
+                    RLOCK.label,
+                    [1 / rate for rate in contended.rates(ours)],
+                    [1 / rate for rate in contended.rates(theirs)],
+                    limit,
+                    faster=True,
+                    python=PYTHON,
+                    unit="1/s",
+                )
+            )
+        if processes > 1:
+            rows.append(
+                bar(
+                    f"longest without the lock, {among}",
+                    RLOCK.label,
+                    [longest for ours in every_ours for longest in contended.longest(ours)],
+                    [longest for theirs in every_theirs for longest in contended.longest(theirs)],
+                    STARVED,
+                    faster=False,
+                    python=PYTHON,
+                    absolute=True,
+                )
+            )
+    return rows
 
 
 def report_wakeups(report: Report, samples: wakeups.Samples) -> None:
@@ -301,6 +415,8 @@ def main() -> int:
         measure_others()
         measure_rows(report, arguments.interpreters, measure_others)
     report_two_processes(report, two.samples)
+    for row in measure_handovers():
+        report.row(row)
     if turns is not None:
         report_wakeups(report, turns.samples)
     else:

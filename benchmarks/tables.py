@@ -26,6 +26,14 @@ BLOCKS = (
     "together, their mean."
 )
 
+#: Where a run has these rows.
+LOCKS = (
+    "Lock path: the backend `lock`, in interpreters of its own. Lock hand-over: what all processes "
+    'together take and let go, the mean of all windows; "busy": each works for so long inside, '
+    "and again outside. Longest without the lock: of any process in a window of 0.3 s, the median "
+    "of the windows."
+)
+
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
@@ -96,7 +104,10 @@ def bars(run: Results) -> str:
                 *(_verdict(found[python]) if python in found else "" for python in pythons),
             ]
         )
-    return f"{_table(header, lines)}\n\n{BLOCKS}"
+    notes = [BLOCKS]
+    if any(what.startswith("lock hand-over") for what, _ in by_row):
+        notes.append(LOCKS)
+    return "\n\n".join([_table(header, lines), *notes])
 
 
 # -- figures

@@ -210,6 +210,34 @@ def test_turns_alternate() -> None:
 
 
 @needs_benchmarks
+def test_rows_of_the_bars_can_be_measured() -> None:
+    """Both sides of each row have a statement, and no two rows have one name."""
+    bars, operations = map(benchmark_module, ("bars", "operations"))
+    for row in bars.ROWS:
+        assert {row.ours, row.rival} <= operations.OPERATIONS[row.what].keys()
+    names = [(row.title, row.rival.label) for row in bars.ROWS]
+    assert len({*names}) == len(names)
+
+
+@needs_benchmarks
+def test_lock_path_has_an_interpreter_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each backend's rows are measured where that backend is chosen."""
+    bars = benchmark_module("bars")
+    asked = []
+
+    def started(_: object, *, env: dict[str, str], **__: object) -> SimpleNamespace:
+        asked.append(env["ATOMIC_INTENUM_BACKEND"])
+        return SimpleNamespace(stdout=json.dumps([None] * len(bars.ROWS)))
+
+    monkeypatch.setattr(bars.subprocess, "run", started)
+    bars.measure_rows(bars.Report(), 1, lambda: None)
+    assert asked == ["native", "lock"]
+    monkeypatch.setattr(bars.atomic_intenum, "BACKEND", "lock")
+    monkeypatch.setattr(bars, "sample_rows", lambda rows: rows)
+    assert {row.backend for row in bars.sample(0, 1) if row} == {"lock"}
+
+
+@needs_benchmarks
 def test_windows_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes that are busy inside of the lock hand it over, and each one's wait is seen."""
     monkeypatch.syspath_prepend(BENCHMARKS)  # for the processes too
