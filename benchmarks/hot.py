@@ -56,11 +56,20 @@ def compare_and_set(status: WorkerStatus, count: int) -> None:
         status.compare_and_set(idle, idle)
 
 
+def acquire_release(status: WorkerStatus, count: int) -> None:
+    """Take the value's own lock, which is free, and let it go."""
+    lock = status.get_lock()
+    for _ in range(count):
+        lock.acquire()
+        lock.release()
+
+
 OPERATIONS: dict[str, Callable[[WorkerStatus, int], None]] = {
     "load": load,
     "value": value,
     "set": set_,
     "compare_and_set": compare_and_set,
+    "acquire, release": acquire_release,
 }
 
 
