@@ -13,6 +13,9 @@ ARGS ?=
 ATOMIC_INTENUM_REQUIRE_EXT ?= 1
 export ATOMIC_INTENUM_REQUIRE_EXT
 
+# Containers often set it. The tests start some thousand processes, and each would compile the package.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate docs dist clean FORCE
 # All targets share .venv, and two pips at once would break it.

@@ -81,7 +81,7 @@ def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=150,
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         check=False,
     )
 
