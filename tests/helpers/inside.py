@@ -12,8 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
-from atomic_intenum import array, bench, layout, process, value
-from atomic_intenum import cli as command_line
+from atomic_intenum import array, layout, process, value
 from atomic_intenum.backends import backend, contract, python_value
 from atomic_intenum.given_lock import Guard, guarded
 from atomic_intenum.layout import Header
@@ -34,12 +33,10 @@ __all__ = [
     "array",
     "as_elsewhere",
     "backend",
-    "bench",
     "built_with",
     "cffi_binding",
     "cffi_library",
     "cffi_mapping",
-    "command_line",
     "contract",
     "guarded",
     "is_built",

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import BACKEND
+from atomic_intenum import BACKEND, bench
+from atomic_intenum import cli as __main__
 from helpers.demos import (
     METHOD,
     PATIENCE,
@@ -27,8 +28,6 @@ from helpers.demos import (
     running,
     segments_of,
 )
-from helpers.inside import bench
-from helpers.inside import command_line as __main__
 from helpers.support import ROOT
 
 if TYPE_CHECKING:
