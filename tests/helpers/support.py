@@ -239,10 +239,6 @@ def private_shm(size: str) -> tuple[str, ...]:
     return command if probe.returncode == 0 else ()
 
 
-#: Members enough that their names alone are kilobytes.
-Large: Any = make_enum("Large", {f"N{i}": i for i in range(1000)}, module=__name__)
-
-
 def run(method: str, target: Callable[..., Any], *arguments: Any) -> None:
     """Run a child to its end, which must be a good one."""
     process: Any = multiprocessing.get_context(method).Process(  # type: ignore[attr-defined]
