@@ -18,6 +18,7 @@ from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
 from helpers import boards
 from helpers.boards import Board, Noted, Slotted
 from helpers.crew import Task
+from helpers.marks import classes_are_collected
 from helpers.support import (
     CALCULATING,
     IDLE,
@@ -25,7 +26,6 @@ from helpers.support import (
     JobEnum,
     WorkerStatus,
     WorkerStatusEnum,
-    classes_are_collected,
     collect,
     make_enum,
     own_segments,

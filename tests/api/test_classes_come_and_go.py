@@ -13,12 +13,12 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from helpers.classes import BaseEnum, DerivedEnum, FooEnum, unchecked
+from helpers.marks import classes_are_collected
 from helpers.support import (
     COUNTS_REFERENCES,
     IDLE,
     SHM,
     WorkerStatus,
-    classes_are_collected,
     collect,
     make_enum,
     own_segments,

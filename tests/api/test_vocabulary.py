@@ -13,12 +13,12 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from helpers.inside import Vocabulary, is_int_enum, layout, vocabulary_of
+from helpers.marks import classes_are_collected
 from helpers.support import (
     IDLE,
     JobEnum,
     WorkerStatus,
     WorkerStatusEnum,
-    classes_are_collected,
     make_enum,
 )
 

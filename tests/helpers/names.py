@@ -12,8 +12,6 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from helpers.inside import layout
 from helpers.support import (
     DEADLINE,
@@ -29,13 +27,6 @@ from helpers.support import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-#: The lock-based path shares by inheritance only: it has no names.
-named = pytest.mark.only_on("native", "cffi")
-
-
-unnamed = pytest.mark.only_on("lock")
 
 
 def path_of(name: str) -> Path:
@@ -128,6 +119,8 @@ def run_alone(source: str, *arguments: str, folder: Path) -> subprocess.Complete
     """Run a script with a /dev/shm of its own, where nobody else sweeps."""
     prefix = private_shm("8m")
     if not prefix:
+        import pytest
+
         pytest.skip("no mount namespace here: it takes root")
     script = folder / "script.py"
     script.write_text(HEAD + textwrap.dedent(source))

@@ -1,4 +1,7 @@
-"""The enums, values and helpers that several test files use; children of spawn import it too."""
+"""The enums, values and helpers that several test files use; importable without pytest.
+
+Most programs that the tests start import it, and pytest would be the greater half of what they do.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 import atomic_intenum
 from atomic_intenum import IntEnumValue
-from helpers.inside import Header, built_with, layout
+from helpers.inside import Header, layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,11 +44,6 @@ DEADLINE = 20.0
 
 #: Where shared memory lies, where a folder lists it.
 SHM = Path("/dev/shm")
-
-#: For what happens after a lock's holder has died.
-needs_robust = pytest.mark.skipif(
-    not built_with("ROBUST"), reason="no robust mutexes: a dead holder's lock stays taken"
-)
 
 #: How many versions there are: they count writes modulo that.
 VERSIONS = 2**19
@@ -83,12 +79,6 @@ CALCULATING = WorkerStatusEnum.CALCULATING
 
 #: This Python has no GIL, or can do without.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-
-#: For tests that look whether a class is collected.
-classes_are_collected = pytest.mark.skipif(
-    FREE_THREADED and sys.version_info < (3, 14),
-    reason="free-threaded 3.13 keeps every class for good once a thread was started",
-)
 
 
 def word_of(value: IntEnumValue[Any]) -> int:

@@ -28,7 +28,8 @@ from helpers.crew import (
     is_asleep,
 )
 from helpers.locks import acquired_elsewhere
-from helpers.support import default_method, environment, needs_robust, until
+from helpers.marks import needs_robust
+from helpers.support import default_method, environment, until
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

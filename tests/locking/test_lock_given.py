@@ -17,6 +17,7 @@ from atomic_intenum import IntEnumValue
 from helpers import children
 from helpers.crew import Task
 from helpers.inside import Guard, guarded
+from helpers.marks import classes_are_collected
 from helpers.support import (
     CALCULATING,
     DEADLINE,
@@ -27,7 +28,6 @@ from helpers.support import (
     Plain,
     WorkerStatus,
     WorkerStatusEnum,
-    classes_are_collected,
     collect,
     fork,
     run,

@@ -12,7 +12,8 @@ import pytest
 
 from helpers.crew import Bits, Status, Task, child, exit_of, in_a_thread_of_its_own
 from helpers.locks import acquire_and_tell, acquired_elsewhere, write_and_tell
-from helpers.support import environment, needs_robust
+from helpers.marks import needs_robust
+from helpers.support import environment
 from helpers.writes import WRITES, by_each_write
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from helpers.crew import FORK, Bits, Status
-from helpers.support import VERSIONS, needs_robust
+from helpers.marks import needs_robust
+from helpers.support import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers.marks import named, unnamed
 from helpers.support import SHM, marked_segments, run_script
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ pytestmark = [
     ),
     pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals"),
 ]
-
-#: The lock-based path has no names, and a value's lock there is none that another value can have.
-named = pytest.mark.only_on("native", "cffi")
-unnamed = pytest.mark.only_on("lock")
 
 
 @pytest.fixture
@@ -389,6 +386,7 @@ assert ended(forked(another_process)) == 0
 @pytest.mark.parametrize(
     "given",
     [
+        # A value's lock is none that another value can have, on the lock-based path.
         pytest.param("value's", marks=named),
         "RLock",
         pytest.param("own", marks=unnamed),

@@ -16,7 +16,7 @@ import pytest
 
 from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers.inside import backend, segment
-from helpers.names import named, unnamed
+from helpers.marks import named, unnamed
 from helpers.support import (
     IDLE,
     SHM,

@@ -24,7 +24,8 @@ from helpers.inside import (
     segment,
     vocabulary_of,
 )
-from helpers.names import named, path_of, planted, unnamed
+from helpers.marks import named, unnamed
+from helpers.names import path_of, planted
 from helpers.support import (
     IDLE,
     SHM,

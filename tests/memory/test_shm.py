@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.names import named
+from helpers.marks import named
 from helpers.support import IDLE, SHM, WorkerStatus, collect_unless_counted, run_script
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from helpers import boards
 from helpers.boards import KINDS, SHAPES, Board, Wide, check_kind
 from helpers.crew import Bits, child
 from helpers.inside import as_elsewhere, layout
-from helpers.names import named, own_name, path_of, planted
+from helpers.marks import named
+from helpers.names import own_name, path_of, planted
 from helpers.support import (
     CALCULATING,
     COUNTS_REFERENCES,

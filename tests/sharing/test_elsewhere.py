@@ -10,6 +10,7 @@ import pytest
 from helpers import elsewhere
 from helpers.boards import Board
 from helpers.crew import Task, child, hold
+from helpers.marks import needs_robust
 from helpers.names import own_name, path_of
 from helpers.support import (
     CALCULATING,
@@ -17,7 +18,6 @@ from helpers.support import (
     IDLE,
     UNAVAILABLE,
     WorkerStatus,
-    needs_robust,
     until,
     word_of,
 )

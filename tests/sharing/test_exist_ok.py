@@ -11,7 +11,8 @@ import pytest
 from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers.boards import Board
 from helpers.crew import child
-from helpers.names import HEAD, make, named, own_name, path_of, unnamed
+from helpers.marks import named, unnamed
+from helpers.names import HEAD, make, own_name, path_of
 from helpers.support import (
     CALCULATING,
     DEADLINE,

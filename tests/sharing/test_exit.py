@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.names import named
+from helpers.marks import named
 from helpers.support import METHODS, marked_segments, run_script
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import pytest
 
 from atomic_intenum import IntEnumArray
 from helpers.crew import child
-from helpers.names import HEAD, make, named, own_name, run_alone, sweep
+from helpers.marks import named
+from helpers.names import HEAD, make, own_name, run_alone, sweep
 from helpers.support import (
     CALCULATING,
     DEADLINE,

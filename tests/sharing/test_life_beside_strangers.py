@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from helpers.crew import WATCH
-from helpers.names import HEAD, make, named, own_name, run_alone, sweep
+from helpers.marks import named
+from helpers.names import HEAD, make, own_name, run_alone, sweep
 from helpers.support import (
     CALCULATING,
     DEADLINE,

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from helpers.names import named
+from helpers.marks import named
 from helpers.races import BROKEN, ENDED, TAKEN
 from helpers.support import HELPERS, environment, soaked
 

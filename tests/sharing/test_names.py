@@ -16,7 +16,8 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from helpers.crew import child
-from helpers.names import HEAD, identity_of, make, named, own_name, path_of, planted, spoil, unnamed
+from helpers.marks import named, needs_robust, unnamed
+from helpers.names import HEAD, identity_of, make, own_name, path_of, planted, spoil
 from helpers.support import (
     CALCULATING,
     DEADLINE,
@@ -28,7 +29,6 @@ from helpers.support import (
     WorkerStatusEnum,
     collect,
     make_enum,
-    needs_robust,
     run_script,
 )
 

@@ -10,7 +10,8 @@ import pytest
 
 from helpers.crew import child
 from helpers.inside import as_elsewhere
-from helpers.names import make, named, own_name, path_of
+from helpers.marks import named
+from helpers.names import make, own_name, path_of
 from helpers.support import (
     CALCULATING,
     IDLE,

@@ -17,7 +17,8 @@ import pytest
 from atomic_intenum import IntEnumValue
 from helpers.crew import Task, child
 from helpers.inside import layout
-from helpers.names import HEAD, make, named, own_name, path_of, spoil
+from helpers.marks import named
+from helpers.names import HEAD, make, own_name, path_of, spoil
 from helpers.support import (
     CALCULATING,
     DEADLINE,

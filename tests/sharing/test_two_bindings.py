@@ -17,7 +17,8 @@ import pytest
 
 import atomic_intenum
 from helpers.crew import PATIENCE, Bits, Status
-from helpers.support import environment, needs_robust, until
+from helpers.marks import needs_robust
+from helpers.support import environment, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

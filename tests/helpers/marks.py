@@ -1,0 +1,26 @@
+"""The marks that several test files use."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from helpers.inside import built_with
+from helpers.support import FREE_THREADED
+
+#: The lock-based path shares by inheritance only: it has no names.
+named = pytest.mark.only_on("native", "cffi")
+
+unnamed = pytest.mark.only_on("lock")
+
+#: For what happens after a lock's holder has died.
+needs_robust = pytest.mark.skipif(
+    not built_with("ROBUST"), reason="no robust mutexes: a dead holder's lock stays taken"
+)
+
+#: For tests that look whether a class is collected.
+classes_are_collected = pytest.mark.skipif(
+    FREE_THREADED and sys.version_info < (3, 14),
+    reason="free-threaded 3.13 keeps every class for good once a thread was started",
+)
