@@ -81,7 +81,7 @@ BUILDS = {
     ),
     "forgets consistent": Build(
         (
-            "-O2",
+            "-O1",
             "-DWAIT_NS=AIE_NS_PER_S",
             "-DSTRESS_FORGETS_CONSISTENT",
             "-Wl,--wrap=pthread_mutex_consistent",
@@ -342,7 +342,7 @@ NAMES_FAULTS = {
 @pytest.mark.parametrize("name", NAMES_FAULTS)
 def test_names_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
     """Each step of the life locks' protocol that is taken out of the core is missed."""
-    program = plant(NAMES_FAULTS[name], "names.c", tmp_path, "-O2", "-DWAIT_NS=AIE_NS_PER_S")
+    program = plant(NAMES_FAULTS[name], "names.c", tmp_path, "-O1", "-DWAIT_NS=AIE_NS_PER_S")
     done = run_alone(program)
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr

@@ -42,7 +42,9 @@ def compile_c(source: Path, program: Path, *flags: str, core: Path = CORE) -> No
     """Compile against the core, or a copy of it, without warnings."""
     warnings = ["-Wall", "-Wextra", "-Werror"]
     includes = ["-iquote", str(core)]
-    options = ["-std=c11", "-g", "-pthread", *warnings, *includes, *flags]
+    # Lines for the reports of sanitizers; the programs' own name theirs.
+    lines = ["-g"] if any(flag.startswith("-fsanitize") for flag in flags) else []
+    options = ["-std=c11", "-pthread", *warnings, *includes, *lines, *flags]
     subprocess.run([CC, *options, str(source), "-o", str(program), "-ldl"], check=True)
 
 
