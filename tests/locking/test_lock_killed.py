@@ -13,7 +13,7 @@ import pytest
 
 from helpers.crew import FORK, Bits, Status
 from helpers.marks import needs_robust
-from helpers.support import VERSIONS
+from helpers.support import VERSIONS, soaked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.only_on("native", "cffi"), needs_robust]
 
-KILLS = 100
+KILLS = soaked(50, 1000)
 
 #: How long a killed process may delay any other.  A machine with two busy cores adds to it.
 DEATH_DELAYS = 1.0
@@ -139,8 +139,9 @@ def everybody_goes_on(ring: Ring, workers: list[BaseProcess]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.scaled
 def test_random_kills_hang_and_break_nothing() -> None:
-    """After each of 150 kills everybody goes on, alone inside, and reads members only."""
+    """After each of 50 kills (soak: 1,000) all go on, alone inside, and read members only."""
     seed = int(os.environ.get("ATOMIC_INTENUM_SEED") or random.SystemRandom().randrange(2**32))
     print(f"ATOMIC_INTENUM_SEED={seed}")  # shown if the test fails
     chance = random.Random(seed)
