@@ -37,7 +37,7 @@ def race(seconds: int, crowd: int, *fault: str) -> tuple[list[str], Counter[int]
 @pytest.mark.timeout(0)
 def test_no_live_name_is_removed_and_none_is_stuck() -> None:
     """No name of a live process is ever removed, and each one can be had again after the kills."""
-    faults, ends = race(soaked(3, 60), soaked(12, 100))
+    faults, ends = race(soaked(2, 60), soaked(12, 100))
     assert faults == []
     assert set(ends) <= {ENDED, TAKEN, KILLED}
     assert min(ends[ENDED], ends[TAKEN], ends[KILLED]) > 0, ends
@@ -45,6 +45,6 @@ def test_no_live_name_is_removed_and_none_is_stuck() -> None:
 
 def test_race_notices_a_live_name_that_is_removed() -> None:
     """Where names are removed without asking who lives, the race says so."""
-    faults, ends = race(2, 8, "blind")
+    faults, ends = race(1, 8, "blind")
     assert "a live name was removed" in faults
     assert ends[BROKEN] > 0
