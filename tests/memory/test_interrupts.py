@@ -1,6 +1,7 @@
 """Signal handlers that raise, at random moments: nothing stays locked, and no name is lost.
 
-Each storm is a program of its own: this process's timer signal is pytest-timeout's.
+Each storm is a program of its own: this process's timer signal is pytest-timeout's.  It lasts a
+quarter of a second (soak: two seconds).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.scaled,
     pytest.mark.skipif(
         sys.implementation.name != "cpython",
         reason="a signal handler may come between any two bytecodes there, in `with` too",
@@ -51,12 +53,12 @@ from multiprocessing import resource_tracker, util
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers.inside import backend
-from helpers.support import make_enum
+from helpers.support import make_enum, soaked
 
 warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
 ATOMIC = atomic_intenum.BACKEND != "lock"
 PATIENCE = 10.0
-STORM = 0.4
+STORM = soaked(25, 200) / 100
 marker = sys.argv[1]
 multiprocessing.current_process()._config["semprefix"] = "/" + marker
 Members = globals()[marker] = make_enum(marker, "A B")
