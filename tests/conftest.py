@@ -7,6 +7,7 @@ its id, and fails if the package came up with another one.
 
 from __future__ import annotations
 
+import functools
 import gc
 import multiprocessing
 import os
@@ -43,6 +44,17 @@ MARKED = {
 TESTS = Path(__file__).parent
 
 
+@functools.cache
+def marks_of(file: Path) -> list[str]:
+    """Return how the tests of a file are marked for where it is."""
+    path = file.relative_to(TESTS).as_posix() if TESTS in file.parents else ""
+    return [
+        name
+        for name, patterns in MARKED.items()
+        if any(fnmatch(path, pattern) for pattern in patterns)
+    ]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what ``make test`` says to the run of each backend."""
     group = parser.getgroup("backends")
@@ -60,10 +72,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left: list[pytest.Item] = []
     for item in items:
-        for name, patterns in MARKED.items():
-            path = item.path.relative_to(TESTS).as_posix() if TESTS in item.path.parents else ""
-            if any(fnmatch(path, pattern) for pattern in patterns):
-                item.add_marker(name)
+        for name in marks_of(item.path):
+            item.add_marker(name)
         marker = item.get_closest_marker("only_on")
         again = config.getoption("next_backend") and item.get_closest_marker("once")
         kept_here = not again and (marker is None or BACKEND in marker.args)
