@@ -160,7 +160,8 @@ def test_importing_is_light(tmp_path: Path) -> None:
         assert threading.active_count() == 1
         from multiprocessing import resource_tracker
         assert resource_tracker._resource_tracker._fd is None
-        for heavy in ("asyncio", "ctypes", "numpy", "rich", "tempfile", "multiprocessing.synchronize"):
+        heavies = "asyncio", "ctypes", "numpy", "rich", "tempfile", "multiprocessing.synchronize"
+        for heavy in heavies:
             assert heavy not in sys.modules, heavy
         """,
         folder=tmp_path,
