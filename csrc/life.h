@@ -62,45 +62,35 @@ typedef enum {
 /* Whether this system has such locks, and a page keeps one: see aie_life_probe. */
 static bool aie_life_by_page = AIE_LIFE_LOCKS;
 
-#if AIE_LIFE_LOCKS
 /* Set or ask for the lock of one byte: 0, or -1 with errno. */
-static inline int aie_life_call(int fd, int command, struct flock *lock)
+static inline int aie_life_call(int fd, bool set, struct flock *lock)
 {
-    int result = fcntl(fd, command, lock);
-    if (result != 0 && (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
-        aie_life_by_page = false; /* this system has none */
-        return 0;
+#if AIE_LIFE_LOCKS
+    int result = fcntl(fd, set ? F_OFD_SETLK : F_OFD_GETLK, lock);
+    if (result == 0 || (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)) {
+        return result;
     }
-    return result;
+    aie_life_by_page = false; /* this system has none */
+#else
+    (void)fd, (void)set, (void)lock;
+#endif
+    return 0;
 }
 
 /* Take or leave a lock, without waiting. */
 static inline bool aie_life_lock(int fd, int type, off_t byte)
 {
     struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return aie_life_call(fd, F_OFD_SETLK, &lock) == 0;
+    return aie_life_call(fd, true, &lock) == 0;
 }
 
 /* The lock that keeps a write lock from byte 0; F_UNLCK: none. */
 static inline int aie_life_asked(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
-    int result = aie_life_call(fd, F_OFD_GETLK, &lock);
+    int result = aie_life_call(fd, false, &lock);
     return !aie_life_by_page ? F_UNLCK : result == 0 ? lock.l_type : F_RDLCK;
 }
-#else
-static inline bool aie_life_lock(int fd, int type, off_t byte)
-{
-    (void)fd, (void)type, (void)byte;
-    return true;
-}
-
-static inline int aie_life_asked(int fd)
-{
-    (void)fd;
-    return F_UNLCK;
-}
-#endif
 
 /* Keep the locks of fd though it is closed; `inherited`: by a child of fork, too.  NULL with errno. */
 static inline void *aie_life_page(int fd, bool inherited)
@@ -331,7 +321,6 @@ static inline aie_life aie_life_remove_patiently(const char *name, const struct 
     return outcome;
 }
 
-#if AIE_LIFE_LOCKS
 static inline bool aie_is_our_name(const struct dirent *entry)
 {
     size_t prefix = sizeof(AIE_PREFIX) - 1;
@@ -342,12 +331,13 @@ static inline bool aie_is_our_name(const struct dirent *entry)
 }
 
 /* Remove what is gone, in one look through the names that ends after `budget` ns.  It begins
- * anywhere, so that those behind many others have their turn as well. */
+ * anywhere, so that those behind many others have their turn as well.  Where there are no life locks
+ * it does nothing: names cannot be listed, or nothing tells at once. */
 static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
 {
     int64_t now = aie_now(), deadline = now + budget;
     struct statvfs room;
-    DIR *names = opendir("/dev/shm");
+    DIR *names = AIE_LIFE_LOCKS ? opendir("/dev/shm") : NULL;
     if (names == NULL) {
         return;
     }
@@ -372,9 +362,3 @@ static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
     }
     closedir(names);
 }
-#else
-static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
-{
-    (void)budget, (void)namespace; /* names cannot be listed, or nothing tells at once */
-}
-#endif
