@@ -39,11 +39,7 @@ static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
 static inline const _Atomic uint32_t *aie_word_upper(const aie_word *word)
 {
     const _Atomic uint32_t *halves = (const _Atomic uint32_t *)(const void *)word;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return halves + 1;
-#else
-    return halves;
-#endif
+    return AIE_VALUE_OFFSET == 0 ? halves + 1 : halves;
 }
 
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
