@@ -28,18 +28,16 @@ static inline int aie_region_refusal(const struct stat *is, char why[AIE_WHY_SIZ
         snprintf(why, AIE_WHY_SIZE, "it is no shared memory");
         return EINVAL;
     }
-#endif
-    if (is->st_size == 0) {
-        snprintf(why, AIE_WHY_SIZE, "it is empty");
-        return EAGAIN;
-    }
-#if defined(__linux__)
     /* Touching what is not there takes a page, and a full /dev/shm has none: SIGBUS. */
     if (is->st_blocks * 512 < is->st_size) {
         snprintf(why, AIE_WHY_SIZE, "its space is not reserved");
         return EAGAIN;
     }
 #endif
+    if (is->st_size == 0) {
+        snprintf(why, AIE_WHY_SIZE, "it is empty");
+        return EAGAIN;
+    }
     if (is->st_size < (off_t)sizeof(aie_header)) {
         snprintf(why, AIE_WHY_SIZE, "%lld bytes are too few for a segment", (long long)is->st_size);
         return EINVAL;
