@@ -59,19 +59,6 @@ static inline aie_result aie_await_looking(aie_word *word, const aie_goal *goal,
     return AIE_BUSY;
 }
 
-/* Look without sleeping until `until` (ns).  OK when the goal is met, else BUSY.  For wake-ups that
- * come within microseconds: falling asleep and being woken costs about ten. */
-static inline aie_result aie_await_spinning(aie_word *word, const aie_goal *goal, int64_t until,
-                                            uint64_t *seen)
-{
-    do {
-        if (aie_await_looking(word, goal, seen) == AIE_OK) {
-            return AIE_OK;
-        }
-    } while (aie_now() < until);
-    return AIE_BUSY;
-}
-
 /* Sleep once.  OK with the goal met and `seen` the word that meets it; BUSY when the monotonic
  * `deadline` is past; INTERRUPTED by a signal; AGAIN for any other reason to call again (at the
  * latest after AIE_LOOK_AGAIN). */
@@ -120,9 +107,11 @@ static inline aie_result aie_await(aie_word *word, const aie_goal *goal, int64_t
 {
     if (spin && aie_spin() > 0) {
         int64_t until = aie_now() + aie_spin();
-        if (aie_await_spinning(word, goal, until < deadline ? until : deadline, seen) == AIE_OK) {
-            return AIE_OK;
-        }
+        do {
+            if (aie_await_looking(word, goal, seen) == AIE_OK) {
+                return AIE_OK;
+            }
+        } while (aie_now() < (until < deadline ? until : deadline));
     }
     return aie_await_sleeping(word, goal, deadline, seen);
 }

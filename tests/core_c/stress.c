@@ -626,18 +626,10 @@ static int run_limits(void)
 static aie_result await_word(shared *all, const aie_goal *goal, int64_t wait, uint64_t *seen)
 {
     int64_t deadline = aie_now() + wait;
-    int64_t spin = aie_spin();
-    if (spin > 0) {
-        int64_t until = aie_now() + spin;
-        if (aie_await_spinning(&all->word, goal, until < deadline ? until : deadline, seen)
-            == AIE_OK) {
-            return AIE_OK;
-        }
-    }
-    aie_result result;
-    do {
+    aie_result result = aie_await(&all->word, goal, deadline, true, seen);
+    while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
         result = aie_await_sleeping(&all->word, goal, deadline, seen);
-    } while (result == AIE_AGAIN || result == AIE_INTERRUPTED);
+    }
     return result;
 }
 
