@@ -46,7 +46,6 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_VALUE_OFFSET 4
 #endif
 
-#define AIE_VALUE_MASK UINT64_C(0x00000000FFFFFFFF)
 #define AIE_LOCKED_BIT (UINT64_C(1) << 32)
 #define AIE_WAITERS_BIT (UINT64_C(1) << 33)
 #define AIE_VERSION_SHIFT 45
@@ -61,10 +60,6 @@ typedef _Atomic uint64_t aie_word;
 
 /* This core. */
 #define AIE_PROTOCOL_ATOMIC 1u
-
-#define AIE_KIND_POOL 1u  /* words of one process's values, handed out one by one */
-#define AIE_KIND_VALUE 2u /* one value with a name of its own */
-#define AIE_KIND_ARRAY 3u /* the words of one array */
 
 /* A pthread_mutex_t means something only to the libc that made it. */
 #if defined(__GLIBC__)
@@ -83,7 +78,7 @@ typedef _Atomic uint64_t aie_word;
 typedef struct {
     _Atomic uint64_t magic;
     uint32_t layout_version;
-    uint32_t kind; /* AIE_KIND_... */
+    uint32_t kind; /* what the words are for, KIND_... of layout.py: nothing here asks */
     uint32_t creator_pid;
     uint32_t vocabulary_size; /* bytes of the text */
     uint64_t creator_start;   /* of the creating process, in the system's own ticks; 0 if unknown */
@@ -137,7 +132,7 @@ _Static_assert(sizeof(aie_header) == 192, "the vocabulary text starts at 192");
 
 static inline int32_t aie_word_value(uint64_t word)
 {
-    uint32_t low = (uint32_t)(word & AIE_VALUE_MASK);
+    uint32_t low = (uint32_t)word;
     /* Two's complement without the implementation-defined conversion of a large unsigned. */
     return low <= INT32_MAX ? (int32_t)low : -(int32_t)(UINT32_MAX - low) - 1;
 }

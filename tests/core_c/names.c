@@ -55,7 +55,6 @@ static aie_region *make(const char *name, int32_t value)
 {
     aie_header header = {
         .layout_version = AIE_LAYOUT_VERSION,
-        .kind = AIE_KIND_VALUE,
         .vocabulary_offset = sizeof(aie_header),
         .protocol = AIE_PROTOCOL_ATOMIC,
         .capacity = 1,
