@@ -1,6 +1,6 @@
 """Builds ``atomic_intenum._cffi``: cffi_calls.h, and so core.h, for what can call C through cffi.
 
-setup.py runs this; by hand (``python csrc/build_cffi.py``) it builds into the current folder.
+setup.py runs this.
 """
 
 from pathlib import Path
@@ -13,7 +13,6 @@ HERE = Path(__file__).parent
 DECLARATIONS = """
 #define AIE_OK ...
 #define AIE_MISMATCH ...
-#define AIE_LOCKED ...
 #define AIE_BUSY ...
 #define AIE_ELSEWHERE ...
 #define AIE_CFFI_RESULT ...
@@ -124,6 +123,3 @@ ffi.set_source(
     # Without these a build by time stamps would keep the core of an older header.
     depends=[__file__, *(str(header) for header in sorted(HERE.glob("*.h")))],
 )
-
-if __name__ == "__main__":
-    ffi.compile(verbose=True)
