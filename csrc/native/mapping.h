@@ -7,7 +7,6 @@ typedef struct {
     PyObject_HEAD
     module_state *state;
     aie_region *region;
-    unsigned char *base; /* of the region */
     Py_ssize_t size;
     PyObject *weakrefs;
 } Mapping;
@@ -30,7 +29,6 @@ static PyObject *mapping_of(Mapping *mapping, aie_region *region, int error, con
         return Py_BuildValue("is", error, why);
     }
     mapping->region = region;
-    mapping->base = region->base;
     mapping->size = (Py_ssize_t)region->size;
     return (PyObject *)mapping;
 }
@@ -126,7 +124,7 @@ static void mapping_dealloc(PyObject *op)
 static int mapping_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
     Mapping *mapping = (Mapping *)op;
-    return PyBuffer_FillInfo(view, op, mapping->base, mapping->size, 0, flags);
+    return PyBuffer_FillInfo(view, op, mapping->region->base, mapping->size, 0, flags);
 }
 
 /* NULL with ValueError unless `bytes` at `offset` lie in the mapping, aligned to `alignment`. */
@@ -137,7 +135,7 @@ static void *mapping_at(Mapping *mapping, Py_ssize_t offset, Py_ssize_t bytes, P
         PyErr_Format(PyExc_ValueError, "offset %zd is outside the segment or not aligned", offset);
         return NULL;
     }
-    return mapping->base + offset;
+    return mapping->region->base + offset;
 }
 
 /* A word, or NULL with ValueError, and its control block. */
@@ -152,7 +150,7 @@ static aie_word *mapping_word(Mapping *mapping, Py_ssize_t word_offset, Py_ssize
 /* The event word of the segment: what every writer there looks at. */
 static inline aie_event *mapping_event(const Mapping *mapping)
 {
-    return &((aie_header *)(void *)mapping->base)->event;
+    return &((aie_header *)(void *)mapping->region->base)->event;
 }
 
 static PyObject *mapping_pickled(PyObject *op, PyObject *Py_UNUSED(ignored))
