@@ -68,15 +68,12 @@ class Pool:
                     return batch.segment, batch.free.pop()
                 except IndexError:
                     pass
-            _growing.call(self._replace, batch)
+            _growing.call(self._grow, batch)
 
-    def _replace(self, batch: _Batch) -> None:
+    def _grow(self, batch: _Batch) -> None:
         """Have a new batch in use, unless another thread has seen to that."""
         if self._batch is batch:
-            self._batch = self._grow(batch)
-
-    def _grow(self, batch: _Batch) -> _Batch:
-        doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
-        capacity = doubled if batch.pid == os.getpid() else _FIRST_CAPACITY
-        segment = create(self._text, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL)
-        return _Batch(segment, capacity)
+            doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
+            capacity = doubled if batch.pid == os.getpid() else _FIRST_CAPACITY
+            segment = create(self._text, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL)
+            self._batch = _Batch(segment, capacity)
