@@ -169,10 +169,7 @@ def _wakeups(seconds: float, check: Callable[[], None]) -> str:
         status.wait_for(Status.IDLE, timeout=_PATIENCE)
 
     def time(play: Callable[[], None]) -> float:
-        started = perf_counter()
-        for _ in range(_ROUNDS):
-            play()
-        return (perf_counter() - started) / _ROUNDS
+        return Timer(play).timeit(_ROUNDS) / _ROUNDS
 
     # A terminal sends Ctrl-C to all processes; the child starts with SIGINT blocked.
     blocked = getattr(signal, "pthread_sigmask", lambda *_: None)
