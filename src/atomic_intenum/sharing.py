@@ -20,21 +20,17 @@ if TYPE_CHECKING:
     from enum import IntEnum
     from typing import Self
 
+    from .backends.contract import Bound as _Bound
     from .memory.segment import Segment
     from .vocabulary import Vocabulary
-
+else:
+    _Bound = object
 
 _KINDS = {
     KIND_POOL: "values without a name",
     KIND_VALUE: "one value with a name",
     KIND_ARRAY: "an array",
 }
-
-
-if TYPE_CHECKING:
-    from .backends.contract import Bound as _Bound
-else:
-    _Bound = object
 
 
 class Shared(_Bound):
