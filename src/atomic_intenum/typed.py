@@ -7,6 +7,7 @@ from enum import IntEnum
 from types import new_class
 from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, TypeVar, get_args, get_origin
 
+from .backends import backend
 from .errors import class_name, show, type_name
 from .process import ProcessLock
 from .registry import vocabulary_of
@@ -54,17 +55,17 @@ class Typed:
             return
         if "_atomic_subscripted" not in vars(cls):
             cls._atomic_subscripted = False
-        for argument in _enum_arguments(cls):
-            if isinstance(argument, TypeVar):
-                cls._atomic_parameter = argument
-            else:
-                _require_int_enum(cls, argument)
-                cls.EnumType = _enum_type(argument)
-            break
+        argument = _enum_argument(cls)
+        if isinstance(argument, TypeVar):
+            cls._atomic_parameter = argument
+        elif argument is not None:
+            _require_int_enum(cls, argument)
+            cls.EnumType = _enum_type(argument)
         enum = cls.EnumType
         _require_int_enum(cls, enum)
         cls._atomic_class_vocabulary = vocabulary_of(enum) if len(enum) else None
-        cls._atomic_prepare()
+        if issubclass(cls, backend.Value):
+            backend.prepare_class(cls)
 
     def __class_getitem__(cls, parameter: Any) -> Any:
         """Return the subclass that is bound to an IntEnum; made once."""
@@ -87,10 +88,6 @@ class Typed:
         """Return the vocabulary of the class, or of an instance's own enum where it has none."""
         return cls._atomic_class_vocabulary or vocabulary_of(enum)
 
-    @classmethod
-    def _atomic_prepare(cls) -> None:
-        """Get a subclass ready, once its enum is known."""
-
     if TYPE_CHECKING:  # of the backend's class
 
         @property
@@ -108,9 +105,8 @@ def _enum_type(enum: type[IntEnum]) -> Any:
     return enum if len(enum) else _EnumType(enum)
 
 
-def _enum_arguments(cls: type[Any]) -> list[Any]:
-    """Return what the class's own bases say for the enum's type variable, first base first."""
-    found = []
+def _enum_argument(cls: type[Any]) -> Any:
+    """Return what the first of the class's own bases says for the enum's type variable, or None."""
     for base in vars(cls).get("__orig_bases__", ()):
         origin = get_origin(base)
         if isinstance(origin, type) and issubclass(origin, cls._atomic_root):
@@ -120,8 +116,8 @@ def _enum_arguments(cls: type[Any]) -> list[Any]:
                 argument = get_args(base)[parameters.index(generic._atomic_parameter)]
                 # A string or Any says nothing at run time.
                 if isinstance(argument, (type, TypeVar)) and argument is not Any:
-                    found.append(argument)
-    return found
+                    return argument
+    return None
 
 
 def _subscript(cls: type[Any], enum: type[IntEnum]) -> type[Any]:

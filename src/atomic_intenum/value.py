@@ -356,10 +356,6 @@ class IntEnumValue(Typed, Shared, _Base[T]):
 
     # -- what the backend's Value and this class ask of each other
 
-    @classmethod
-    def _atomic_prepare(cls) -> None:
-        backend.prepare_class(cls)
-
     def _atomic_vocabulary_here(self) -> Vocabulary:
         vocabulary = self._atomic_class_vocabulary
         if _initialising.value is self and vocabulary is not None:
