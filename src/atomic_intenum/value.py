@@ -194,17 +194,15 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         vocabulary = self._atomic_class_vocabulary
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), value)
-        number = vocabulary.number_of_member(value)
-        if number is not None:
-            first = number
-        elif isinstance(value, str):
+        first = vocabulary.number_of_member(value)
+        if first is None:
+            if not isinstance(value, str):
+                vocabulary.refuse(value)
             outer, _initialising.value = _initialising.value, self
             try:
                 first = vocabulary.check_number(self.to_value(value))
             finally:
                 _initialising.value = outer
-        else:
-            vocabulary.refuse(value)
         guard = backend.own_guard() if lock is None else Guard(lock)
         if segment_name is None:
             segment, index = vocabulary.pool.allocate()
@@ -286,7 +284,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             ValueError: no member has that value, or this value is closed.
 
         """
-        return self._atomic_vocabulary_here().name_of(value)
+        return self._atomic_vocabulary_here().member_of(value)._name_
 
     def __int__(self) -> int:
         return self.value
@@ -373,7 +371,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
     def _atomic_timed_out(self, name: str, members: tuple[Any, ...], timeout: Any) -> NoReturn:
         number = self.value
         try:
-            still = self._atomic_vocabulary_here().name_of(number)
+            still = self._atomic_vocabulary_here().member_of(number)._name_
         except ValueError:  # a word that holds no member
             still = str(number)
         raise timed_out(name, members, still, timeout)

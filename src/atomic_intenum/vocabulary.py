@@ -77,17 +77,11 @@ class Vocabulary:
             import difflib  # noqa: PLC0415 - nobody else needs it
 
             close = difflib.get_close_matches(name, self._by_name, 1)
-            meant = f"did you mean {close[0]!r}?" if close else f"it has {self._some_names()}"
+            names = [*self._by_name]
+            some = ", ".join([*names[:8], "..."] if len(names) > 8 else names)
+            meant = f"did you mean {close[0]!r}?" if close else f"it has {some}"
             message = f"{class_name(self.enum)} has no member {name!r}: {meant}"
             raise KeyError(message) from None
-
-    def _some_names(self) -> str:
-        shown = [*self._by_name][:8]
-        return ", ".join([*shown, "..."] if len(self._by_name) > len(shown) else shown)
-
-    def name_of(self, number: int) -> str:
-        """Return the name of the member of that value; ValueError if none."""
-        return self.member_of(number)._name_
 
     def member_of(self, number: int) -> IntEnum:
         """Return the member of that value; ValueError if none."""

@@ -116,14 +116,14 @@ def test_dies_with_its_enum() -> None:
 
 
 def test_names_and_numbers() -> None:
-    """number_of takes names and aliases; name_of gives the canonical name."""
+    """number_of takes names and aliases; member_of gives the canonical member."""
     vocabulary = vocabulary_of(Aliased)
     assert [vocabulary.number_of(name) for name in ("ON", "OFF", "ACTIVE")] == [1, 0, 1]
-    assert [vocabulary.name_of(number) for number in (1, 0)] == ["ON", "OFF"]
+    assert [vocabulary.member_of(number) for number in (1, 0)] == [Aliased.ON, Aliased.OFF]
     with pytest.raises(KeyError, match="NEITHER"):
         vocabulary.number_of("NEITHER")
     with pytest.raises(ValueError, match=r"7.*Aliased"):
-        vocabulary.name_of(7)
+        vocabulary.member_of(7)
 
 
 @pytest.mark.parametrize("name", ["", "__class__", "name", "_missing_", "on", "mro", "\0"])
