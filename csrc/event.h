@@ -24,26 +24,20 @@ static inline uint32_t aie_event_arm(aie_event *event)
     return atomic_fetch_or_explicit(event, AIE_ARMED, memory_order_seq_cst) | AIE_ARMED;
 }
 
-/* Of a writer, after its CAS: somebody watches. */
-static inline void aie_event_advance(aie_event *event, uint32_t armed)
-{
-    AIE_POINT("event-before-advance");
-    /* seq_cst: a watcher that armed after this is not disarmed by it.  armed + 1 is the next
-     * sequence with ARMED clear.  Failed: another writer advanced, and wakes; or, had that been
-     * before this write, who armed since reads the words after it. */
-    if (atomic_compare_exchange_strong_explicit(event, &armed, armed + 1, memory_order_seq_cst,
-                                                memory_order_seq_cst)) {
-        AIE_POINT("event-before-wake");
-        aie_wake_all(event);
-    }
-}
-
 /* Every writer calls this after its CAS.  It costs one load, unless somebody watches. */
 static inline void aie_event_signal(aie_event *event)
 {
     /* seq_cst: after the CAS of the word in the one order of all of them; see aie_event_arm. */
     uint32_t seen = atomic_load_explicit(event, memory_order_seq_cst);
     if (__builtin_expect((seen & AIE_ARMED) != 0, 0)) {
-        aie_event_advance(event, seen);
+        AIE_POINT("event-before-advance");
+        /* seq_cst: a watcher that armed after this is not disarmed by it.  seen + 1 is the next
+         * sequence with ARMED clear.  Failed: another writer advanced, and wakes; or, had that been
+         * before this write, who armed since reads the words after it. */
+        if (atomic_compare_exchange_strong_explicit(event, &seen, seen + 1, memory_order_seq_cst,
+                                                    memory_order_seq_cst)) {
+            AIE_POINT("event-before-wake");
+            aie_wake_all(event);
+        }
     }
 }
