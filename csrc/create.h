@@ -121,16 +121,6 @@ static inline aie_region *aie_region_answered(const char *name, int fd, const st
     return region;
 }
 
-/* Undo what there is of a segment: by its descriptor, since there may be no other one left. */
-static inline void aie_region_undo(const char *name, int fd, const struct stat *is)
-{
-    aie_life outcome = aie_life_remove_open(fd, name, is, false, aie_regions.namespace);
-    close(fd);
-    if (outcome == AIE_UNDECIDED) {
-        aie_life_remove_patiently(name, is, true, aie_regions.namespace);
-    }
-}
-
 /* One attempt.  NULL with errno: EEXIST, the name is taken; EAGAIN, somebody is removing what has it;
  * ESTALE, it was gone, and is free now. */
 static inline aie_region *aie_region_make(const char *name, const aie_plan *plan)
@@ -161,11 +151,14 @@ static inline aie_region *aie_region_make(const char *name, const aie_plan *plan
         aie_region_unused(region);
         region = NULL;
     }
+    aie_life outcome = AIE_GONE;
     if (error != 0 && error != ESTALE) {
-        aie_region_undo(name, fd, &is);
+        /* By the descriptor, since there may be no other one left. */
+        outcome = aie_life_remove_open(fd, name, &is, false, aie_regions.namespace);
     }
-    else {
-        close(fd);
+    close(fd);
+    if (outcome == AIE_UNDECIDED) {
+        aie_life_remove_patiently(name, &is, true, aie_regions.namespace);
     }
     errno = error;
     return region;
