@@ -283,27 +283,22 @@ static PyObject *value_wait_while(PyObject *op, PyObject *const *args, Py_ssize_
 
 /* ---- comparing */
 
-static int ordering(int op, int difference)
+static PyObject *compare(long long left, long long right, int op)
 {
     switch (op) {
     case Py_LT:
-        return difference < 0;
+        return boolean(left < right);
     case Py_LE:
-        return difference <= 0;
+        return boolean(left <= right);
     case Py_EQ:
-        return difference == 0;
+        return boolean(left == right);
     case Py_NE:
-        return difference != 0;
+        return boolean(left != right);
     case Py_GT:
-        return difference > 0;
+        return boolean(left > right);
     default:
-        return difference >= 0;
+        return boolean(left >= right);
     }
-}
-
-static int sign(long long left, long long right)
-{
-    return (left > right) - (left < right);
 }
 
 /* Comparison with an int of any size. */
@@ -318,8 +313,8 @@ static PyObject *compare_int(Value *self, PyObject *other, int op)
     if (word == NULL) {
         return NULL;
     }
-    int difference = overflow ? -overflow : sign(aie_word_value(aie_word_load(word)), right);
-    return boolean(ordering(op, difference));
+    int32_t left = aie_word_value(aie_word_load(word));
+    return overflow ? compare(0, overflow, op) : compare(left, right, op);
 }
 
 static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
@@ -332,8 +327,7 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
     const Table *table = self->bound.table;
     const table_entry *entry = table_by_identity(table, other);
     if (entry != NULL) {
-        int32_t left = aie_word_value(aie_word_load(word));
-        return boolean(ordering(op, sign(left, entry->number)));
+        return compare(aie_word_value(aie_word_load(word)), entry->number, op);
     }
     if (PyLong_Check(other)) {
         return compare_int(self, other, op);
@@ -345,7 +339,7 @@ static PyObject *value_richcompare(PyObject *op_self, PyObject *other, int op)
         }
         if (((Value *)other)->bound.table->enum_type == table->enum_type) {
             int32_t left = aie_word_value(aie_word_load(word));
-            return boolean(ordering(op, sign(left, aie_word_value(aie_word_load(right)))));
+            return compare(left, aie_word_value(aie_word_load(right)), op);
         }
     }
     /* A name, or a TypeError: worded in Python, where it may also be asked of an override. */
