@@ -45,7 +45,7 @@ def shape(function: Any) -> list[tuple[str, Any, Any]]:
 def test_documented_as_declared(cls: type[Any], name: str, declared: Any) -> None:
     """An operation of the backend's has the docstring and the signature of its declaration."""
     operation = getattr(cls, name)
-    assert operation.__doc__ == inspect.cleandoc(declared.__doc__)
+    assert inspect.getdoc(operation) == inspect.cleandoc(declared.__doc__)
     if inspect.isfunction(declared):
         assert shape(operation) == shape(declared)
 
