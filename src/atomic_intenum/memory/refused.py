@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -12,11 +13,8 @@ from ..backends import backend
 def no_room(size: int) -> OSError:
     """Return the error of a segment that there is no room for."""
     message = f"no room in shared memory for {size:,} bytes"
-    try:
+    with contextlib.suppress(OSError, AttributeError):  # no such folder, or no such call
         room = os.statvfs("/dev/shm")
-    except (OSError, AttributeError):
-        pass  # no such folder, or no such call
-    else:
         free, whole = (count * room.f_frsize for count in (room.f_bavail, room.f_blocks))
         message = f"no room in /dev/shm for {size:,} bytes: {free:,} of its {whole:,} are free"
     return OSError(errno.ENOSPC, message)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from .. import layout
 from ..backends import backend
 from ..errors import type_name
-from ..layout import Header
 from . import owner as owner  # noqa: PLC0414 - the end is seen to from here on
 from . import refused
 
@@ -90,7 +89,7 @@ def shown(name: str) -> str:
     return name.removeprefix(_NAMED)
 
 
-def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
+def _read_header(name: str, mapping: Mapping) -> tuple[layout.Header, bytes]:
     """Check a segment's header against the real size of the mapping, from one copy of it.
 
     Raises:
@@ -106,7 +105,7 @@ def _read_header(name: str, mapping: Mapping) -> tuple[Header, bytes]:
         fixed = bytes(view[: layout.HEADER_SIZE])
         if int.from_bytes(fixed[:8], sys.byteorder) != layout.MAGIC:
             raise refuse("it is not a segment of atomic-intenum")
-        header = Header(*layout.HEADER.unpack_from(fixed, layout.HEADER_OFFSET))
+        header = layout.Header(*layout.HEADER.unpack_from(fixed, layout.HEADER_OFFSET))
         if header.layout_version != layout.LAYOUT_VERSION:
             raise refuse(
                 f"its layout is version {header.layout_version}, "
@@ -172,7 +171,7 @@ def create(
         raise OSError(
             errno.ENOSPC, f"{capacity} words would take {size} bytes: more than any memory"
         )
-    header = Header(
+    header = layout.Header(
         layout_version=layout.LAYOUT_VERSION,
         kind=kind,
         creator_pid=0,  # the core fills in who that is
