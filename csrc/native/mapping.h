@@ -197,10 +197,8 @@ static PyMemberDef mapping_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(mapping_doc, "A segment, mapped until nothing uses it.");
-
 static PyType_Slot mapping_slots[] = {
-    {Py_tp_doc, (void *)mapping_doc},
+    {Py_tp_doc, (void *)"A segment, mapped until nothing uses it."},
     {Py_tp_dealloc, (void *)mapping_dealloc},
     {Py_tp_methods, (void *)mapping_methods},
     {Py_tp_members, (void *)mapping_members},

@@ -1,5 +1,4 @@
-/* row.h -- the type Array, what IntEnumArray inherits: its buffer, what it is bound to, its life.
- */
+/* row.h -- the type Array, which IntEnumArray inherits: its buffer, its binding, its life. */
 #pragma once
 
 #include "row_methods.h"
@@ -119,10 +118,8 @@ static PyGetSetDef array_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-PyDoc_STRVAR(array_doc, "Array()\n--\n\nMany state words; IntEnumArray's base class.");
-
 static PyType_Slot array_slots[] = {
-    {Py_tp_doc, (void *)array_doc},
+    {Py_tp_doc, (void *)"Array()\n--\n\nMany state words; IntEnumArray's base class."},
     {Py_tp_dealloc, (void *)bound_dealloc},
     {Py_tp_traverse, (void *)bound_traverse},
     {Py_tp_iter, (void *)PySeqIter_New},

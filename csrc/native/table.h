@@ -137,8 +137,7 @@ static int table_fill(Table *table, PyObject *entries)
             return -1;
         }
         if (Py_TYPE(member) == Py_TYPE((PyObject *)table)) {
-            /* A long chain of tables would overflow the stack when it is freed; see
-             * table_new, too. */
+            /* See table_new. */
             PyErr_SetString(PyExc_TypeError, "a Table is no member");
             return -1;
         }
@@ -187,14 +186,12 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)table;
 }
 
-PyDoc_STRVAR(table_doc,
-             "Table(vocabulary, enum_type, entries)\n--\n\n"
-             "The members of one IntEnum, for Value: entries are (member, name, number).");
-
 /* No tp_clear: a Table never changes, as a tuple, so that who still has one in a half-cleared cycle
  * finds it whole.  Something else of the cycle breaks it. */
 static PyType_Slot table_slots[] = {
-    {Py_tp_doc, (void *)table_doc},
+    {Py_tp_doc,
+     (void *)"Table(vocabulary, enum_type, entries)\n--\n\n"
+             "The members of one IntEnum, for Value: entries are (member, name, number)."},
     {Py_tp_new, (void *)table_new},
     {Py_tp_dealloc, (void *)table_dealloc},
     {Py_tp_traverse, (void *)table_traverse},
