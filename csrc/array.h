@@ -56,9 +56,8 @@ static inline void aie_array_read(const aie_array *array, int32_t *values)
 
 /* ------------------------------------------------------------------ counting */
 
-#define AIE_FEW_VALUES \
-    16 /* up to so many values are counted block by block; more are counted word by word */
-#define AIE_BLOCK 240 /* words at a time: fours, and a byte counts them */
+#define AIE_FEW_VALUES 16 /* so many values are counted block by block, more word by word */
+#define AIE_BLOCK 240     /* words at a time: fours, and a byte counts them */
 
 /* The next word's place among the `span` values from `low` on; `span` if it holds another. */
 static inline uint32_t aie_slot_next(aie_walk *walk, int32_t low, uint32_t span)

@@ -12,8 +12,7 @@
 #define AIE_LOOK_AGAIN (AIE_NS_PER_S / 4)
 #endif
 
-/* What is waited for: until the value is one of `values`, or with `leave` until it is none of them.
- */
+/* What is waited for: that the value is one of `values`, or with `leave` that it is none of them. */
 typedef struct {
     const int32_t *values;
     size_t count;

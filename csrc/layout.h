@@ -58,8 +58,7 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_LAYOUT_VERSION 2u
 #define AIE_HEAD_SIZE 128 /* keeps its places in every later version */
 
-/* This core. */
-#define AIE_PROTOCOL_ATOMIC 1u
+#define AIE_PROTOCOL_ATOMIC 1u /* this core */
 
 /* A pthread_mutex_t means something only to the libc that made it. */
 #if defined(__GLIBC__)

@@ -220,8 +220,7 @@ static PyObject *array_count(PyObject *op, PyObject *member)
 /* Members further apart than this are looked up word by word. */
 #define WIDEST_TALLY 1024
 
-/* counts[i]: how many words are the enum's i-th member.  False if a word held no member's number.
- */
+/* counts[i]: how many words are the enum's i-th member.  False: one held no member's number. */
 static bool array_tally(const Array *self, size_t *counts)
 {
     const Table *table = self->bound.table;

@@ -18,7 +18,6 @@ class ProcessLock:
     """A re-entrant lock between the threads of one process; free in a fork's child.
 
     Another thread of the parent may have held it at the fork, and does not exist in the child.
-
     """
 
     __slots__ = ("__weakref__", "_depth", "_rlock")

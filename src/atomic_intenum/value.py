@@ -214,8 +214,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             )
             _bind(self, vocabulary, segment, 0, guard, None)
 
-    # -- reading and writing: load, set, exchange, compare_and_set, value, name, version and the
-    #    comparisons are the backend's
+    # -- reading and writing, beside what Operations declares
 
     def update(self, function: Callable[[T], T | str]) -> T:
         """Replace the member by ``function(member)``, again and again until nobody came between.

@@ -19,7 +19,6 @@ atexit.register(_exiting.append, True)  # noqa: FBT003
 #: Counts who has an object.  PyPy does not, and calls __del__ only when nobody can use it.
 _references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 0)
 
-
 _callbacks: list[Any] = getattr(gc, "callbacks", [])
 
 
