@@ -82,11 +82,8 @@ static int change_guarded(const target *to, module_state *state, PyObject *guard
     if (entered < 0) {
         return -1;
     }
-    aie_result result = AIE_MISMATCH;
     bool closed = bound_is_closed(to->of); /* while the lock was waited for */
-    if (!closed) {
-        result = aie_word_change_held(to->word, to->event, change);
-    }
+    aie_result result = closed ? AIE_MISMATCH : aie_word_change_held(to->word, to->event, change);
     PyObject *left = entered ? guard_call(guard, state->str_release) : Py_NewRef(Py_None);
     if (left == NULL) {
         return -1;
