@@ -201,19 +201,16 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         count = _check_size(type(self), size, initial)
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), initial)
-        first = _number(vocabulary, initial)
         segment = create_own(
             vocabulary,
             count,
             SINGLE_STRIDE if padded else PACKED_STRIDE,
             KIND_ARRAY,
             name=segment_name,
-            first=first,
+            first=_number(vocabulary, initial),
             exist_ok=exist_ok,
         )
         _bind(self, vocabulary, segment, backend.own_guard())
-
-    # -- one word, all of them, claiming, waiting, the buffer: the backend's
 
     @overload
     def at(self, index: SupportsIndex) -> IntEnumValue[T]: ...

@@ -159,5 +159,4 @@ def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
         if isinstance(value, str):
             message += f"; for a name, or instead of a type code, bind it: {cls.__name__}[YourEnum]"
         raise TypeError(message)
-    known: Vocabulary = vocabulary_of(enum)
-    return known
+    return vocabulary_of(enum)
