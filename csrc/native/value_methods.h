@@ -82,7 +82,9 @@ SLOW PyObject *value_write_slow(Value *self, const char *function, PyObject *con
     return previous ? table_member(self->bound.table, aie_word_value(change.seen)) : none();
 }
 
-static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* The same, by the fast way if it is the common case. */
+static inline PyObject *value_write(PyObject *op, const char *function, PyObject *const *args,
+                                    Py_ssize_t nargs, PyObject *kwnames, bool previous)
 {
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 1, kwnames);
@@ -91,28 +93,23 @@ static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs
         if (entry != NULL) {
             aie_change change = {.desired = entry->number, .compare = false};
             if (aie_word_change(word, self->event, &change) == AIE_OK) {
-                return none();
+                return previous ? table_member(self->bound.table, aie_word_value(change.seen))
+                                : none();
             }
         }
     }
-    return value_write_slow(self, "set", args, nargs, kwnames, false);
+    return value_write_slow(self, function, args, nargs, kwnames, previous);
+}
+
+static PyObject *value_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return value_write(op, "set", args, nargs, kwnames, false);
 }
 
 static PyObject *value_exchange(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    Value *self = (Value *)op;
-    aie_word *word = value_fast_word(self, nargs, 1, kwnames);
-    if (word != NULL) {
-        const table_entry *entry = table_by_identity(self->bound.table, args[0]);
-        if (entry != NULL) {
-            aie_change change = {.desired = entry->number, .compare = false};
-            if (aie_word_change(word, self->event, &change) == AIE_OK) {
-                return table_member(self->bound.table, aie_word_value(change.seen));
-            }
-        }
-    }
-    return value_write_slow(self, "exchange", args, nargs, kwnames, true);
+    return value_write(op, "exchange", args, nargs, kwnames, true);
 }
 
 SLOW PyObject *value_compare_and_set_slow(Value *self, PyObject *const *args, Py_ssize_t nargs,
