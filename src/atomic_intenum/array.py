@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar, overload
 
 from .backends import backend, document
-from .errors import class_name, show, type_name
+from .errors import class_name, show
 from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
 from .sharing import Shared, check_naming, create_own
@@ -183,6 +183,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
     __slots__ = ()
 
     _atomic_kind = KIND_ARRAY
+    _atomic_index = 0  # what is pickled of a value's place
 
     def __init__(
         self,
@@ -329,10 +330,6 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             return "not to be counted"
         return ", ".join(f"{count} {member._name_}" for member, count in counts if count)
 
-    @property
-    def _atomic_index(self) -> int:
-        return 0  # what is pickled of a value's place
-
     @classmethod
     def _atomic_on(
         cls,
@@ -349,7 +346,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 def _check_size(cls: type[Any], size: object, initial: object) -> int:
     """Return an array's size; TypeError also if it and the first member changed places."""
     wanted = f"{cls.__name__}(size, initial): size must be an int of 1 or more"
-    message = f"{wanted}, not {show(size)} of {type_name(size)}"
+    message = f"{wanted}, not {show(size)} of {class_name(type(size))}"
     try:
         count = operator.index(size)  # type: ignore[arg-type]
     except TypeError:

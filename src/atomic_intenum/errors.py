@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 
-def type_name(value: object) -> str:
-    """Return the name of a value's type as a message should have it: with its module."""
-    return class_name(type(value))
-
-
 def show(value: object) -> str:
     """Return a value's repr for a message; what cannot show itself is shown by its type."""
     try:

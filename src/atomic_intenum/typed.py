@@ -5,10 +5,10 @@ from __future__ import annotations
 import weakref
 from enum import IntEnum
 from types import new_class
-from typing import TYPE_CHECKING, Any, ClassVar, ForwardRef, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, ForwardRef, TypeVar, get_args, get_origin
 
 from .backends import backend
-from .errors import class_name, show, type_name
+from .errors import class_name, show
 from .process import ProcessLock
 from .registry import vocabulary_of
 from .vocabulary import Vocabulary, is_int_enum
@@ -20,7 +20,7 @@ class _EnumType:
     def __init__(self, base: type[IntEnum]) -> None:
         self.base = base
 
-    def __get__(self, instance: Typed | None, owner: type[Any]) -> type[IntEnum]:
+    def __get__(self, instance: Any, owner: type[Any]) -> type[IntEnum]:
         vocabulary = None if instance is None else instance._atomic_vocabulary
         return self.base if vocabulary is None else vocabulary.enum
 
@@ -88,11 +88,6 @@ class Typed:
         """Return the vocabulary of the class, or of an instance's own enum where it has none."""
         return cls._atomic_class_vocabulary or vocabulary_of(enum)
 
-    if TYPE_CHECKING:  # of the backend's class
-
-        @property
-        def _atomic_vocabulary(self) -> Vocabulary | None: ...
-
 
 def _require_int_enum(cls: type[Any], candidate: object) -> None:
     if not is_int_enum(candidate):
@@ -154,7 +149,7 @@ def vocabulary_of_member(cls: type[Any], value: object) -> Vocabulary:
     if not is_int_enum(enum) or not issubclass(enum, base):
         message = (
             f"{class_name(cls)} is bound to no enum, so its first value must be a member of an "
-            f"{class_name(base)}, not {show(value)} of {type_name(value)}"
+            f"{class_name(base)}, not {show(value)} of {class_name(type(value))}"
         )
         if isinstance(value, str):
             message += f"; for a name, or instead of a type code, bind it: {cls.__name__}[YourEnum]"

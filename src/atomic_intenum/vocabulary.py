@@ -6,7 +6,7 @@ import json
 from enum import EnumType, IntEnum
 from typing import Any, NoReturn
 
-from .errors import class_name, show, type_name
+from .errors import class_name, show
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -91,7 +91,7 @@ class Vocabulary:
     def check_number(self, number: object) -> int:
         """Return what an overridden to_value() gave, if it is a member's value."""
         if not isinstance(number, int):
-            message = f"to_value() must return an int, not {type_name(number)}"
+            message = f"to_value() must return an int, not {class_name(type(number))}"
             raise TypeError(message)
         plain = _number_of(number)
         return plain if plain in self._by_number else self.refuse_number(plain)
@@ -103,7 +103,7 @@ class Vocabulary:
 
     def refuse(self, value: object) -> NoReturn:
         """Raise TypeError: only members and names can be written."""
-        wanted, given = class_name(self.enum), type_name(value)
+        wanted, given = class_name(self.enum), class_name(type(value))
         message = f"expected a member of {wanted} or its name, not {show(value)} of {given}"
         if isinstance(value, float):
             message += "; a wait takes its seconds as timeout="

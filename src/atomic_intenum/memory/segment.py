@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import layout
 from ..backends import backend
-from ..errors import type_name
+from ..errors import class_name
 from . import owner as owner  # noqa: PLC0414 - the end is seen to from here on
 from . import refused
 
@@ -241,7 +241,7 @@ def check_name(name: object) -> str:
 
     """
     if not isinstance(name, str):
-        message = f"a segment name is a str, not {type_name(name)}"
+        message = f"a segment name is a str, not {class_name(type(name))}"
         raise TypeError(message)
     if not _NAME.fullmatch(name) or name in (".", ".."):
         message = f"a segment name is 1 to 22 ASCII letters, digits, '.', '_' and '-', not {name!r}"
