@@ -40,11 +40,7 @@
 typedef _Atomic uint64_t aie_word;
 
 /* Where the value is in a word, for a reader of 32 bits. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define AIE_VALUE_OFFSET 0
-#else
-#define AIE_VALUE_OFFSET 4
-#endif
+#define AIE_VALUE_OFFSET (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : 4)
 
 #define AIE_LOCKED_BIT (UINT64_C(1) << 32)
 #define AIE_WAITERS_BIT (UINT64_C(1) << 33)
