@@ -170,7 +170,7 @@ static inline aie_result aie_array_claim(const aie_array *array, size_t start, i
             if (result == AIE_MISMATCH && !moved) {
                 moved = true;
                 /* The product takes neighbouring ids to places far apart. */
-                i = (i + aie_thread_id() * UINT64_C(0x9E3779B97F4A7C15)) % array->count;
+                i = (i + aie_self_get()->thread * UINT64_C(0x9E3779B97F4A7C15)) % array->count;
                 left = array->count + 1;
                 continue;
             }

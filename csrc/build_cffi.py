@@ -107,6 +107,7 @@ int aie_await(aie_word *word, const aie_goal *goal, int64_t deadline, bool spin,
 void aie_cffi_set_spin(int64_t ns);
 int aie_cffi_lock(const aie_cffi_place *place, bool quietly, int64_t deadline);
 int aie_cffi_lock_release(const aie_cffi_place *place);
+void aie_cffi_lock_goes(const aie_cffi_place *place);
 bool aie_cffi_is_mine(const aie_cffi_place *place);
 const char *aie_result_text(int result);
 uint32_t aie_lock_depth_in_process(aie_control *control);

@@ -116,8 +116,8 @@ static inline bool aie_cffi_watch_is_own(const aie_cffi_place *place, const aie_
     return aie_watch_is_own(&here, watch);
 }
 
-/* Acquire the lock of a value; a `deadline` of 0 never waits.  Its memory stays mapped meanwhile,
- * and the report of a death is taken unless it is for a write (`quietly`). */
+/* Acquire the lock of a value; a `deadline` of 0 never waits.  The report of a death is taken unless
+ * it is for a write (`quietly`). */
 static inline int aie_cffi_lock(const aie_cffi_place *place, bool quietly, int64_t deadline)
 {
     aie_word *word = aie_array_word(&place->words, 0);
@@ -128,21 +128,19 @@ static inline int aie_cffi_lock(const aie_cffi_place *place, bool quietly, int64
     if (result != AIE_OK || aie_lock_depth(control) != 1) {
         return result;
     }
-    aie_region_hold(place->region);
     return !quietly && aie_lock_take_report(control) ? AIE_CFFI_ABANDONED : AIE_CFFI_OUTERMOST;
 }
 
 static inline int aie_cffi_lock_release(const aie_cffi_place *place)
 {
-    bool last = false;
-    aie_result result = place->region->elsewhere
-                            ? AIE_ELSEWHERE
-                            : aie_lock_release(aie_array_control(&place->words, 0),
-                                               aie_array_word(&place->words, 0), &last);
-    if (last) {
-        aie_region_release(place->region);
-    }
-    return result;
+    return place->region->elsewhere ? AIE_ELSEWHERE
+                                    : aie_lock_release(aie_array_control(&place->words, 0),
+                                                       aie_array_word(&place->words, 0));
+}
+
+static inline void aie_cffi_lock_goes(const aie_cffi_place *place)
+{
+    aie_region_leave_lock(place->region, aie_array_control(&place->words, 0));
 }
 
 static inline bool aie_cffi_is_mine(const aie_cffi_place *place)

@@ -19,23 +19,6 @@
  * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
 #define AIE_MAX_HELD 1024u
 
-/* Locks of this core that the calling thread holds.  Counted under the id that counted: a fork's
- * child starts from 0, since it holds none of its parent's. */
-typedef struct {
-    uint32_t thread;
-    uint32_t count;
-} aie_held;
-
-static inline aie_held *aie_held_here(uint32_t me)
-{
-    static _Thread_local aie_held held;
-    if (held.thread != me) {
-        held.thread = me;
-        held.count = 0;
-    }
-    return &held;
-}
-
 /* Whether the note names the calling thread, by its id: the pid beside it is for people.  0 names
  * nobody. */
 static inline bool aie_lock_names(aie_control *control, uint32_t me)
@@ -79,15 +62,17 @@ static inline void aie_lock_repair(aie_control *control)
 }
 
 /* What a pthread locking call's answer means; on success, enter. */
-static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, uint32_t me,
+static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, aie_self *self,
                                         int error)
 {
+    uint32_t depth;
     switch (error) {
     case 0:
-        if (aie_lock_names(control, me)) {
-            /* Deeper: the mutex counts along, being recursive.  Not a dead namesake's note: its
-             * death would have come as EOWNERDEAD. */
-            aie_lock_set_depth(control, aie_lock_depth(control) + 1);
+        depth = aie_lock_depth(control);
+        if (depth > 0) {
+            /* Inside the mutex, so it is this thread's own depth, and the mutex counts along, being
+             * recursive.  A dead holder's would have come as EOWNERDEAD. */
+            aie_lock_set_depth(control, depth + 1);
             return AIE_OK;
         }
         break;
@@ -103,9 +88,9 @@ static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, ui
         return AIE_BROKEN;
     }
     AIE_POINT("acquire-mutex-taken");
-    aie_lock_set_notes(control, (uint64_t)(uint32_t)getpid() << 32 | me, 1);
+    aie_lock_set_notes(control, (uint64_t)self->process << 32 | self->thread, 1);
     AIE_POINT("acquire-noted");
-    aie_held_here(me)->count++;
+    self->held++;
     /* seq_cst: pairs with the CAS of word.h.  A bare write is either before this in the word's own
      * order, or fails its CAS and sees LOCKED.  After a repair it may be set already. */
     atomic_fetch_or_explicit(word, AIE_LOCKED_BIT, memory_order_seq_cst);
@@ -118,33 +103,33 @@ static inline uint32_t aie_lock_depth_in_process(aie_control *control)
 {
     /* relaxed: another thread's note may be gone by the time that this returns, in any order. */
     uint64_t holder = atomic_load_explicit(&control->fields.holder, memory_order_relaxed);
-    return holder >> 32 == (uint32_t)getpid() ? aie_lock_depth(control) : 0;
+    return holder >> 32 == aie_self_get()->process ? aie_lock_depth(control) : 0;
 }
 
-static inline bool aie_lock_at_limit(aie_control *control, uint32_t me)
+static inline bool aie_lock_at_limit(aie_control *control, const aie_self *self)
 {
-    return aie_held_here(me)->count >= AIE_MAX_HELD && !aie_lock_names(control, me);
+    return self->held >= AIE_MAX_HELD && !aie_lock_names(control, self->thread);
 }
 
 /* Never waits.  OK, BUSY, TOO_MANY, TOO_DEEP or BROKEN. */
 static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
 {
-    uint32_t me = aie_thread_id();
-    if (aie_lock_at_limit(control, me)) {
+    aie_self *self = aie_self_get();
+    if (aie_lock_at_limit(control, self)) {
         return AIE_TOO_MANY;
     }
-    return aie_lock_enter(control, word, me, pthread_mutex_trylock(&control->fields.mutex));
+    return aie_lock_enter(control, word, self, pthread_mutex_trylock(&control->fields.mutex));
 }
 
 /* Waits until the monotonic `deadline` (ns) at most.  Not interrupted by signals: callers pass
  * slices (AIE_SLICE) and look at signals between them.  As aie_lock_try, BUSY once it is past. */
 static inline aie_result aie_lock_until(aie_control *control, aie_word *word, int64_t deadline)
 {
-    uint32_t me = aie_thread_id();
-    if (aie_lock_at_limit(control, me)) {
+    aie_self *self = aie_self_get();
+    if (aie_lock_at_limit(control, self)) {
         return AIE_TOO_MANY;
     }
-    return aie_lock_enter(control, word, me,
+    return aie_lock_enter(control, word, self,
                           aie_mutex_lock_until(&control->fields.mutex, deadline));
 }
 
@@ -187,25 +172,23 @@ static inline bool aie_lock_is_of(aie_control *control, aie_word *word, uint32_t
 
 static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
 {
-    return aie_lock_is_of(control, word, aie_thread_id());
+    return aie_lock_is_of(control, word, aie_self_get()->thread);
 }
 
-/* Undo one acquisition.  OK (*last tells whether it was the outermost) or NOT_OWNER, which changes
- * nothing. */
-static inline aie_result aie_lock_release(aie_control *control, aie_word *word, bool *last)
+/* Undo one acquisition.  OK; or NOT_OWNER, which changes nothing. */
+static inline aie_result aie_lock_release(aie_control *control, aie_word *word)
 {
-    uint32_t me = aie_thread_id();
-    if (!aie_lock_is_of(control, word, me)) {
+    aie_self *self = aie_self_get();
+    if (!aie_lock_is_of(control, word, self->thread)) {
         return AIE_NOT_OWNER;
     }
     uint32_t depth = aie_lock_depth(control);
-    *last = depth <= 1;
-    if (!*last) {
+    if (depth > 1) {
         aie_lock_set_depth(control, depth - 1);
         pthread_mutex_unlock(&control->fields.mutex);
         return AIE_OK;
     }
-    aie_held_here(me)->count--;
+    self->held--;
     AIE_POINT("release-begins");
     aie_lock_leave(control, word);
     return AIE_OK;
@@ -215,9 +198,12 @@ static inline aie_result aie_lock_release(aie_control *control, aie_word *word, 
  * bare writer that repairs does not call this, so it cannot swallow the report. */
 static inline bool aie_lock_take_report(aie_control *control)
 {
-    /* relaxed: inside the mutex. */
-    return atomic_fetch_and_explicit(&control->fields.flags, ~AIE_ABANDONED, memory_order_relaxed)
-           & AIE_ABANDONED;
+    /* relaxed: inside the mutex, where alone it is written. */
+    if (!(atomic_load_explicit(&control->fields.flags, memory_order_relaxed) & AIE_ABANDONED)) {
+        return false;
+    }
+    atomic_fetch_and_explicit(&control->fields.flags, ~AIE_ABANDONED, memory_order_relaxed);
+    return true;
 }
 
 /* 0, or pthread's error.  For the creator, before anybody else knows the segment. */

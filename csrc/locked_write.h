@@ -39,7 +39,6 @@ static inline aie_result aie_change_slice(aie_word *word, aie_control *control, 
     AIE_POINT("write-inside");
     result = aie_word_change_held(word, event, change);
     AIE_POINT("write-done");
-    bool last;
-    aie_lock_release(control, word, &last);
+    aie_lock_release(control, word);
     return result;
 }

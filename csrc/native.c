@@ -56,7 +56,8 @@ static PyGetSetDef *find_getset(PyGetSetDef *getset, const char *name)
 
 PyDoc_STRVAR(descriptor_doc,
              "descriptor($module, cls, name, /)\n--\n\n"
-             "A descriptor of a method or attribute of Value's that belongs to cls, a subclass.\n\n"
+             "A descriptor of a method or attribute of Value's, or Lock's, that belongs to cls, a\n"
+             "subclass.\n\n"
              "CPython's specialised method calls need the descriptor's own type to be the\n"
              "instance's exact type, and an attribute's getter walks the MRO when it is not.");
 
@@ -68,18 +69,19 @@ static PyObject *module_descriptor(PyObject *module, PyObject *args)
         return NULL;
     }
     module_state *state = PyModule_GetState(module);
-    if (!PyType_IsSubtype(type, state->value_type)) {
-        return PyErr_Format(PyExc_TypeError, "%R is not a subclass of Value", type);
+    bool of_lock = PyType_IsSubtype(type, state->lock_type);
+    if (!of_lock && !PyType_IsSubtype(type, state->value_type)) {
+        return PyErr_Format(PyExc_TypeError, "%R is not a subclass of Value or Lock", type);
     }
-    PyMethodDef *method = find_method(value_methods, name);
+    PyMethodDef *method = find_method(of_lock ? lock_methods : value_methods, name);
     if (method != NULL) {
         return PyDescr_NewMethod(type, method);
     }
-    PyGetSetDef *getset = find_getset(value_getset, name);
+    PyGetSetDef *getset = of_lock ? NULL : find_getset(value_getset, name);
     if (getset != NULL) {
         return PyDescr_NewGetSet(type, getset);
     }
-    return PyErr_Format(PyExc_ValueError, "Value has no %s", name);
+    return PyErr_Format(PyExc_ValueError, "%s has no %s", of_lock ? "Lock" : "Value", name);
 }
 
 /* The docstrings of the operations are written once, in Python, for all backends.  Descriptors that
@@ -244,6 +246,8 @@ static int add_names(module_state *state)
                    || (state->str_from_value = PyUnicode_InternFromString("from_value")) == NULL
                    || (state->str_number = PyUnicode_InternFromString("_atomic_number")) == NULL
                    || (state->str_operand = PyUnicode_InternFromString("_atomic_operand")) == NULL
+                   || (state->str_make_lock = PyUnicode_InternFromString("_atomic_make_lock"))
+                          == NULL
                    || (state->str_is_mine = PyUnicode_InternFromString("is_mine")) == NULL
                    || (state->str_acquire = PyUnicode_InternFromString("acquire")) == NULL
                    || (state->str_release = PyUnicode_InternFromString("release")) == NULL
@@ -279,6 +283,7 @@ static int module_exec(PyObject *module)
         apply(state->str_from_value); \
         apply(state->str_number);     \
         apply(state->str_operand);    \
+        apply(state->str_make_lock);  \
         apply(state->str_is_mine);    \
         apply(state->str_acquire);    \
         apply(state->str_release);    \

@@ -1,5 +1,5 @@
-/* platform.h -- what differs between systems, in one ladder: thread id, monotonic clock, robust
- * mutexes, and locking one with a deadline.  Linux, macOS and FreeBSD; elsewhere it is an error.
+/* platform.h -- what differs between systems, in one ladder: ids, monotonic clock, robust mutexes,
+ * and locking one with a deadline.  Linux, macOS and FreeBSD; elsewhere it is an error.
  *
  * Build switches, so that every branch compiles and runs on Linux too:
  *   AIE_PRETEND_NO_ROBUST     as on macOS: a killed holder is not noticed
@@ -47,9 +47,8 @@
 
 #define AIE_NS_PER_S INT64_C(1000000000)
 
-/* The calling thread's id, which no other thread of the system has at the same time.  Asked of the
- * kernel each time: a cached one would make a fork's child take itself for its parent.  Never 0. */
-static inline uint32_t aie_thread_id(void)
+/* The calling thread's id, which no other thread of the system has at the same time.  Never 0. */
+static inline uint32_t aie_ask_thread_id(void)
 {
 #if defined(__linux__)
     return (uint32_t)syscall(SYS_gettid);
@@ -62,6 +61,41 @@ static inline uint32_t aie_thread_id(void)
 #else
 #error "which call tells the thread's id, unique among all processes, is not known here"
 #endif
+}
+
+/* What a thread knows of itself.  It asks the kernel once, since a call would take longer than all
+ * the rest of taking a lock.  The child of a fork asks anew.  A child that ran no hooks, as that of
+ * a raw clone, has its parent's ids: a note may name it then, but only the mutex lets anybody in. */
+typedef struct {
+    uint32_t thread; /* 0: not asked yet */
+    uint32_t process;
+    uint32_t held; /* locks of this core that the thread holds */
+} aie_self;
+
+#if defined(__GLIBC__)
+/* One load: glibc keeps some room for the libraries that are loaded late.  musl keeps none. */
+__attribute__((tls_model("initial-exec")))
+#endif
+static _Thread_local aie_self aie_self_here;
+
+static void aie_self_forget(void)
+{
+    aie_self_here = (aie_self){0, 0, 0};
+}
+
+/* As the library is loaded: no thread has asked before. */
+__attribute__((constructor)) static void aie_self_load(void)
+{
+    pthread_atfork(NULL, NULL, aie_self_forget);
+}
+
+static inline aie_self *aie_self_get(void)
+{
+    aie_self *self = &aie_self_here;
+    if (__builtin_expect(self->thread == 0, 0)) {
+        *self = (aie_self){aie_ask_thread_id(), (uint32_t)getpid(), 0};
+    }
+    return self;
 }
 
 /* Nanoseconds of a clock that nobody sets. */

@@ -4,8 +4,8 @@
  * A robust mutex that a thread holds is an entry of that thread's list, by address.  Reached
  * through a second mapping it would have a second address, and a count kept for the one would not
  * know of the other.  So a process maps each file once, whoever asks: module copies, interpreters,
- * private calls.  A region counts its users (Mapping objects) and the locks that are held in it.
- * With the last user this process stops answering for the name; with the last of both it unmaps.
+ * private calls.  A region counts its users: Mapping objects.  With the last of them this process
+ * stops answering for the name, and unmaps, unless a thread of it still holds a lock there.
  *
  * The mutex is held over forks, and while there is a descriptor: no child of fork ever has one.  It
  * is held, too, while a large memory is reserved, and then whoever maps or unmaps waits.
@@ -28,15 +28,20 @@ typedef enum {
     AIE_ANSWER_NAMELESS /* and its children */
 } aie_answer;
 
+typedef struct aie_left {
+    struct aie_left *next;
+    aie_control *control;
+} aie_left;
+
 typedef struct aie_region {
     struct aie_region *next;
     struct stat is;
     unsigned char *base;
     size_t size;
     size_t users;
-    _Atomic size_t held; /* locks in it that threads of this process hold */
-    aie_answer answer;   /* what this process does */
-    void *page;          /* that keeps its life lock; NULL where there are none */
+    aie_left *left;    /* locks in it that were held as their objects went */
+    aie_answer answer; /* what this process does */
+    void *page;        /* that keeps its life lock; NULL where there are none */
     _Atomic bool pickled;
     int64_t until; /* it lingers without users; 0: it does not */
     uint64_t namespace;
@@ -106,6 +111,17 @@ static inline void aie_region_let_go(aie_region *region)
     aie_life_remove_patiently(region->name, &region->is, aie_life_by_page, aie_regions.namespace);
 }
 
+/* Whether a thread of this process holds a lock in it.  In a child of fork none does. */
+static inline bool aie_region_is_held(aie_region *region)
+{
+    while (region->left != NULL && aie_lock_depth_in_process(region->left->control) == 0) {
+        aie_left *left = region->left;
+        region->left = left->next;
+        free(left);
+    }
+    return region->left != NULL;
+}
+
 /* Nobody uses it: let go of the name, or linger; and unmap what no lock holds. */
 static inline void aie_region_unused(aie_region *region)
 {
@@ -115,7 +131,7 @@ static inline void aie_region_unused(aie_region *region)
         return;
     }
     aie_region_let_go(region);
-    if (region->held == 0) {
+    if (!aie_region_is_held(region)) {
         aie_region **link = &aie_regions.first;
         while (*link != region) {
             link = &(*link)->next;
@@ -166,7 +182,6 @@ static inline void aie_regions_begin(void)
             region->answer = AIE_ANSWER_NOT;
             region->page = NULL; /* the child has none, or another one's there */
         }
-        region->held = 0;
         aie_region_place(region);
         if (region->users == 0 && region->until == 0) {
             aie_region_unused(region);
@@ -238,16 +253,26 @@ static inline void aie_regions_expire(void)
 
 /* ------------------------------------------------------------------ users */
 
-/* One lock more, one less.  Without the mutex: who acquires or releases is a user as well, and when
- * that one goes it has the mutex.  relaxed, since that orders both. */
-static inline void aie_region_hold(aie_region *region)
+/* A user's object for a lock goes.  If the lock is held here, the memory stays mapped for it.  So who
+ * acquires and releases counts nothing: it has such an object meanwhile. */
+static inline void aie_region_leave_lock(aie_region *region, aie_control *control)
 {
-    atomic_fetch_add_explicit(&region->held, 1, memory_order_relaxed);
-}
-
-static inline void aie_region_release(aie_region *region)
-{
-    atomic_fetch_sub_explicit(&region->held, 1, memory_order_relaxed);
+    if (aie_lock_depth_in_process(control) == 0) {
+        return;
+    }
+    aie_regions_lock();
+    aie_left *left = region->left;
+    while (left != NULL && left->control != control) {
+        left = left->next;
+    }
+    if (left == NULL && (left = malloc(sizeof(*left))) != NULL) {
+        *left = (aie_left){region->left, control};
+        region->left = left;
+    }
+    else if (left == NULL) {
+        region->users++; /* for good: there is no memory to note why */
+    }
+    aie_regions_unlock();
 }
 
 /* One user less. */
@@ -263,7 +288,7 @@ static inline void aie_region_drop(aie_region *region)
 /* A pickle of it may be on its way when its last user goes. */
 static inline void aie_region_pickled(aie_region *region)
 {
-    /* relaxed: of a user, as aie_region_hold. */
+    /* relaxed: of a user, and when that one goes it has the mutex. */
     atomic_store_explicit(&region->pickled, true, memory_order_relaxed);
 }
 

@@ -28,6 +28,7 @@ typedef struct {
     PyObject *str_from_value;
     PyObject *str_number;
     PyObject *str_operand;
+    PyObject *str_make_lock;
     PyObject *str_is_mine;
     PyObject *str_acquire;
     PyObject *str_release;

@@ -1,4 +1,5 @@
-/* semlock.h -- Lock: what a multiprocessing RLock calls its _semlock: the robust lock of one value.
+/* semlock.h -- Lock: what get_lock() returns is one of these, and what a multiprocessing RLock calls
+ * its _semlock: the robust lock of one value.
  */
 #pragma once
 
@@ -22,12 +23,26 @@ static bool lock_is_here(Lock *self)
     return true;
 }
 
+static void lock_dealloc(PyObject *op)
+{
+    Lock *self = (Lock *)op;
+    if (self->mapping != NULL && !FIELD_LOAD(self->mapping->state->exiting)) {
+        aie_region_leave_lock(self->mapping->region, self->control);
+    }
+    Py_XDECREF((PyObject *)self->mapping);
+    free_object(op);
+}
+
 static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *keywords[] = {"mapping", "word_offset", "control_offset", NULL};
     PyObject *mapping;
     Py_ssize_t word_offset, control_offset;
-    module_state *state = PyType_GetModuleState(type);
+    PyTypeObject *own = type; /* a subclass made in Python has no module of its own */
+    while (PyType_GetSlot(own, Py_tp_dealloc) != (void *)lock_dealloc) {
+        own = PyType_GetSlot(own, Py_tp_base);
+    }
+    module_state *state = PyType_GetModuleState(own);
     if (state == NULL
         || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!nn:Lock", keywords, state->mapping_type,
                                         &mapping, &word_offset, &control_offset)) {
@@ -35,7 +50,15 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     aie_control *control;
     aie_word *word = mapping_word((Mapping *)mapping, word_offset, control_offset, &control);
-    Lock *lock = word == NULL ? NULL : (Lock *)PyType_GenericNew(type, NULL, NULL);
+    if (word == NULL) {
+        return NULL;
+    }
+    /* By object's own tp_new: CPython 3.12 never calls methods by a short cut on an instance with a
+     * __dict__ that any other one made. */
+    newfunc make = (newfunc)PyType_GetSlot(&PyBaseObject_Type, Py_tp_new);
+    PyObject *nothing = PyTuple_New(0);
+    Lock *lock = nothing == NULL ? NULL : (Lock *)make(type, nothing, NULL);
+    Py_XDECREF(nothing);
     if (lock == NULL) {
         return NULL;
     }
@@ -48,59 +71,46 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)lock;
 }
 
-static void lock_dealloc(PyObject *op)
+/* The lock is somebody else's: wait until the deadline.  False with an exception. */
+SLOW bool lock_wait(Lock *self, int64_t deadline, aie_result *result)
 {
-    Py_XDECREF((PyObject *)((Lock *)op)->mapping);
-    free_object(op);
-}
-
-/* Undo one acquisition; the outermost one held the region. */
-static aie_result lock_leave(Lock *self)
-{
-    bool last;
-    aie_result result = aie_lock_release(self->control, self->word, &last);
-    if (result == AIE_OK && last) {
-        aie_region_release(self->mapping->region);
+    while (*result == AIE_BUSY) {
+        int64_t now = aie_now();
+        if (now >= deadline) {
+            return true;
+        }
+        if (PyErr_CheckSignals() < 0) {
+            return false;
+        }
+        int64_t slice = deadline - now < AIE_SLICE ? deadline : now + AIE_SLICE;
+        Py_BEGIN_ALLOW_THREADS
+        *result = aie_lock_until(self->control, self->word, slice);
+        Py_END_ALLOW_THREADS
     }
-    return result;
+    /* A signal that came in the last slice: if its handler raises, the lock is not held, or not
+     * once more than the handler wants it to be; and the report of a death stays for the next. */
+    if (*result == AIE_OK && PyErr_CheckSignals() < 0) {
+        (void)aie_lock_release(self->control, self->word);
+        return false;
+    }
+    return true;
 }
 
 /* `quietly`, for a write: the report of a death stays for an explicit acquire. */
-static PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
+static inline PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
 {
     if (!lock_is_here(self)) {
         return NULL;
     }
     /* Try with the GIL held: an uncontended lock costs no thread switch. */
     aie_result result = aie_lock_try(self->control, self->word);
-    while (result == AIE_BUSY) {
-        int64_t now = aie_now();
-        if (now >= deadline) {
-            return boolean(0);
-        }
-        if (PyErr_CheckSignals() < 0) {
-            return NULL;
-        }
-        int64_t slice = deadline - now < AIE_SLICE ? deadline : now + AIE_SLICE;
-        Py_BEGIN_ALLOW_THREADS
-        result = aie_lock_until(self->control, self->word, slice);
-        Py_END_ALLOW_THREADS
-    }
-    if (result != AIE_OK) {
-        return raise_result(result);
-    }
-    /* Asked first: a signal handler may release and acquire this very lock. */
-    bool outermost = aie_lock_depth(self->control) == 1;
-    if (outermost) {
-        aie_region_hold(self->mapping->region);
-    }
-    /* A signal that came in the last slice: if its handler raises, the lock is not held, or not
-     * once more than the handler wants it to be; and the report of a death stays for the next. */
-    if (PyErr_CheckSignals() < 0) {
-        (void)lock_leave(self);
+    if (result == AIE_BUSY && !lock_wait(self, deadline, &result)) {
         return NULL;
     }
-    if (outermost && !quietly) {
+    if (result != AIE_OK) {
+        return result == AIE_BUSY ? boolean(0) : raise_result(result);
+    }
+    if (!quietly && aie_lock_depth(self->control) == 1) {
         FIELD_STORE(self->abandoned, aie_lock_take_report(self->control));
     }
     return boolean(1);
@@ -111,6 +121,9 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
 {
     static const char *const names[] = {"block", "timeout"};
     PyObject *parsed[2];
+    if (nargs == 0 && kwnames == NULL) {
+        return lock_acquire_until((Lock *)op, INT64_MAX, false);
+    }
     if (parse_arguments("acquire", args, nargs, kwnames, names, 0, 2, parsed) < 0) {
         return NULL;
     }
@@ -127,7 +140,7 @@ static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
     if (!lock_is_here((Lock *)op)) {
         return NULL;
     }
-    aie_result result = lock_leave((Lock *)op);
+    aie_result result = aie_lock_release(((Lock *)op)->control, ((Lock *)op)->word);
     return result == AIE_OK ? none() : raise_result(result);
 }
 
@@ -219,6 +232,6 @@ static PyType_Slot lock_slots[] = {
 static PyType_Spec lock_spec = {
     .name = "atomic_intenum._native.Lock",
     .basicsize = sizeof(Lock),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = lock_slots,
 };

@@ -82,10 +82,16 @@ static PyObject *value_keep_lock(PyObject *op, PyObject *lock)
     return Py_NewRef(lock);
 }
 
-static PyObject *value_get_lock(PyObject *op, void *Py_UNUSED(closure))
+static PyObject *value_get_lock(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    PyObject *lock = FIELD_LOAD(((Value *)op)->lock);
-    return Py_NewRef(lock == NULL ? Py_None : lock);
+    Value *self = (Value *)op;
+    if (value_word(self) == NULL) {
+        return NULL;
+    }
+    PyObject *lock = FIELD_LOAD(self->lock);
+    return lock != NULL
+               ? Py_NewRef(lock)
+               : PyObject_CallMethodObjArgs(op, self->bound.table->state->str_make_lock, NULL);
 }
 
 static PyObject *value_get_guard(PyObject *op, void *Py_UNUSED(closure))
@@ -126,6 +132,7 @@ static PyMethodDef value_methods[] = {
      "wait_for($self, member, /, *members, timeout=None)\n--\n\n"},
     {"wait_while", FAST(value_wait_while), FASTCALL,
      "wait_while($self, member, /, *members, timeout=None)\n--\n\n"},
+    {"get_lock", value_get_lock, METH_NOARGS, "get_lock($self, /)\n--\n\n"},
     {"_atomic_bind", FAST(value_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\n"},
     {"_atomic_close", value_close, METH_NOARGS, "_atomic_close($self, /)\n--\n\n"},
@@ -137,7 +144,6 @@ static PyGetSetDef value_getset[] = {
     {"value", value_get_value, value_set_value, "", NULL},
     {"name", value_get_name, NULL, "", NULL},
     {"version", value_get_version, NULL, "", NULL},
-    {"_atomic_lock", value_get_lock, NULL, "The lock that get_lock() made, or None.", NULL},
     {"_atomic_guard", value_get_guard, NULL, "What every write enters, or None.", NULL},
     {"_atomic_index", value_get_index, NULL, "Index of the word; ValueError once closed.", NULL},
     BOUND_GETTERS("value"),

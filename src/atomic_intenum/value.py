@@ -119,6 +119,19 @@ class Operations(Generic[T]):
     def version(self) -> int:
         """Writes so far, modulo 2**19."""
 
+    def get_lock(self) -> Lock | RLock:
+        """Return the value's lock: the same object each time.
+
+        The one that was given as ``lock=``; else the value's own, which is re-entrant, keeps out
+        every other writer while held (writers that take no lock included, readers not), and passes
+        to the next who waits if its holder is killed.
+
+        Raises:
+            ValueError: the value is closed.
+            RuntimeError: the value was created in another PID namespace.
+
+        """
+
     def __eq__(self, other: object) -> bool: ...
     def __ne__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
@@ -310,28 +323,6 @@ class IntEnumValue(Typed, Shared, _Base[T]):
 
     # -- the lock
 
-    def get_lock(self) -> Lock | RLock:
-        """Return the value's lock: the same object each time.
-
-        The one that was given as ``lock=``; else the value's own, which is re-entrant, keeps out
-        every other writer while held (writers that take no lock included, readers not), and passes
-        to the next who waits if its holder is killed.
-
-        Raises:
-            ValueError: the value is closed.
-
-        """
-        segment, guard = self._atomic_segment, self._atomic_guard
-        if guard is not None:
-            return guard.lock  # type: ignore[return-value]
-        lock = self._atomic_lock
-        if lock is None:
-            # Here, since it imports multiprocessing's, which takes 3 ms.
-            from .own_lock import ValueLock  # noqa: PLC0415
-
-            lock = self._atomic_keep_lock(ValueLock(segment, self._atomic_index))
-        return lock
-
     @property
     def lock(self) -> Lock | RLock:
         """The value's lock, as get_lock() returns it."""
@@ -352,6 +343,19 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         return bool(getattr(self.get_lock(), "abandoned", False))
 
     # -- what the backend's Value and this class ask of each other
+
+    def _atomic_make_lock(self) -> Lock | RLock:
+        """Return what get_lock() returns from now on."""
+        segment, guard = self._atomic_segment, self._atomic_guard
+        lock: Any
+        if guard is not None:
+            lock = guard.lock
+        else:
+            # Here, since it imports multiprocessing's, which takes 3 ms.
+            from .own_lock import ValueLock  # noqa: PLC0415
+
+            lock = ValueLock(segment, self._atomic_index)
+        return self._atomic_keep_lock(lock)
 
     def _atomic_vocabulary_here(self) -> Vocabulary:
         vocabulary = self._atomic_class_vocabulary

@@ -119,8 +119,7 @@ static void write_somehow(shared *all, const aie_array *board, size_t index, int
     if (chance() % 4 == 0) {
         CHECK(all, aie_lock_until(control, word, aie_now() + WAIT_NS) == AIE_OK);
         CHECK(all, aie_word_change_held(word, event, &request) == AIE_OK);
-        bool last;
-        CHECK(all, aie_lock_release(control, word, &last) == AIE_OK);
+        CHECK(all, aie_lock_release(control, word) == AIE_OK);
         return;
     }
     aie_result result = aie_word_change(word, event, &request);
@@ -280,8 +279,7 @@ static int run_claim(uint64_t rounds, uint64_t seed)
             waitpid(pids[victim], NULL, 0);
             pids[victim] = start_claimer(all, chance());
         }
-        bool last;
-        CHECK(all, aie_lock_release(control, word, &last) == AIE_OK);
+        CHECK(all, aie_lock_release(control, word) == AIE_OK);
         CHECK(all, end_well(pids, WORKERS, aie_now() + WAIT_NS));
         uint64_t untold = 0;
         for (size_t n = 0; n < WORDS; n++) {

@@ -35,8 +35,7 @@ static void take(shared *all, int lock)
 
 static void give(shared *all, int lock)
 {
-    bool last;
-    CHECK(all, aie_lock_release(&all->controls[lock], &all->words[lock], &last) == AIE_OK);
+    CHECK(all, aie_lock_release(&all->controls[lock], &all->words[lock]) == AIE_OK);
 }
 
 static void be_the_holder(shared *all)

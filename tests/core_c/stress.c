@@ -105,9 +105,8 @@ static void release(shared *all, bool outermost)
         atomic_fetch_and(&all->word, ~AIE_LOCKED_BIT);
         return;
     }
-    bool last = !outermost;
-    CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_OK);
-    CHECK(all, last == outermost);
+    CHECK(all, (aie_lock_depth(&all->control) == 1) == outermost);
+    CHECK(all, aie_lock_release(&all->control, &all->word) == AIE_OK);
 }
 
 static aie_result change(shared *all, aie_change *request)
@@ -388,8 +387,7 @@ static void check_recovery(shared *all, const char *point, bool told)
     CHECK(all, aie_word_load(&all->word) & AIE_LOCKED_BIT);
     release(all, true);
     CHECK(all, !aie_lock_is_mine(&all->control, &all->word));
-    bool last;
-    CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_NOT_OWNER);
+    CHECK(all, aie_lock_release(&all->control, &all->word) == AIE_NOT_OWNER);
     CHECK(all, (aie_word_load(&all->word) & AIE_LOCKED_BIT) == 0);
     aie_change request = {.desired = make_value(5)};
     CHECK(all, aie_word_change(&all->word, &all->event, &request) == AIE_OK);
@@ -554,8 +552,7 @@ static int run_kills(int count, uint64_t seed)
 static void *be_refused(void *argument)
 {
     shared *all = argument;
-    bool last;
-    CHECK(all, aie_lock_release(&all->control, &all->word, &last) == AIE_NOT_OWNER);
+    CHECK(all, aie_lock_release(&all->control, &all->word) == AIE_NOT_OWNER);
     CHECK(all, !aie_lock_is_mine(&all->control, &all->word));
     CHECK(all, aie_lock_try(&all->control, &all->word) == AIE_BUSY);
     int64_t begin = aie_now();

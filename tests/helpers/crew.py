@@ -163,9 +163,9 @@ def hold(pipe: Connection, value: Status) -> None:
     pipe.send("told" if told else "gave up")
 
 
-def exit_of(fork_child: Callable[[], object]) -> int:
+def exit_of(fork_child: Callable[[], object], fork: Callable[[], int] = os.fork) -> int:
     """Run a function in a plain os.fork child; return its exit code, 0 if it returned true."""
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         code = 2
         try:

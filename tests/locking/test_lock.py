@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import math
 import os
 import pickle
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: What release() raises where this thread doesn't hold the lock: multiprocessing's RLock asserts.
 NOT_HELD = AssertionError if atomic_intenum.BACKEND == "lock" else RuntimeError
+
+LIBC: Any = ctypes.CDLL(None)
 
 
 # -- whom it keeps out
@@ -381,6 +384,26 @@ def test_exit_of_a_forked_child_leaves_the_parents_lock() -> None:
         assert not acquired_elsewhere(lock, block=False)
     assert acquired_elsewhere(lock, block=False)
     assert not status.abandoned
+
+
+@pytest.mark.only_on("native", "cffi")
+@pytest.mark.skipif(not hasattr(LIBC, "_Fork"), reason="no fork without hooks there")
+def test_child_that_ran_no_hooks_of_fork() -> None:
+    """A child that takes itself for its parent, by the id that it kept, does not get the lock."""
+    lock: Any = Status(Bits.LEFT).get_lock()
+
+    def in_child() -> bool:
+        try:
+            lock.release()
+        except NOT_HELD:
+            return not lock._semlock._is_mine() and not lock.acquire(block=False)
+        return False
+
+    with lock:
+        assert exit_of(in_child, LIBC._Fork) == 0
+        assert lock._semlock._is_mine()
+        assert not acquired_elsewhere(lock, block=False)
+    assert acquired_elsewhere(lock, block=False)
 
 
 def test_repr_tells_holder_and_depth() -> None:

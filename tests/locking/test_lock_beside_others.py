@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atomic_intenum import IntEnumArray
 from helpers.crew import (
     PATIENCE,
     Bits,
@@ -29,7 +30,7 @@ from helpers.crew import (
 )
 from helpers.locks import acquired_elsewhere
 from helpers.marks import needs_robust
-from helpers.support import default_method, environment, until
+from helpers.support import collect, default_method, environment, until
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -170,6 +171,33 @@ def test_condition_across_threads() -> None:
         condition.notify()
     assert waiter.result() is True
     assert acquired_elsewhere(status.get_lock(), block=False)
+
+
+@pytest.mark.only_on("native", "cffi")
+def test_condition_of_threading() -> None:
+    """threading.Condition takes the lock too, at any depth, and only while this thread holds it."""
+    status = Status(Bits.LEFT)
+    lock: Any = status.get_lock()
+    condition = threading.Condition(lock)
+    waiting = threading.Event()
+
+    def wait() -> bool:
+        with condition, condition:
+            waiting.set()
+            woken = condition.wait(PATIENCE) and status.load() is Bits.RIGHT
+            assert lock._recursion_count() == 2
+        return woken and not lock._is_owned()
+
+    waiter = Task(wait)
+    assert waiting.wait(PATIENCE)
+    with condition:  # entered once the waiter has let go of both
+        status.set(Bits.RIGHT)
+        condition.notify()
+    assert waiter.result() is True
+    for call in (condition.notify, condition.wait):
+        with pytest.raises(RuntimeError):
+            call()
+    assert acquired_elsewhere(lock, block=False)
 
 
 def test_condition_across_processes() -> None:
@@ -326,6 +354,24 @@ def test_dropped_while_held() -> None:
         assert Status(Bits.LEFT).get_lock().acquire(block=False)
         other.tell()
         assert other.says() is False
+
+
+@pytest.mark.only_on("native", "cffi")
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is mapped")
+@in_a_thread_of_its_own
+@pytest.mark.parametrize("released", [True, False])
+def test_memory_stays_mapped_for_a_lock(released: bool) -> None:
+    """Memory without an object stays mapped while a lock in it is held, and no longer."""
+    array = IntEnumArray(3, Bits.LEFT)
+    name = f"/dev/shm/{array.segment_name}"
+    array.at(0).get_lock().acquire()
+    collect()
+    if released:  # by another object than that which acquired it
+        array.at(0).get_lock().release()
+    del array
+    collect()
+    with open("/proc/self/maps") as maps:  # noqa: PTH123
+        assert any(name in line for line in maps) is not released
 
 
 def acquire_when_told(pipe: Connection, status: Status) -> None:

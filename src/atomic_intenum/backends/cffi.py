@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from ..layout import EVENT_OFFSET
@@ -265,14 +265,28 @@ class Lock:
 
     __slots__ = ("_address", "_control", "_place", "_use", "abandoned")
 
-    def __init__(self, mapping: Any, word_offset: int, control_offset: int) -> None:
-        self._use = mapping.use
-        self._place = _place_of(mapping, word_offset, control_offset)
-        self._address = mapping.at("aie_word", word_offset)
-        self._control = mapping.at("aie_control", control_offset)
-        self.abandoned = False
+    _address: Any
+    _control: Any
+    _place: Any
+    _use: Any
+    abandoned: bool
+
+    def __new__(cls, mapping: Any, word_offset: int, control_offset: int) -> Self:
+        """Make the lock of a word; RuntimeError where it cannot be had."""
         if mapping.elsewhere:
             raise_result(lib.AIE_ELSEWHERE)
+        lock = super().__new__(cls)
+        lock._use = mapping.use
+        lock._address = mapping.at("aie_word", word_offset)
+        lock._control = mapping.at("aie_control", control_offset)
+        lock.abandoned = False
+        lock._place = _place_of(mapping, word_offset, control_offset)
+        return lock
+
+    # At exit it may outlive the module's globals.
+    def __del__(self, goes: Any = lib.aie_cffi_lock_goes) -> None:
+        if hasattr(self, "_place"):
+            goes(self._place)
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002
         """Acquire: True, or False if not ``block`` or after ``timeout`` seconds."""

@@ -10,8 +10,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.synchronize import Lock, RLock
+    from collections.abc import Sequence
+    from multiprocessing import synchronize
+    from typing import Self
 
     from ..given_lock import Guard
     from ..vocabulary import Vocabulary
@@ -68,8 +69,6 @@ if TYPE_CHECKING:  # at run time each backend has its own
         """
 
         @property
-        def _atomic_lock(self) -> Lock | RLock | None: ...
-        @property
         def _atomic_index(self) -> int: ...
         def _atomic_bind(self, *place: Any) -> None:
             """Bind to a word, for good.
@@ -78,8 +77,29 @@ if TYPE_CHECKING:  # at run time each backend has its own
             the class overrides from_value(), and the first value or None.
             """
 
-        def _atomic_keep_lock(self, lock: Lock | RLock, /) -> Lock | RLock:
+        def _atomic_keep_lock(self, lock: Any, /) -> synchronize.Lock | synchronize.RLock:
             """Keep the lock, if none is kept, and return the one kept."""
+
+    class Lock:
+        """A value's own lock, robust and re-entrant, with what multiprocessing asks of a semlock.
+
+        Made from a mapping and the offsets of word and control block; not on the lock path.
+        """
+
+        def __new__(cls, mapping: Mapping, word_offset: int, control_offset: int) -> Self: ...
+        @property
+        def abandoned(self) -> bool:
+            """Whether the last acquisition here took over from a holder that died."""
+
+        def acquire(self, block: bool = True, timeout: float | None = None) -> bool: ...  # noqa: FBT001, FBT002
+        def acquire_quietly(self) -> bool:
+            """Acquire for a write: the report of a death stays for an explicit acquire."""
+
+        def release(self) -> None: ...
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *args: object) -> None: ...
+        def _count(self) -> int: ...
+        def _is_mine(self) -> bool: ...
 
     class Array(Bound):
         """The base class of IntEnumArray: many words of one segment.
@@ -108,6 +128,7 @@ class Backend(Protocol):
 
     Value: type[Any]
     Array: type[Any]
+    Lock: type[Any]
 
     def create(
         self,
@@ -163,11 +184,6 @@ class Backend(Protocol):
     ) -> Any:
         """Make what Value and Array look members up in, from (member, name, number), no aliases."""
 
-    #: The semlock of a value's own lock, made from a mapping, the word's and the control block's
-    #: offset: what multiprocessing calls so, ``abandoned``, and ``acquire_quietly()``, which is for
-    #: a write and leaves the report of a death for others.  Not on the lock path.
-    Lock: Callable[[Any, int, int], Any]
-
     def own_guard(self) -> Guard | None:
         """Return what each write of a new value enters where no lock was given; None: nothing."""
 
@@ -175,7 +191,7 @@ class Backend(Protocol):
         """Give an operation of Value or Array the docstring that help() shows."""
 
     def prepare_class(self, cls: type[Any]) -> None:
-        """Make a subclass of IntEnumValue fast, if the backend knows how."""
+        """Make a subclass of Value or Lock fast, if the backend knows how."""
 
 
 def overriders(cls: type[Any], base: type[Any], name: str) -> Sequence[type[Any]]:

@@ -109,6 +109,12 @@ class Array(python_row.Array):
     _atomic_words = LockedWords
 
 
+class Lock:
+    """Nobody makes one: a value's lock is multiprocessing's."""
+
+    __slots__ = ()
+
+
 def expire() -> None:
     """Do nothing: its memory has no names."""
 

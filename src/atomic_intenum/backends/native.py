@@ -37,7 +37,10 @@ def own_guard() -> None:
 
 
 #: What each class gets descriptors of its own for.
-_HOT_NAMES = ("load", "set", "exchange", "compare_and_set", "value", "name", "version")
+_HOT_NAMES = {
+    Value: ("load", "set", "exchange", "compare_and_set", "value", "name", "version", "get_lock"),
+    Lock: ("acquire", "release"),
+}
 
 #: Around the classes' descriptors: two threads may derive from the same class at once.
 _preparing = ProcessLock()
@@ -64,8 +67,9 @@ def prepare_class(cls: type[Any]) -> None:
 
 
 def _prepare(cls: type[Any]) -> None:
-    for name in _HOT_NAMES:
-        definers = overriders(cls, Value, name)
+    base = Value if issubclass(cls, Value) else Lock
+    for name in _HOT_NAMES[base]:
+        definers = overriders(cls, base, name)
         own = [klass for klass in definers if not _is_planted(klass, vars(klass)[name])]
         if own:
             for klass in definers[: definers.index(own[-1])]:

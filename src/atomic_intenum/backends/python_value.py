@@ -97,6 +97,7 @@ class Value(Bound):
 
         def _atomic_open(self) -> Binding[Word]: ...
         def _atomic_operand(self, other: object, equality: bool, /) -> int: ...  # noqa: FBT001
+        def _atomic_make_lock(self) -> Any: ...
         def from_value(self, value: int) -> str: ...
 
     #: The backend's Word, made from a mapping and the offsets of word and control block.
@@ -128,13 +129,9 @@ class Value(Bound):
             binding.locks.append(lock)
         return binding.locks[0]
 
-    @property
-    def _atomic_lock(self) -> Any:
-        try:
-            locks = self._atomic_binding.locks
-        except AttributeError:
-            return None
-        return locks[0] if locks else None
+    def get_lock(self) -> Any:
+        locks = self._atomic_open().locks
+        return locks[0] if locks else self._atomic_make_lock()
 
     @property
     def _atomic_index(self) -> int:
