@@ -91,6 +91,7 @@ static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, ai
     aie_lock_set_notes(control, (uint64_t)self->process << 32 | self->thread, 1);
     AIE_POINT("acquire-noted");
     self->held++;
+    self->last = aie_forks_are_told ? control : NULL;
     /* seq_cst: pairs with the CAS of word.h.  A bare write is either before this in the word's own
      * order, or fails its CAS and sees LOCKED.  After a repair it may be set already. */
     atomic_fetch_or_explicit(word, AIE_LOCKED_BIT, memory_order_seq_cst);
@@ -148,11 +149,15 @@ static inline void aie_lock_leave(aie_control *control, aie_word *word)
     AIE_POINT("release-done");
 }
 
-/* Whether the calling thread, whose id is `me`, holds the lock.  The note alone is not proof: ids
- * are used again, and a thread with a dead holder's id would take the note for its own.  The mutex
- * knows. */
-static inline bool aie_lock_is_of(aie_control *control, aie_word *word, uint32_t me)
+/* Whether the calling thread holds the lock.  The note alone is not proof: ids are used again, and a
+ * thread with a dead holder's id would take the note for its own.  What the thread itself remembers
+ * is one, and saves asking the mutex, which knows. */
+static inline bool aie_lock_is_of(aie_control *control, aie_word *word, const aie_self *self)
 {
+    if (self->last == control) {
+        return true;
+    }
+    uint32_t me = self->thread;
     if (!aie_lock_names(control, me)) {
         return false;
     }
@@ -172,14 +177,14 @@ static inline bool aie_lock_is_of(aie_control *control, aie_word *word, uint32_t
 
 static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
 {
-    return aie_lock_is_of(control, word, aie_self_get()->thread);
+    return aie_lock_is_of(control, word, aie_self_get());
 }
 
 /* Undo one acquisition.  OK; or NOT_OWNER, which changes nothing. */
 static inline aie_result aie_lock_release(aie_control *control, aie_word *word)
 {
     aie_self *self = aie_self_get();
-    if (!aie_lock_is_of(control, word, self->thread)) {
+    if (!aie_lock_is_of(control, word, self)) {
         return AIE_NOT_OWNER;
     }
     uint32_t depth = aie_lock_depth(control);
@@ -189,6 +194,7 @@ static inline aie_result aie_lock_release(aie_control *control, aie_word *word)
         return AIE_OK;
     }
     self->held--;
+    self->last = NULL;
     AIE_POINT("release-begins");
     aie_lock_leave(control, word);
     return AIE_OK;

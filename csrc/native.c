@@ -130,6 +130,9 @@ static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ign
         return none();
     }
     FIELD_STORE(((module_state *)PyModule_GetState(module))->exiting, 1);
+    Py_BEGIN_ALLOW_THREADS
+    lock_ends();
+    Py_END_ALLOW_THREADS
     return none();
 }
 
@@ -194,7 +197,7 @@ static PyMethodDef module_methods[] = {
      "For the end of the process: stop answering for every name."},
     {"stop_unmapping", module_stop_unmapping, METH_NOARGS,
      "stop_unmapping($module, /)\n--\n\n"
-     "For interpreter exit: keep every mapping from here on."},
+     "For interpreter exit: keep every mapping from here on, and strand no lock."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,12 +65,12 @@ static inline uint32_t aie_ask_thread_id(void)
 }
 
 /* What a thread knows of itself.  It asks the kernel once, since a call would take longer than all
- * the rest of taking a lock.  The child of a fork asks anew.  A child that ran no hooks, as that of
- * a raw clone, has its parent's ids: a note may name it then, but only the mutex lets anybody in. */
+ * the rest of taking a lock.  A child of fork asks anew. */
 typedef struct {
-    uint32_t thread; /* 0: not asked yet */
-    uint32_t process;
-    uint32_t held; /* locks of this core that the thread holds */
+    uint32_t thread;
+    uint32_t process; /* 0: not asked yet */
+    uint32_t held;    /* locks of this core that the thread holds */
+    void *last; /* the one that it took last, if it holds that and if forks are told; or NULL */
 } aie_self;
 
 #if defined(__GLIBC__)
@@ -78,22 +79,41 @@ __attribute__((tls_model("initial-exec")))
 #endif
 static _Thread_local aie_self aie_self_here;
 
-static void aie_self_forget(void)
+/* The pid; 0 in a child until a thread asks.  By a hook of fork; and where the kernel can wipe a page
+ * as it forks, in a child that ran no hooks as well: glibc's _Fork(), a raw clone. */
+static _Atomic uint32_t aie_process_by_hook;
+static _Atomic uint32_t *aie_process = &aie_process_by_hook;
+static bool aie_forks_are_told;
+
+static void aie_process_forks(void)
 {
-    aie_self_here = (aie_self){0, 0, 0};
+    aie_self_here.process = 0;
+    *aie_process = 0;
 }
 
 /* As the library is loaded: no thread has asked before. */
-__attribute__((constructor)) static void aie_self_load(void)
+__attribute__((constructor)) static void aie_process_load(void)
 {
-    pthread_atfork(NULL, NULL, aie_self_forget);
+#if defined(MADV_WIPEONFORK)
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED && madvise(page, size, MADV_WIPEONFORK) == 0) {
+        aie_process = page;
+        aie_forks_are_told = true;
+    }
+#endif
+    pthread_atfork(NULL, NULL, aie_process_forks);
 }
 
 static inline aie_self *aie_self_get(void)
 {
     aie_self *self = &aie_self_here;
-    if (__builtin_expect(self->thread == 0, 0)) {
-        *self = (aie_self){aie_ask_thread_id(), (uint32_t)getpid(), 0};
+    /* relaxed: a thread finds what itself stored, or the one that forked it. */
+    uint32_t process = atomic_load_explicit(aie_process, memory_order_relaxed);
+    if (__builtin_expect(process == 0 || self->process != process, 0)) {
+        process = (uint32_t)getpid();
+        *self = (aie_self){aie_ask_thread_id(), process, 0, NULL};
+        atomic_store_explicit(aie_process, process, memory_order_relaxed);
     }
     return self;
 }

@@ -59,6 +59,7 @@ static struct {
     bool swept;               /* at the end */
     _Atomic size_t lingering; /* regions */
     void *held;               /* during a fork: what the forking thread holds */
+    _Atomic size_t returning; /* threads of a binding that got a lock, on their way back with it */
 } aie_regions = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* Nanoseconds that a segment outlives its last user here if it was ever pickled: the pickle may be
@@ -176,6 +177,7 @@ static inline void aie_regions_begin(void)
     aie_regions.namespace = aie_pid_namespace();
     aie_regions.started = 0;
     aie_regions.created = aie_regions.swept = false;
+    aie_regions.returning = 0;
     for (aie_region *region = aie_regions.first, *next; region != NULL; region = next) {
         next = region->next;
         if (region->answer == AIE_ANSWER_NAMED || region->page == NULL) {

@@ -13,6 +13,24 @@ typedef struct {
     int abandoned; /* the last acquisition here took over from a dead holder */
 } Lock;
 
+static _Atomic bool lock_ending; /* the interpreter ends */
+
+static void lock_returned(void)
+{
+    atomic_fetch_sub_explicit(&aie_regions.returning, 1, memory_order_seq_cst);
+}
+
+/* As the interpreter begins to end, without the GIL: from here on no thread waits for the GIL with a
+ * lock that it got without. */
+static void lock_ends(void)
+{
+    atomic_store_explicit(&lock_ending, true, memory_order_seq_cst);
+    while (atomic_load_explicit(&aie_regions.returning, memory_order_seq_cst) != 0) {
+        struct timespec pause = aie_timespec(AIE_NS_PER_S / 10000);
+        nanosleep(&pause, NULL);
+    }
+}
+
 /* False with RuntimeError where the lock cannot be had. */
 static bool lock_is_here(Lock *self)
 {
@@ -71,10 +89,26 @@ static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)lock;
 }
 
+/* Without the GIL, which a thread that has just got the lock waits for next: the end of the process
+ * would stop it there, and others would be told of a death.  So lock_ends() waits for such threads;
+ * who gets the lock later gives it back, and tries with the GIL. */
+static bool lock_may_return(Lock *self)
+{
+    /* seq_cst, as lock_ends(): it sees this thread, or this thread sees it. */
+    atomic_fetch_add_explicit(&aie_regions.returning, 1, memory_order_seq_cst);
+    if (!atomic_load_explicit(&lock_ending, memory_order_seq_cst)) {
+        return true;
+    }
+    (void)aie_lock_release(self->control, self->word);
+    lock_returned();
+    return false;
+}
+
 /* The lock is somebody else's: wait until the deadline.  False with an exception. */
 SLOW bool lock_wait(Lock *self, int64_t deadline, aie_result *result)
 {
     while (*result == AIE_BUSY) {
+        bool returns = false;
         int64_t now = aie_now();
         if (now >= deadline) {
             return true;
@@ -85,7 +119,14 @@ SLOW bool lock_wait(Lock *self, int64_t deadline, aie_result *result)
         int64_t slice = deadline - now < AIE_SLICE ? deadline : now + AIE_SLICE;
         Py_BEGIN_ALLOW_THREADS
         *result = aie_lock_until(self->control, self->word, slice);
+        returns = *result == AIE_OK && lock_may_return(self);
         Py_END_ALLOW_THREADS
+        if (returns) {
+            lock_returned();
+        }
+        else if (*result == AIE_OK) {
+            *result = aie_lock_try(self->control, self->word);
+        }
     }
     /* A signal that came in the last slice: if its handler raises, the lock is not held, or not
      * once more than the handler wants it to be; and the report of a death stays for the next. */

@@ -91,26 +91,37 @@ def test_closed_while_its_write_waits(what: str) -> None:
     assert board.snapshot() == [Bits.LEFT, Bits.LEFT]
 
 
-ENDS_WHILE_IT_WRITES = """
-    import sys, threading
+#: In ``acquire`` no bytecode runs while the lock is held: there an exit would be a death.
+ENDS_AMID = """
+    import collections, operator, sys, threading
     from helpers.crew import Bits, Status
     status = Status.attach(sys.argv[1])
+    lock = status.get_lock()
     began = threading.Semaphore(0)
+    calls = [lock.acquire, lock.release] * 100
 
     def write():
         began.release()
         while True:
             status.set(Bits.RIGHT)
 
+    def acquire():
+        began.release()
+        while True:
+            collections.deque(map(operator.call, calls), 0)
+
     for _ in range(4):
-        threading.Thread(target=write, daemon=True).start()
+        threading.Thread(target=globals()[sys.argv[2]], daemon=True).start()
         began.acquire()
 """
 
 
 @pytest.mark.slow
-def test_an_ordinary_exit_is_no_death(tmp_path: Path) -> None:
-    """A process that ends while its daemon threads write is never reported as a dead holder."""
+@pytest.mark.parametrize(
+    "amid", ["write", pytest.param("acquire", marks=pytest.mark.only_on("native"))]
+)
+def test_an_ordinary_exit_is_no_death(amid: str, tmp_path: Path) -> None:
+    """A process that ends while its daemon threads wait is never reported as a dead holder."""
     name = f"exits-{os.getpid()}"
     status = Status(Bits.LEFT, segment_name=name)
     lock = status.get_lock()
@@ -127,7 +138,7 @@ def test_an_ordinary_exit_is_no_death(tmp_path: Path) -> None:
     holder.start()
     try:
         for _ in range(soaked(8, 60)):
-            done = run_script(ENDS_WHILE_IT_WRITES, name, folder=tmp_path)
+            done = run_script(ENDS_AMID, name, amid, folder=tmp_path)
             assert (done.returncode, done.stderr) == (0, "")
     finally:
         ended.set()
