@@ -45,7 +45,12 @@ static int array_number(Array *self, PyObject *object, int32_t *number)
 /* An index that counts from the end if negative: its word, or -1 with IndexError. */
 static Py_ssize_t array_index(Array *self, PyObject *key)
 {
-    Py_ssize_t index = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    /* A plain int needs no __index__; one that is too large gets its error below. */
+    Py_ssize_t index = PyLong_CheckExact(key) ? PyLong_AsSsize_t(key) : -1;
+    if (index == -1) {
+        PyErr_Clear();
+        index = PyNumber_AsSsize_t(key, PyExc_IndexError);
+    }
     if ((index == -1 && PyErr_Occurred()) || !array_is_open(self)) {
         return -1;
     }
@@ -133,10 +138,20 @@ static int array_assign(PyObject *op, PyObject *key, PyObject *member)
     }
     aie_change change = {.compare = false};
     Py_ssize_t index = array_index(self, key);
-    if (index < 0 || array_number(self, member, &change.desired) < 0) {
+    if (index < 0) {
         return -1;
     }
-    return array_change(self, index, &change) < 0 ? -1 : 0;
+    const table_entry *entry = table_by_identity(self->bound.table, member);
+    if (entry != NULL) { /* no Python code runs, so it is still open */
+        change.desired = entry->number;
+        aie_word *word = aie_array_word(&self->words, (size_t)index);
+        if (aie_word_change(word, self->words.event, &change) == AIE_OK) {
+            return 0;
+        }
+    }
+    return array_number(self, member, &change.desired) < 0 || array_change(self, index, &change) < 0
+               ? -1
+               : 0;
 }
 
 static PyObject *array_exchange(PyObject *op, PyObject *const *args, Py_ssize_t nargs,

@@ -69,6 +69,9 @@ class Typed:
 
     def __class_getitem__(cls, parameter: Any) -> Any:
         """Return the subclass that is bound to an IntEnum; made once."""
+        bound = _subscripted.get((id(cls), id(parameter)))
+        if bound is not None:
+            return bound
         if parameter is Any or isinstance(parameter, (TypeVar, str, ForwardRef, tuple)):
             return super().__class_getitem__(parameter)  # type: ignore[misc]
         parameters = cls.__parameters__  # type: ignore[attr-defined]
