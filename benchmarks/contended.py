@@ -3,9 +3,9 @@
     python benchmarks/contended.py [--processes 1 2 4 8] [--json PATH]
 
 For each number of processes, so many are started, each on a CPU (by turns, where there are more
-processes than CPUs). They wait at a barrier, work for a window of a tenth of a second, and wait
-again: one contender after the other, five times over. What counts is the median over the windows
-of the operations of all processes together in a second.
+processes than CPUs), but where they sleep to wait for each other. They wait at a barrier, work for
+a window of a tenth of a second, and wait again: one contender after the other, five times over.
+What counts is the median over the windows of the operations of all processes together in a second.
 
 p50 and p99 are of batches: a process looks at the clock after 50 operations, and the figure is a
 batch's time over 50. So a stall shows in its batch by a fiftieth of its length, and nothing shorter
@@ -87,13 +87,14 @@ def _work(
     seconds: float,
 ) -> None:
     """Be one of the processes."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})
+    everywhere = None if cpu is None else os.sched_getaffinity(0)
     gc.disable()
     with ExitStack() as stack:
         batches = [scenario.open(rank, stack) for scenario in scenarios]
         for _ in range(turns):
             for scenario, batch in zip(scenarios, batches, strict=True):
+                if cpu is not None and everywhere is not None:
+                    os.sched_setaffinity(0, {cpu} if scenario.pinned else everywhere)
                 batch(Scenario.at_a_time)  # warms it up
                 scenario.latencies()
                 barrier.wait(timeout=60)

@@ -31,6 +31,7 @@ class Scenario:
         who: the contender's label.
         least: of how many processes it makes sense.
         at_a_time: operations of a batch, which is timed as one.
+        pinned: whether each process stays on a CPU of its own.
 
     """
 
@@ -38,6 +39,7 @@ class Scenario:
     who: ClassVar[str]
     least: ClassVar[int] = 1
     at_a_time: ClassVar[int] = 50
+    pinned: ClassVar[bool] = True
     contender: ClassVar[Contender]
 
     def __init__(self, context: Any, processes: int, stack: ExitStack) -> None:

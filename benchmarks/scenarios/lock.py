@@ -28,6 +28,8 @@ class Locking(Scenario):
     """
 
     what = LOCK
+    # A wait that may run on one CPU alone does not look before it sleeps.
+    pinned = False
     work: ClassVar[float] = 0.0
 
     def __init__(self, context: Any, processes: int, stack: ExitStack) -> None:
