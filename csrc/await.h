@@ -29,21 +29,6 @@ static inline bool aie_goal_met(const aie_goal *goal, uint64_t word)
     return among != goal->leave;
 }
 
-/* How long a wait looks before it sleeps: 5 us, about what falling asleep and being woken costs; 0
- * on a single core, where the writer could not run meanwhile.  Looked up once; tests set it. */
-static _Atomic(int64_t) aie_spin_ns = -1;
-
-static inline int64_t aie_spin(void)
-{
-    /* relaxed: a constant of the process; two lookups agree. */
-    int64_t ns = atomic_load_explicit(&aie_spin_ns, memory_order_relaxed);
-    if (ns < 0) {
-        ns = aie_cores() > 1 ? 5000 : 0;
-        atomic_store_explicit(&aie_spin_ns, ns, memory_order_relaxed);
-    }
-    return ns;
-}
-
 /* Look for about a microsecond: so long it is not worth while to read the clock, or to let go of
  * the GIL.  OK when the goal is met, else BUSY. */
 static inline aie_result aie_await_looking(aie_word *word, const aie_goal *goal, uint64_t *seen)

@@ -99,7 +99,7 @@ typedef struct {
 typedef struct {
     pthread_mutex_t mutex;   /* PROCESS_SHARED, ROBUST, RECURSIVE */
     _Atomic uint32_t depth;  /* acquisitions by the holder; written by it alone */
-    _Atomic uint32_t flags;  /* AIE_ABANDONED */
+    _Atomic uint32_t flags;  /* AIE_ABANDONED, AIE_HUNGRY */
     _Atomic uint64_t holder; /* pid << 32 | tid; set after locking, zeroed before unlocking */
 } aie_control_fields;
 
@@ -111,6 +111,9 @@ typedef union {
 
 /* In flags, sticky: a holder died; the next explicit acquire reports and clears it. */
 #define AIE_ABANDONED 1u
+/* In flags: somebody has waited long, so who comes newly steps back; who got it after a wait clears
+ * it. */
+#define AIE_HUNGRY 2u
 
 _Static_assert(sizeof(aie_word) == 8 && alignof(aie_word) == 8, "a word is one natural uint64_t");
 #if defined(__linux__)

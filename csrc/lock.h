@@ -122,6 +122,72 @@ static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
     return aie_lock_enter(control, word, self, pthread_mutex_trylock(&control->fields.mutex));
 }
 
+/* Look for a while, since the holder may leave sooner than this thread could fall asleep and be
+ * woken.  As pthread_mutex_trylock. */
+static inline int aie_lock_spin(aie_control *control, aie_word *word)
+{
+    int64_t until = aie_spin() > 0 ? aie_now() + aie_spin() : 0;
+    int error = EBUSY;
+    do {
+        for (int i = 0; i < 32 && error == EBUSY; i++) {
+            /* A dead holder's LOCKED stays set, and pthread_mutex_clocklock tells. */
+            if (!(aie_word_load(word) & AIE_LOCKED_BIT)) {
+                error = pthread_mutex_trylock(&control->fields.mutex);
+            }
+            aie_relax();
+        }
+    } while (error == EBUSY && aie_now() < until);
+    return error;
+}
+
+/* So long one waits before one is hungry; so long others step back at most. */
+#define AIE_HUNGER (AIE_NS_PER_S / 100)
+#define AIE_STEP_BACK (AIE_NS_PER_S / 1000)
+
+/* Has somebody waited long?  The holder itself need not ask, and goes deeper. */
+static inline bool aie_lock_is_wanted(aie_control *control, const aie_self *self)
+{
+    /* relaxed: a hint, that costs nobody more than a moment. */
+    return atomic_load_explicit(&control->fields.flags, memory_order_relaxed) & AIE_HUNGRY
+           && !aie_lock_names(control, self->thread);
+}
+
+/* As aie_lock_try, by one who waits if it is BUSY: it is so, too, if somebody has waited long. */
+static inline aie_result aie_lock_first(aie_control *control, aie_word *word)
+{
+    return aie_lock_is_wanted(control, aie_self_get()) ? AIE_BUSY : aie_lock_try(control, word);
+}
+
+/* Leave the lock to who has waited long, but not for ever: that one may be dead. */
+static inline void aie_lock_step_back(aie_control *control, const aie_self *self)
+{
+    int64_t until = aie_now() + AIE_STEP_BACK;
+    while (aie_lock_is_wanted(control, self) && aie_now() < until) {
+        struct timespec pause = aie_timespec(AIE_STEP_BACK / 20);
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* pthread's answer after a wait.  Who unlocks and locks again at once is faster than who is woken:
+ * without hunger it could keep the others out for as long as it likes. */
+static inline int aie_lock_queue(aie_control *control, aie_word *word, int64_t deadline)
+{
+    int error = aie_lock_spin(control, word);
+    int64_t hungry = error == EBUSY ? aie_now() + AIE_HUNGER : 0;
+    if (error == EBUSY) {
+        error = aie_mutex_lock_until(&control->fields.mutex, hungry < deadline ? hungry : deadline);
+    }
+    if (error == ETIMEDOUT && hungry < deadline) {
+        atomic_fetch_or_explicit(&control->fields.flags, AIE_HUNGRY, memory_order_relaxed);
+        error = aie_mutex_lock_until(&control->fields.mutex, deadline);
+    }
+    if ((error == 0 || error == EOWNERDEAD)
+        && atomic_load_explicit(&control->fields.flags, memory_order_relaxed) & AIE_HUNGRY) {
+        atomic_fetch_and_explicit(&control->fields.flags, ~AIE_HUNGRY, memory_order_relaxed);
+    }
+    return error;
+}
+
 /* Waits until the monotonic `deadline` (ns) at most.  Not interrupted by signals: callers pass
  * slices (AIE_SLICE) and look at signals between them.  As aie_lock_try, BUSY once it is past. */
 static inline aie_result aie_lock_until(aie_control *control, aie_word *word, int64_t deadline)
@@ -130,8 +196,8 @@ static inline aie_result aie_lock_until(aie_control *control, aie_word *word, in
     if (aie_lock_at_limit(control, self)) {
         return AIE_TOO_MANY;
     }
-    return aie_lock_enter(control, word, self,
-                          aie_mutex_lock_until(&control->fields.mutex, deadline));
+    aie_lock_step_back(control, self);
+    return aie_lock_enter(control, word, self, aie_lock_queue(control, word, deadline));
 }
 
 #define AIE_SLICE (AIE_NS_PER_S / 20) /* 50 ms: the longest that a signal waits to be looked at */
@@ -204,7 +270,7 @@ static inline aie_result aie_lock_release(aie_control *control, aie_word *word)
  * bare writer that repairs does not call this, so it cannot swallow the report. */
 static inline bool aie_lock_take_report(aie_control *control)
 {
-    /* relaxed: inside the mutex, where alone it is written. */
+    /* relaxed: inside the mutex, where alone it is set. */
     if (!(atomic_load_explicit(&control->fields.flags, memory_order_relaxed) & AIE_ABANDONED)) {
         return false;
     }

@@ -148,6 +148,21 @@ static inline void aie_relax(void)
 #endif
 }
 
+/* How long a wait looks before it sleeps: 5 us, about what falling asleep and being woken costs; 0
+ * on a single core, where the other could not run meanwhile.  Looked up once; tests set it. */
+static _Atomic(int64_t) aie_spin_ns = -1;
+
+static inline int64_t aie_spin(void)
+{
+    /* relaxed: a constant of the process; two lookups agree. */
+    int64_t ns = atomic_load_explicit(&aie_spin_ns, memory_order_relaxed);
+    if (ns < 0) {
+        ns = aie_cores() > 1 ? 5000 : 0;
+        atomic_store_explicit(&aie_spin_ns, ns, memory_order_relaxed);
+    }
+    return ns;
+}
+
 static inline struct timespec aie_timespec(int64_t ns)
 {
     struct timespec value = {.tv_sec = (time_t)(ns / AIE_NS_PER_S),

@@ -144,7 +144,8 @@ static inline PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool qu
         return NULL;
     }
     /* Try with the GIL held: an uncontended lock costs no thread switch. */
-    aie_result result = aie_lock_try(self->control, self->word);
+    aie_result result = deadline == 0 ? aie_lock_try(self->control, self->word)
+                                      : aie_lock_first(self->control, self->word);
     if (result == AIE_BUSY && !lock_wait(self, deadline, &result)) {
         return NULL;
     }

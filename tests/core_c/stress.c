@@ -566,9 +566,56 @@ static void *be_refused(void *argument)
     return NULL;
 }
 
+/* Who has waited long comes first: the others step back, though the lock is free; but not for ever, and
+ * neither its holder nor who does not wait. */
+static void check_hunger(shared *all)
+{
+    _Atomic uint32_t *flags = &all->control.fields.flags;
+    CHECK(all, aie_lock_first(&all->control, &all->word) == AIE_OK);
+    atomic_fetch_or(flags, AIE_HUNGRY);
+    CHECK(all, aie_lock_first(&all->control, &all->word) == AIE_OK); /* the holder */
+    release(all, false);
+    release(all, true);
+    CHECK(all, aie_lock_first(&all->control, &all->word) == AIE_BUSY);
+    CHECK(all, aie_lock_try(&all->control, &all->word) == AIE_OK);
+    release(all, true);
+    CHECK(all, atomic_load(flags) & AIE_HUNGRY);
+    int64_t begin = aie_now();
+    CHECK(all, aie_lock_until(&all->control, &all->word, begin + WAIT_NS) == AIE_OK);
+    CHECK(all, aie_now() - begin >= AIE_STEP_BACK); /* nobody came */
+    CHECK(all, (atomic_load(flags) & AIE_HUNGRY) == 0);
+    release(all, true);
+}
+
+/* Wait for longer than patience lasts, and say so in the flags. */
+static void *be_hungry(void *argument)
+{
+    shared *all = argument;
+    CHECK(all, aie_lock_until(&all->control, &all->word, aie_now() + WAIT_NS) == AIE_OK);
+    CHECK(all, (atomic_load(&all->control.fields.flags) & AIE_HUNGRY) == 0);
+    release(all, true);
+    return NULL;
+}
+
+static void check_hungry(shared *all)
+{
+    pthread_t thread;
+    CHECK(all, acquire(all, 0) == AIE_OK);
+    pthread_create(&thread, NULL, be_hungry, all);
+    int64_t until = aie_now() + WAIT_NS;
+    while (!(atomic_load(&all->control.fields.flags) & AIE_HUNGRY) && aie_now() < until) {
+        sched_yield();
+    }
+    CHECK(all, atomic_load(&all->control.fields.flags) & AIE_HUNGRY);
+    release(all, true);
+    pthread_join(thread, NULL);
+}
+
 static int run_limits(void)
 {
     shared *all = make_shared();
+    check_hunger(all);
+    check_hungry(all);
     for (int depth = 0; depth < 3; depth++) {
         CHECK(all, aie_lock_try(&all->control, &all->word) == AIE_OK);
         CHECK(all, aie_lock_depth(&all->control) == (uint32_t)depth + 1);

@@ -300,7 +300,7 @@ class Lock:
     def _acquire(self, deadline: float, *, quietly: bool) -> bool:
         # A signal handler may raise right after the call, and then the lock stays taken.  Every
         # lock in Python has this gap, multiprocessing's too.  guarded() closes it for writes.
-        until = 0  # the first time it does not wait; then in slices of the core's
+        until = -1 if deadline else 0  # first it does not wait; then in slices of the core's
         try:
             while (result := lib.aie_cffi_lock(self._place, quietly, until)) == _BUSY:
                 if time.monotonic() >= deadline:
@@ -309,7 +309,7 @@ class Lock:
         except BaseException:
             # A signal handler raised after the slice that took the lock.  The lock was somebody
             # else's before, so this thread has it from this call.
-            if until and self._is_mine():
+            if until > 0 and self._is_mine():
                 self.release()
             raise
         if result not in (_OK, _OUTERMOST, _ABANDONED):
