@@ -88,7 +88,8 @@ static aie_result acquire(shared *all, int64_t wait)
         return AIE_OK;
     }
     int64_t deadline = aie_now() + wait;
-    aie_result result = aie_lock_try(&all->control, &all->word);
+    aie_result result = wait > 0 ? aie_lock_first(&all->control, &all->word)
+                                 : aie_lock_try(&all->control, &all->word);
     while (result == AIE_BUSY && aie_now() < deadline) {
         result = aie_lock_until(&all->control, &all->word, aie_now() + AIE_SLICE);
     }
@@ -525,8 +526,15 @@ static int run_kills(int count, uint64_t seed)
     for (int n = 0; n < count && !atomic_load(&all->broken); n++) {
         CHECK(all, all_step(all));
         int slot = (int)(chance() % THREADS);
+        /* Stopped as well, now and then for so long that the others grow hungry. */
+        int stopped = (int)(chance() % THREADS);
         struct timespec pause = aie_timespec((int64_t)(chance() % 500000));
+        struct timespec stop =
+            aie_timespec((int64_t)(chance() % (chance() % 16 ? 500000 : 3 * AIE_HUNGER)));
         nanosleep(&pause, NULL);
+        kill(pids[stopped], SIGSTOP);
+        nanosleep(&stop, NULL);
+        kill(pids[stopped], SIGCONT);
         kill(pids[slot], SIGKILL);
         waitpid(pids[slot], NULL, 0);
         pids[slot] = start(all, slot, chance());
@@ -536,7 +544,12 @@ static int run_kills(int count, uint64_t seed)
         kill(pids[slot], SIGKILL);
         waitpid(pids[slot], NULL, 0);
     }
-    printf("%llu takeovers\n", (unsigned long long)atomic_load(&all->takeovers));
+    unsigned long long rounds = 0;
+    for (int slot = 0; slot < THREADS; slot++) {
+        rounds += atomic_load(&all->steps[slot]);
+    }
+    printf("%llu takeovers in %llu rounds\n", (unsigned long long)atomic_load(&all->takeovers),
+           rounds);
     if (atomic_load(&all->broken)) {
         /* Who found it may have been killed before it said so. */
         fprintf(stderr, "broken: found by %d\n", atomic_load(&all->broken));
