@@ -168,7 +168,7 @@ def test_holder_of_a_lock_writes() -> None:
 
 
 @pytest.mark.parametrize("enum", [Bits, WorkerStatusEnum], ids=["sparse", "dense"])
-@pytest.mark.parametrize("number", [77, -78, 2**31 - 2, -(2**31) + 1])
+@pytest.mark.parametrize("number", [77, 258, -78, 2**31 - 2, -(2**31) + 1])
 @pytest.mark.parametrize("size", [3, LARGE])
 def test_foreign_number(enum: Any, number: int, size: int) -> None:
     """A word that holds no member's number is a ValueError with that number; others still work."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import atomic_intenum
 from atomic_intenum import array, layout, process, value
-from atomic_intenum.backends import backend, contract, python_value
+from atomic_intenum.backends import backend, contract
 from atomic_intenum.given_lock import Guard, guarded
 from atomic_intenum.layout import Header
 from atomic_intenum.memory import segment
@@ -44,7 +44,6 @@ __all__ = [
     "layout",
     "native_binding",
     "process",
-    "python_value",
     "segment",
     "set_spin",
     "value",

@@ -91,10 +91,15 @@ def word_of(value: IntEnumValue[Any]) -> int:
 
 def write_word(value: IntEnumValue[Any], number: int, version: int = 0) -> None:
     """Write a state word past the API, as something foreign would."""
-    segment = value._atomic_segment
-    offset = segment.word_offset(value._atomic_index)
-    word = (number & 0xFFFF_FFFF) | (version << 45)
+    segment, index = value._atomic_segment, value._atomic_index
+    offset = segment.word_offset(index)
+    word = number & 0xFFFF_FFFF
     with segment.mapping.view() as view:
+        if atomic_intenum.BACKEND == "lock":  # the version has a cell of its own
+            cell = segment.control_offset(index)
+            view[cell : cell + 8] = version.to_bytes(8, sys.byteorder)
+        else:
+            word |= version << 45
         view[offset : offset + 8] = word.to_bytes(8, sys.byteorder)
 
 

@@ -20,7 +20,6 @@ from helpers.inside import (
     cffi_library,
     layout,
     native_binding,
-    python_value,
     segment,
     vocabulary_of,
 )
@@ -80,16 +79,14 @@ def test_layout_is_the_cores_through_cffi() -> None:
     for field, offset in field_offsets().items():
         assert ffi.offsetof("aie_header", field) == offset, field
     assert layout.PROTOCOL == lib.AIE_PROTOCOL_ATOMIC
-    assert python_value.VERSION_SHIFT == lib.AIE_VERSION_SHIFT
 
 
 @pytest.mark.only_on("native")
 def test_protocol_is_the_cores() -> None:
-    """Protocol id and word layout of the Python side are the core's."""
+    """The protocol id of the Python side is the core's."""
     core = native_binding()
 
     assert layout.PROTOCOL == core.PROTOCOL_ATOMIC
-    assert python_value.VERSION_SHIFT == core.VERSION_SHIFT
 
 
 def test_fields_are_aligned() -> None:

@@ -159,8 +159,10 @@ class AtomicWords(_Words):
     def number(self, index: int) -> int:
         return lib.aie_array_value(self._array, index)  # type: ignore[no-any-return]
 
-    def numbers(self) -> list[int]:
+    def numbers(self, chosen: slice = python_row.ALL) -> list[int]:
         count = self._array.count
+        if chosen is not python_row.ALL:
+            return [self.number(index) for index in range(*chosen.indices(count))]
         values = ffi.new("int32_t[]", count)
         lib.aie_array_read(self._array, values)
         return ffi.unpack(values, count)  # type: ignore[no-any-return]

@@ -3,21 +3,23 @@
 Writers hold the array's one lock.  Whoever watches the segment looks at its event word, which each
 writer advances after its write: so a watcher need not look at every word again and again.  It does
 so once in 250 ms all the same: a writer may be killed between its write and the event word.
+Values and versions are where those of single values are: lock.py.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from .. import layout
-from . import python_bound, python_value
+from . import python_row
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
+    from . import python_bound
     from .contract import Mapping
-    from .python_row import Place
 
 #: Seconds.  In Python a nap costs 20 to 130 us of processor time (the most where the processor
 #: halts meanwhile), and a sleeper may take no more than 1 % of a core.
@@ -26,15 +28,16 @@ _SHORTEST, _LONGEST = 1e-6, 32e-3
 #: Words that are written or searched at a time.
 _BLOCK = 1024
 
+#: The bytes of a value, the lowest first.
+_BYTES = range(4) if sys.byteorder == "little" else range(3, -1, -1)
+
+#: From one version to the next: control blocks are on lines of their own.
+_LEAP = layout.LINE // 8
+
 
 def event_of(mapping: Mapping) -> memoryview:
-    """Return a segment's event word."""
-    return mapping.view()[layout.EVENT_OFFSET : layout.EVENT_OFFSET + 4].cast("I")
-
-
-def advance(event: memoryview) -> None:
-    """Tell the watchers of a write; the caller holds the array's lock, and has written."""
-    event[0] = (event[0] + 2) & 0xFFFF_FFFF
+    """Return a segment's event word, which has its cache line for itself."""
+    return mapping.view()[layout.EVENT_OFFSET : layout.EVENT_OFFSET + 8].cast("q", shape=())
 
 
 def nap(slept: float) -> float:
@@ -49,53 +52,63 @@ def nap(slept: float) -> float:
 class LockedWords:
     """The words of an array whose writers hold its lock."""
 
-    __slots__ = ("_cells", "_event", "_found", "_step", "_values")
+    __slots__ = ("_found", "cells", "event", "step", "values", "writes")
 
-    def __init__(self, mapping: Mapping, place: Place) -> None:
-        end = place.word_offset + place.length * place.word_stride
-        content = mapping.view()[place.word_offset : end]
-        # Contiguous: PyPy writes to the wrong place through a view with steps.
-        self._cells = content.cast("Q")
-        self._step = place.word_stride // 8
-        self._values = content.cast("i")[layout.VALUE_OFFSET // 4 :: place.word_stride // 4]
-        self._event = event_of(mapping)
+    def __init__(self, mapping: Mapping, place: python_row.Place) -> None:
+        begin = place.word_offset + layout.VALUE_OFFSET
+        end = begin + place.length * place.word_stride
+        #: Each step-th is a value.  For writing: PyPy takes a wrong place in a view with steps.
+        self.cells = mapping.view()[begin:end].cast("i")
+        self.step = place.word_stride // 4
+        self.values = self.cells[:: self.step]
+        begin, end = place.control_offset, place.control_offset + place.length * layout.LINE
+        #: Each _LEAP-th is a word's version.
+        self.writes = mapping.view()[begin:end].cast("q")
+        self.event = event_of(mapping)
         self._found = 0  # where claim() begins
 
     def number(self, index: int) -> int:
-        return self._values[index]
+        return self.values[index]
 
-    def numbers(self) -> list[int]:
-        return self._values.tolist()
+    def numbers(self, chosen: slice = python_row.ALL) -> list[int]:
+        return self.values[chosen].tolist()
 
     def count(self, number: int) -> int:
         return self.numbers().count(number)
 
-    def counts(self, table: python_bound.Table) -> dict[int, int]:  # noqa: ARG002
+    def counts(self, table: python_bound.Table) -> dict[int, int]:
+        if all(0 <= number < 256 for number in table.members):
+            # One copy, of which C counts the values' lowest bytes; the others have to be 0.
+            copied, stride = self.cells.tobytes(), 4 * self.step
+            low, *rest = (copied[byte::stride] for byte in _BYTES)
+            counted = {number: low.count(number) for number in table.members}
+            if sum(counted.values()) == len(low) and not any(part.strip(b"\0") for part in rest):
+                return counted
         return Counter(self.numbers())
 
     def exchange(self, index: int, desired: int) -> int:
-        cell = index * self._step
-        seen = self._cells[cell]
-        self._cells[cell] = python_value.successor(seen, desired)
-        advance(self._event)
-        return python_value.value_of(seen)
+        seen = self.values[index]
+        self.cells[index * self.step] = desired
+        self.writes[index * _LEAP] += 1
+        self.event[()] += 1
+        return seen
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
-        if self._values[index] != expected:
+        if self.values[index] != expected:
             return False
         self.exchange(index, desired)
         return True
 
     def fill(self, start: int, desired: int) -> int:
-        end = min(start + _BLOCK, len(self._values))
+        end = min(start + _BLOCK, len(self.values))
         for index in range(start, end):
             self.exchange(index, desired)
         return end
 
     def claim(self, expected: int, desired: int) -> int | None:
-        for start, end in ((self._found, len(self._values)), (0, self._found)):
+        for start, end in ((self._found, len(self.values)), (0, self._found)):
             for block in range(start, end, _BLOCK):
-                values = self._values[block : min(block + _BLOCK, end)].tolist()
+                values = self.values[block : min(block + _BLOCK, end)].tolist()
                 if expected in values:
                     self._found = block + values.index(expected)
                     self.exchange(self._found, desired)
@@ -114,8 +127,8 @@ class LockedWatcher:
     def __init__(
         self, words: LockedWords, goal: python_bound.Goal, guard: Guard | None, *, every: bool
     ) -> None:
-        self._values = words._values
-        self._event = words._event
+        self._values = words.values
+        self._event = words.event
         self._goal = goal
         self._guard = guard
         self._every = every
@@ -134,12 +147,12 @@ class LockedWatcher:
 
     def sleep(self, deadline: float, first: bool) -> int | None:  # noqa: ARG002, FBT001
         # The event word first: a write after this is seen by it, one before by the look.
-        seen = self._event[0]
+        seen = self._event[()]
         found = self.look()
         now = time.monotonic()
         until = min(deadline, now + 0.25)
         while found is None and now < until:
-            if self._event[0] != seen:
+            if self._event[()] != seen:
                 self._since = now  # somebody writes: more may come soon
                 break
             time.sleep(min(nap(now - self._since), until - now))

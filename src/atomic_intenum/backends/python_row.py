@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .python_bound import Goal, Table, Watch
 
 
+#: Every word.
+ALL = slice(None)
+
+
 class Place(NamedTuple):
     """Where an array's words are in its segment."""
 
@@ -38,8 +42,8 @@ class Words(Protocol):
     def number(self, index: int) -> int:
         """Return the value of a word: one atomic load."""
 
-    def numbers(self) -> list[int]:
-        """Return the values of all words, each by one atomic load."""
+    def numbers(self, chosen: slice = ALL) -> list[int]:
+        """Return the values of some words, each by one atomic load."""
 
     def count(self, number: int) -> int:
         """Return how many words have that value."""
@@ -125,13 +129,21 @@ class Array(Bound):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            chosen = range(*index.indices(len(self)))
-            return [self._atomic_member(i) for i in chosen]
-        return self._atomic_member(self._atomic_position(index))
-
-    def _atomic_member(self, index: int) -> Any:
+            return self._atomic_members(index)
+        position = self._atomic_position(index)
         binding = self._atomic_open()
-        return binding.table.member_of(binding.words.number(index))
+        return binding.table.member_of(binding.words.number(position))
+
+    def _atomic_members(self, chosen: slice) -> list[Any]:
+        binding = self._atomic_open()
+        members = binding.table.members
+        numbers = binding.words.numbers(chosen)
+        self._atomic_open()  # an index may have closed it
+        try:
+            return [members[number] for number in numbers]
+        except KeyError as error:
+            foreign = error.args[0]
+        return binding.table.vocabulary.refuse_number(foreign)
 
     def __setitem__(self, index: Any, member: Any) -> None:
         if isinstance(index, slice):
@@ -169,14 +181,7 @@ class Array(Bound):
     # -- all of them
 
     def snapshot(self) -> list[Any]:
-        binding = self._atomic_open()
-        members = binding.table.members
-        numbers = binding.words.numbers()
-        try:
-            return [members[number] for number in numbers]
-        except KeyError as error:
-            foreign = error.args[0]
-        return binding.table.vocabulary.refuse_number(foreign)
+        return self._atomic_members(ALL)
 
     def count(self, member: Any, /) -> int:
         number = self._atomic_value(member)

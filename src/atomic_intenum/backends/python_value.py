@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from .contract import Mapping
     from .python_bound import Table, Watch
 
-VALUE_MASK = 0xFFFF_FFFF
-VERSION_SHIFT = 45
-_WORD_MASK = (1 << 64) - 1
-_SIGN = 1 << 31
-
-
-def value_of(word: int) -> int:
-    """Return the signed 32-bit value of a state word."""
-    return ((word & VALUE_MASK) ^ _SIGN) - _SIGN
-
-
-def successor(word: int, number: int) -> int:
-    """Return the word that a write of ``number`` leaves: one version more."""
-    return (((word >> VERSION_SHIFT) + 1) << VERSION_SHIFT) & _WORD_MASK | (number & VALUE_MASK)
-
 
 class Word(Protocol):
     """One state word."""
