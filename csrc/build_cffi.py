@@ -119,7 +119,8 @@ ffi.set_source(
     "atomic_intenum._cffi",
     '#include "cffi_calls.h"',
     # Quoted includes only: with -I a header there would hide one of the system's of the same name.
-    extra_compile_args=["-std=c11", "-O3", "-pthread", "-iquote", str(HERE)],
+    # AIE_ANY_TLS: so this loads also where other libraries have taken all that glibc keeps for TLS.
+    extra_compile_args=["-std=c11", "-O3", "-pthread", "-DAIE_ANY_TLS", "-iquote", str(HERE)],
     extra_link_args=["-pthread"],
     # Without these a build by time stamps would keep the core of an older header.
     depends=[__file__, *(str(header) for header in sorted(HERE.glob("*.h")))],

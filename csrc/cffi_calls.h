@@ -116,16 +116,18 @@ static inline bool aie_cffi_watch_is_own(const aie_cffi_place *place, const aie_
     return aie_watch_is_own(&here, watch);
 }
 
-/* Acquire the lock of a value; a `deadline` of 0 never waits, nor does a negative one, which is of who
- * waits next.  The report of a death is taken unless
- * it is for a write (`quietly`). */
+/* Acquire the lock of a value.  A `deadline` of 0 never waits.  Before a positive one, until which a
+ * slice waits, comes its negative, which leaves the lock to who has waited long, and tries.  The
+ * report of a death is taken unless it is for a write (`quietly`). */
 static inline int aie_cffi_lock(const aie_cffi_place *place, bool quietly, int64_t deadline)
 {
     aie_word *word = aie_array_word(&place->words, 0);
     aie_control *control = aie_array_control(&place->words, 0);
+    if (deadline < 0 && !place->region->elsewhere) {
+        aie_lock_step_back(control, -deadline);
+    }
     aie_result result = place->region->elsewhere ? AIE_ELSEWHERE
                         : deadline > 0           ? aie_lock_until(control, word, deadline)
-                        : deadline < 0           ? aie_lock_first(control, word)
                                                  : aie_lock_try(control, word);
     if (result != AIE_OK || aie_lock_depth(control) != 1) {
         return result;

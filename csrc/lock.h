@@ -72,6 +72,11 @@ static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, ai
         if (depth > 0) {
             /* Inside the mutex, so it is this thread's own depth, and the mutex counts along, being
              * recursive.  A dead holder's would have come as EOWNERDEAD. */
+            if (!aie_lock_names(control, self->thread)) {
+                /* The child of a raw clone: its C library takes it for its parent. */
+                pthread_mutex_unlock(&control->fields.mutex);
+                return AIE_BROKEN;
+            }
             aie_lock_set_depth(control, depth + 1);
             return AIE_OK;
         }
@@ -158,10 +163,13 @@ static inline aie_result aie_lock_first(aie_control *control, aie_word *word)
     return aie_lock_is_wanted(control, aie_self_get()) ? AIE_BUSY : aie_lock_try(control, word);
 }
 
-/* Leave the lock to who has waited long, but not for ever: that one may be dead. */
-static inline void aie_lock_step_back(aie_control *control, const aie_self *self)
+/* Before one's first slice: leave the lock to who has waited long, but not for ever: that one may be
+ * dead. */
+static inline void aie_lock_step_back(aie_control *control, int64_t deadline)
 {
+    const aie_self *self = aie_self_get();
     int64_t until = aie_now() + AIE_STEP_BACK;
+    until = until < deadline ? until : deadline;
     while (aie_lock_is_wanted(control, self) && aie_now() < until) {
         struct timespec pause = aie_timespec(AIE_STEP_BACK / 20);
         nanosleep(&pause, NULL);
@@ -196,7 +204,6 @@ static inline aie_result aie_lock_until(aie_control *control, aie_word *word, in
     if (aie_lock_at_limit(control, self)) {
         return AIE_TOO_MANY;
     }
-    aie_lock_step_back(control, self);
     return aie_lock_enter(control, word, self, aie_lock_queue(control, word, deadline));
 }
 
@@ -216,16 +223,17 @@ static inline void aie_lock_leave(aie_control *control, aie_word *word)
 }
 
 /* Whether the calling thread holds the lock.  The note alone is not proof: ids are used again, and a
- * thread with a dead holder's id would take the note for its own.  What the thread itself remembers
- * is one, and saves asking the mutex, which knows. */
+ * thread with a dead holder's id would take the note for its own.  The mutex knows.  What the thread
+ * itself remembers saves asking it; but a second copy of this core in the process (native and cffi,
+ * say) may have released it since, so it is no proof alone. */
 static inline bool aie_lock_is_of(aie_control *control, aie_word *word, const aie_self *self)
 {
-    if (self->last == control) {
-        return true;
-    }
     uint32_t me = self->thread;
     if (!aie_lock_names(control, me)) {
         return false;
+    }
+    if (self->last == control) {
+        return true;
     }
     int error = pthread_mutex_trylock(&control->fields.mutex);
     if (error == 0) {
@@ -259,7 +267,9 @@ static inline aie_result aie_lock_release(aie_control *control, aie_word *word)
         pthread_mutex_unlock(&control->fields.mutex);
         return AIE_OK;
     }
-    self->held--;
+    if (self->held > 0) { /* another copy of this core may have counted it */
+        self->held--;
+    }
     self->last = NULL;
     AIE_POINT("release-begins");
     aie_lock_leave(control, word);

@@ -130,9 +130,6 @@ static PyObject *module_stop_unmapping(PyObject *module, PyObject *Py_UNUSED(ign
         return none();
     }
     FIELD_STORE(((module_state *)PyModule_GetState(module))->exiting, 1);
-    Py_BEGIN_ALLOW_THREADS
-    lock_ends();
-    Py_END_ALLOW_THREADS
     return none();
 }
 
@@ -141,6 +138,7 @@ static PyObject *module_end(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ign
 {
     if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) {
         Py_BEGIN_ALLOW_THREADS
+        lock_ends();
         aie_regions_end();
         Py_END_ALLOW_THREADS
     }
@@ -194,10 +192,10 @@ static PyMethodDef module_methods[] = {
      "Let go of what was pickled and was last used long ago."},
     {"end", module_end, METH_NOARGS,
      "end($module, /)\n--\n\n"
-     "For the end of the process: stop answering for every name."},
+     "For the end of the process: stop answering for every name, and strand no lock."},
     {"stop_unmapping", module_stop_unmapping, METH_NOARGS,
      "stop_unmapping($module, /)\n--\n\n"
-     "For interpreter exit: keep every mapping from here on, and strand no lock."},
+     "For interpreter exit: keep every mapping from here on."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -261,6 +259,9 @@ static int add_names(module_state *state)
 static int module_exec(PyObject *module)
 {
     module_state *state = PyModule_GetState(module);
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) {
+        aie_regions.ending = false; /* of an interpreter before, where a program embeds them */
+    }
     if (add_names(state) < 0 || add_layout(module) < 0
         || (state->table_type = add_type(module, &table_spec)) == NULL
         || (state->mapping_type = add_type(module, &mapping_spec)) == NULL

@@ -73,14 +73,14 @@ typedef struct {
     void *last; /* the one that it took last, if it holds that and if forks are told; or NULL */
 } aie_self;
 
-#if defined(__GLIBC__)
+#if defined(__GLIBC__) && !defined(AIE_ANY_TLS)
 /* One load: glibc keeps some room for the libraries that are loaded late.  musl keeps none. */
 __attribute__((tls_model("initial-exec")))
 #endif
 static _Thread_local aie_self aie_self_here;
 
 /* The pid; 0 in a child until a thread asks.  By a hook of fork; and where the kernel can wipe a page
- * as it forks, in a child that ran no hooks as well: glibc's _Fork(), a raw clone. */
+ * as it forks, in a child that ran no hooks as well, as glibc's _Fork() makes them. */
 static _Atomic uint32_t aie_process_by_hook;
 static _Atomic uint32_t *aie_process = &aie_process_by_hook;
 static bool aie_forks_are_told;
@@ -97,7 +97,9 @@ __attribute__((constructor)) static void aie_process_load(void)
 #if defined(MADV_WIPEONFORK)
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page != MAP_FAILED && madvise(page, size, MADV_WIPEONFORK) == 0) {
+    /* Some emulators take any advice, and heed none. */
+    if (page != MAP_FAILED && madvise(page, size, -1) != 0
+        && madvise(page, size, MADV_WIPEONFORK) == 0) {
         aie_process = page;
         aie_forks_are_told = true;
     }

@@ -60,6 +60,7 @@ static struct {
     _Atomic size_t lingering; /* regions */
     void *held;               /* during a fork: what the forking thread holds */
     _Atomic size_t returning; /* threads of a binding that got a lock, on their way back with it */
+    _Atomic bool ending;      /* no more of them: the interpreter ends */
 } aie_regions = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 /* Nanoseconds that a segment outlives its last user here if it was ever pickled: the pickle may be
@@ -178,6 +179,7 @@ static inline void aie_regions_begin(void)
     aie_regions.started = 0;
     aie_regions.created = aie_regions.swept = false;
     aie_regions.returning = 0;
+    aie_regions.ending = false;
     for (aie_region *region = aie_regions.first, *next; region != NULL; region = next) {
         next = region->next;
         if (region->answer == AIE_ANSWER_NAMED || region->page == NULL) {
@@ -259,7 +261,7 @@ static inline void aie_regions_expire(void)
  * acquires and releases counts nothing: it has such an object meanwhile. */
 static inline void aie_region_leave_lock(aie_region *region, aie_control *control)
 {
-    if (aie_lock_depth_in_process(control) == 0) {
+    if (region->elsewhere || aie_lock_depth_in_process(control) == 0) {
         return;
     }
     aie_regions_lock();

@@ -13,8 +13,6 @@ typedef struct {
     int abandoned; /* the last acquisition here took over from a dead holder */
 } Lock;
 
-static _Atomic bool lock_ending; /* the interpreter ends */
-
 static void lock_returned(void)
 {
     atomic_fetch_sub_explicit(&aie_regions.returning, 1, memory_order_seq_cst);
@@ -24,7 +22,7 @@ static void lock_returned(void)
  * lock that it got without. */
 static void lock_ends(void)
 {
-    atomic_store_explicit(&lock_ending, true, memory_order_seq_cst);
+    atomic_store_explicit(&aie_regions.ending, true, memory_order_seq_cst);
     while (atomic_load_explicit(&aie_regions.returning, memory_order_seq_cst) != 0) {
         struct timespec pause = aie_timespec(AIE_NS_PER_S / 10000);
         nanosleep(&pause, NULL);
@@ -96,7 +94,7 @@ static bool lock_may_return(Lock *self)
 {
     /* seq_cst, as lock_ends(): it sees this thread, or this thread sees it. */
     atomic_fetch_add_explicit(&aie_regions.returning, 1, memory_order_seq_cst);
-    if (!atomic_load_explicit(&lock_ending, memory_order_seq_cst)) {
+    if (!atomic_load_explicit(&aie_regions.ending, memory_order_seq_cst)) {
         return true;
     }
     (void)aie_lock_release(self->control, self->word);
@@ -107,17 +105,22 @@ static bool lock_may_return(Lock *self)
 /* The lock is somebody else's: wait until the deadline.  False with an exception. */
 SLOW bool lock_wait(Lock *self, int64_t deadline, aie_result *result)
 {
-    while (*result == AIE_BUSY) {
+    for (bool first = true; *result == AIE_BUSY; first = false) {
         bool returns = false;
         int64_t now = aie_now();
         if (now >= deadline) {
-            return true;
+            /* It may never have been tried, only left to who has waited long. */
+            *result = aie_lock_try(self->control, self->word);
+            break;
         }
         if (PyErr_CheckSignals() < 0) {
             return false;
         }
         int64_t slice = deadline - now < AIE_SLICE ? deadline : now + AIE_SLICE;
         Py_BEGIN_ALLOW_THREADS
+        if (first) {
+            aie_lock_step_back(self->control, slice);
+        }
         *result = aie_lock_until(self->control, self->word, slice);
         returns = *result == AIE_OK && lock_may_return(self);
         Py_END_ALLOW_THREADS
@@ -212,7 +215,8 @@ static PyObject *lock_is_mine(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *lock_count(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Lock *self = (Lock *)op;
-    return PyLong_FromUnsignedLong(aie_lock_depth_in_process(self->control));
+    bool elsewhere = self->mapping->region->elsewhere;
+    return PyLong_FromUnsignedLong(elsewhere ? 0 : aie_lock_depth_in_process(self->control));
 }
 
 static bool lock_is_taken(Lock *self)

@@ -59,8 +59,16 @@ class ValueLock(_Lock, synchronize.RLock):
         return depth
 
     def _acquire_restore(self, depth: int) -> None:
-        for _ in range(depth):
-            self.acquire()
+        raised: BaseException | None = None
+        while self._recursion_count() < depth:
+            try:
+                self.acquire()
+            except RuntimeError:  # it cannot be had
+                raise
+            except BaseException as error:  # noqa: BLE001 - a signal handler's: once it is held
+                raised = raised or error
+        if raised is not None:
+            raise raised
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the value does: by segment and index."""

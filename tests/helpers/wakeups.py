@@ -87,10 +87,13 @@ def ping_pong(pings: int) -> dict[str, Any]:
 
 
 def look(status: Status) -> tuple[int, Bits]:
-    """Return a version and the member of that very version."""
+    """Return a version and the member of that very version: LEFT, of an odd one.
+
+    The lock path shows a member a moment before its version.
+    """
     while True:
         version, member = status.version, status.load()
-        if status.version == version:
+        if status.version == version and version % 2 == (member is Bits.LEFT):
             return version, member
 
 

@@ -387,6 +387,17 @@ def test_exit_of_a_forked_child_leaves_the_parents_lock() -> None:
 
 
 @pytest.mark.only_on("native", "cffi")
+def test_free_lock_is_had_in_no_time() -> None:
+    """Who waited long for it and gave up does not cost others a lock that is free."""
+    lock: Any = Status(Bits.LEFT).get_lock()
+    with lock:
+        assert not acquired_elsewhere(lock, timeout=0.05)  # long enough to be let in first
+    for timeout in (1e-9, 1e-7, 1e-5):
+        assert lock.acquire(timeout=timeout)
+        lock.release()
+
+
+@pytest.mark.only_on("native", "cffi")
 @pytest.mark.skipif(not hasattr(LIBC, "_Fork"), reason="no fork without hooks there")
 def test_child_that_ran_no_hooks_of_fork() -> None:
     """A child that takes itself for its parent, by the id that it kept, does not get the lock."""

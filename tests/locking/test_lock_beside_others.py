@@ -128,6 +128,36 @@ def test_signal_as_the_lock_comes_free() -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.only_on("native", "cffi")
+def test_signal_as_a_condition_takes_the_lock_back() -> None:
+    """A handler that raises meanwhile is heard once the lock is back, so `with` can release it."""
+    lock: Any = Status(Bits.LEFT).get_lock()
+    condition = threading.Condition(lock)
+    main = threading.get_native_id()
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    def notify() -> None:
+        with condition:
+            condition.notify()
+            until(lambda: is_asleep(main), "waiting for the lock")
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.12)  # for longer than a slice: the handler runs before the lock is free
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with condition, condition:
+            notifier = Task(notify)
+            with pytest.raises(InterruptedError):
+                condition.wait()
+            assert lock._recursion_count() == 2
+        notifier.result()
+        assert acquired_elsewhere(lock, block=False)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 @pytest.mark.parametrize("call", ["acquire", "set"])
 def test_other_threads_run_meanwhile(call: str) -> None:
     """A thread that waits for the lock leaves the interpreter to the others."""

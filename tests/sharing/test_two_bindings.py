@@ -18,10 +18,11 @@ import pytest
 import atomic_intenum
 from helpers.crew import PATIENCE, Bits, Status
 from helpers.marks import needs_robust
-from helpers.support import environment, until
+from helpers.support import environment, run_script, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 OTHER = "cffi" if atomic_intenum.BACKEND == "native" else "native"
 
@@ -34,6 +35,48 @@ pytestmark = [
         reason=f"{OTHER} is not here",
     ),
 ]
+
+BOTH = """
+import importlib, os, sys, threading
+import atomic_intenum
+from helpers.crew import Bits, Status
+
+value = Status(Bits.LEFT, segment_name=sys.argv[2])
+mine = value.get_lock()
+for name in [name for name in sys.modules if name.split(".")[0] == "atomic_intenum"]:
+    del sys.modules[name]
+os.environ["ATOMIC_INTENUM_BACKEND"] = sys.argv[1]
+other = importlib.import_module("atomic_intenum")
+assert other.BACKEND == sys.argv[1] != atomic_intenum.BACKEND
+theirs = other.IntEnumValue[Bits].attach(sys.argv[2]).get_lock()
+for _ in range(3):  # what one has counted, the other takes away
+    mine.acquire()
+    theirs.acquire()
+    mine.release()
+    theirs.release()
+held, done = threading.Event(), threading.Event()
+
+
+def hold():
+    with mine:
+        held.set()
+        done.wait()
+
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+for lock in mine, theirs:
+    try:
+        lock.release()
+    except RuntimeError as error:
+        print(error)
+print(mine._is_zero())
+done.set()
+holder.join()
+with theirs, mine:
+    print("free")
+"""
 
 #: What the other process does first, and then ever: run the lines that it is sent.
 PEER = """
@@ -211,3 +254,10 @@ def test_the_other_takes_over(status: Status, peer: Peer) -> None:
         """
     )
     until(lambda: status.load() is Bits.HIGHEST, "the write is seen")
+
+
+def test_both_in_one_process(tmp_path: Path) -> None:
+    """Two copies of the core, each with its own memory of a thread, agree on who holds a lock."""
+    done = run_script(BOTH, OTHER, f"both-{os.getpid()}", folder=tmp_path)
+    refused = "release of a lock that this thread does not hold"
+    assert (done.stdout.splitlines(), done.stderr) == ([refused, refused, "True", "free"], "")

@@ -239,6 +239,7 @@ def test_lock_path_has_an_interpreter_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert {row.backend for row in bars.sample(0, 1) if row} == {"lock"}
 
 
+@pytest.mark.only_on("native", "cffi")
 @needs_benchmarks
 def test_windows_of_a_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two processes that are busy inside of the lock hand it over, and each one's wait is seen."""

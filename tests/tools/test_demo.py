@@ -37,7 +37,7 @@ from helpers.demos import (
     said,
     segments_of,
 )
-from helpers.support import environment, run_script
+from helpers.support import default_method, environment, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -362,10 +362,9 @@ def test_dead_process(
     method: str,
 ) -> None:
     """A process that is killed ends the demo with its name, and the exit code is 1."""
-    context = multiprocessing.get_context(method)
-    monkeypatch.setattr(multiprocessing, "Process", context.Process)  # type: ignore[attr-defined]
     monkeypatch.setattr(command, "make_screen", lambda _: Killer(name))
-    assert run(tree, 30) == 1
+    with default_method(method):
+        assert run(tree, 30) == 1
     assert f"{name} ended unexpectedly, exit code -9" in capsys.readouterr().err
 
 

@@ -34,6 +34,7 @@ from helpers.demos import (
     running,
     said,
 )
+from helpers.support import default_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,8 +154,6 @@ def test_dead_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     """A process that is killed ends the demo with its name, and the exit code is 1."""
-    context = multiprocessing.get_context(method)
-    monkeypatch.setattr(multiprocessing, "Process", context.Process)  # type: ignore[attr-defined]
 
     class Killer(Lines):
         """Kills a process at the first drawing."""
@@ -165,7 +164,8 @@ def test_dead_process(
                     child.kill()
 
     monkeypatch.setattr(command, "make_screen", lambda _: Killer())
-    assert command.run(TREE, 200, 30, Interrupt()) == 1
+    with default_method(method):
+        assert command.run(TREE, 200, 30, Interrupt()) == 1
     assert "process 2 ended unexpectedly, exit code -9" in capsys.readouterr().err
 
 

@@ -302,7 +302,8 @@ class Lock:
     def _acquire(self, deadline: float, *, quietly: bool) -> bool:
         # A signal handler may raise right after the call, and then the lock stays taken.  Every
         # lock in Python has this gap, multiprocessing's too.  guarded() closes it for writes.
-        until = -1 if deadline else 0  # first it does not wait; then in slices of the core's
+        # First it does not wait, but for who has waited long; then in slices of the core's.
+        until = -core_deadline(deadline) if deadline > 0.0 else 0
         try:
             while (result := lib.aie_cffi_lock(self._place, quietly, until)) == _BUSY:
                 if time.monotonic() >= deadline:
