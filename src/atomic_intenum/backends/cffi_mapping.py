@@ -21,6 +21,9 @@ _references: Callable[[object], int] = getattr(sys, "getrefcount", lambda _: 0)
 
 _callbacks: list[Any] = getattr(gc, "callbacks", [])
 
+#: Kept, or PyPy would forget it with an array that a finalizer uses, and then refuse the array.
+_ARRAY = ffi.typeof("aie_array *")
+
 
 class Use:
     """One user of a region, which goes with the last.  Whoever has an address in it keeps this.
