@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import sys
 from typing import TYPE_CHECKING, Any
@@ -103,8 +104,12 @@ Use.sweep()
 def create(name: str, head: bytes, size: int, first: int, nameless: bool) -> Any:  # noqa: FBT001
     Use.sweep()
     use = Use(ffi.new("aie_region **"))
-    path = b"/" + name.encode()
-    error = lib.aie_cffi_create(use.slot, path, head, len(head), size, first, nameless)
+    how = (b"/" + name.encode(), head, len(head), size, first, nameless)
+    error = lib.aie_cffi_create(use.slot, *how)
+    if error in (errno.ENOSPC, errno.ENOMEM, errno.EMFILE):
+        for _ in range(3):  # PyPy's finalizers let go of more
+            gc.collect()  # what is gone makes room
+        error = lib.aie_cffi_create(use.slot, *how)
     return (error, "") if error else Mapping(use)
 
 
