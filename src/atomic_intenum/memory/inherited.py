@@ -16,6 +16,9 @@ from . import refused
 if TYPE_CHECKING:
     from ..layout import Header
 
+#: Linux's, which PyPy does not name.  What does not know it finds that one cannot write a folder.
+_O_TMPFILE = getattr(os, "O_TMPFILE", 0o20000000 | getattr(os, "O_DIRECTORY", 0))
+
 
 class Memory:
     """One segment's memory: what the lock-based path has for a Mapping."""
@@ -61,7 +64,7 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
         memory = Memory(_without_a_name(size) or heap.Arena(size))
         fd = getattr(memory._arena, "fd", None)  # Windows has none
         if fd is not None and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(fd, 0, size)  # a full system would answer a later touch with SIGBUS
+            _fill(fd, size)  # a full system would answer a later touch with SIGBUS
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG):
             raise refused.no_room(size) from error
@@ -79,17 +82,24 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
     return memory
 
 
+def _fill(fd: int, size: int) -> None:
+    """Have all of the file's pages; OSError if there is no room."""
+    while code := os.posix_fallocate(fd, 0, size):  # type: ignore[func-returns-value]
+        if code != errno.EINTR:  # PyPy returns it
+            raise OSError(code, os.strerror(code))
+
+
 def _without_a_name(size: int) -> Any:
     """Create an arena on memory that never had a name; None where the system cannot.
 
     An arena of its own making has one for a moment, and keeps it if a signal handler raises then.
     """
     try:
-        fd = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = os.open("/dev/shm", _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except (AttributeError, OSError):
         return None
     try:
-        os.posix_fallocate(fd, 0, size)
+        _fill(fd, size)
         arena: Any = heap.Arena(size, fd)
     except BaseException as error:
         os.close(fd)
