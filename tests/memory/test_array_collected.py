@@ -43,6 +43,28 @@ def test_dropped_ones_give_their_memory_back() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells what is mapped")
+def test_garbage_does_not_pile_up(tmp_path: Path) -> None:
+    """Nobody has to collect: what is dropped goes long before a process may map no more."""
+    done = run_script(
+        """
+        from helpers.boards import Board
+        from helpers.support import IDLE, WorkerStatus
+
+        mapped = []
+        for number in range(6000):
+            Board(3, IDLE), WorkerStatus(IDLE)
+            if number % 500 == 499:
+                with open("/proc/self/maps") as maps:
+                    mapped.append(len(maps.readlines()))
+        print(max(mapped) < 8000, mapped)
+        """,
+        folder=tmp_path,
+    )
+    assert (done.stdout[:4], done.stderr) == ("True", ""), done.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.only_on("native")
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no __release_buffer__")
 def test_in_use_while_it_is_cleared(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import layout
 from ..backends import backend
 from ..process import ProcessLock
-from .segment import create
+from .segment import create, weigh
 
 if TYPE_CHECKING:
     from .segment import Segment
@@ -60,6 +60,8 @@ class Pool:
         """
         pid = os.getpid()
         backend.expire()
+        if backend.INHERITED_ONLY:
+            weigh()  # the semaphore that the value gets besides
         while True:
             batch = self._batch
             if batch.pid == pid and batch.segment is not None:
