@@ -102,7 +102,7 @@ def test_ctrl_c_ends_a_blocked_call(statement: str) -> None:
 def test_signal_as_the_lock_comes_free() -> None:
     """A handler that raises just as the lock is had leaves it free: nobody would release it."""
     lock: Any = Status(Bits.LEFT).get_lock()
-    held = threading.Event()
+    held, acquiring = threading.Event(), threading.Event()
 
     def interrupt(*_: object) -> None:
         raise InterruptedError
@@ -110,6 +110,7 @@ def test_signal_as_the_lock_comes_free() -> None:
     def let_go() -> None:
         with lock:
             held.set()
+            until(lambda: acquiring.is_set() and is_asleep(os.getpid()), "the call blocks")
             time.sleep(0.12)  # the main thread is in the middle of a slice
             os.kill(os.getpid(), signal.SIGUSR1)
 
@@ -117,8 +118,10 @@ def test_signal_as_the_lock_comes_free() -> None:
     try:
         for _ in range(5):
             held.clear()
+            acquiring.clear()
             holder = Task(let_go)
             assert held.wait(PATIENCE)
+            acquiring.set()
             with pytest.raises(InterruptedError):
                 lock.acquire()
             holder.result()
