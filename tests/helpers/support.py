@@ -137,13 +137,26 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def run_script(
-    source: str, *arguments: str, folder: Path, env: dict[str, str] | None = None
+    source: str,
+    *arguments: str,
+    folder: Path,
+    env: dict[str, str] | None = None,
+    prefix: tuple[str, ...] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script in a Python of its own, from a file so that spawn's children can import it."""
+    """Run a script in a Python of its own, from a file so that spawn's children can import it.
+
+    Args:
+        source: of the script.
+        arguments: of the script.
+        folder: where the file goes.
+        env: its environment; None: environment().
+        prefix: a program and its arguments, before the Python: private_shm()'s.
+
+    """
     script = folder / "script.py"
     script.write_text(textwrap.dedent(source))
     return subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [*prefix, sys.executable, str(script), *arguments],
         capture_output=True,
         text=True,
         timeout=DEADLINE * 2,
