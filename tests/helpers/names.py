@@ -7,24 +7,22 @@ import fcntl
 import gc
 import os
 import struct
-import subprocess
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 from helpers.inside import layout
 from helpers.support import (
-    DEADLINE,
     IDLE,
     SHM,
     WorkerStatus,
-    environment,
     fork,
     private_shm,
+    run_script,
     wait_for,
 )
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -122,13 +120,4 @@ def run_alone(source: str, *arguments: str, folder: Path) -> subprocess.Complete
         import pytest
 
         pytest.skip("no mount namespace here: it takes root")
-    script = folder / "script.py"
-    script.write_text(HEAD + textwrap.dedent(source))
-    return subprocess.run(
-        [*prefix, sys.executable, str(script), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE * 2,
-        env=environment(),
-        check=False,
-    )
+    return run_script(HEAD + textwrap.dedent(source), *arguments, folder=folder, prefix=prefix)
