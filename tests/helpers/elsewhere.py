@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from helpers.boards import Board
-from helpers.support import CALCULATING, IDLE, UNAVAILABLE, WorkerStatus, environment, until
+from helpers.support import (
+    CALCULATING,
+    IDLE,
+    UNAVAILABLE,
+    WorkerStatus,
+    collect_unless_counted,
+    environment,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +38,16 @@ CLONE_NEWPID = 0x20000000  # os has it from Python 3.12 on
 #: For how long what must not happen is watched; and how long what must may take.
 WATCH, PATIENCE = 0.1, 20.0
 
-__all__ = ["CALCULATING", "IDLE", "UNAVAILABLE", "Elsewhere", "attached", "can", "inherited"]
+__all__ = [
+    "CALCULATING",
+    "IDLE",
+    "UNAVAILABLE",
+    "Elsewhere",
+    "attached",
+    "can",
+    "collect_unless_counted",
+    "inherited",
+]
 
 
 def unshare() -> bool:

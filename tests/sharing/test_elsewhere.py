@@ -248,7 +248,7 @@ def test_end_elsewhere_leaves_what_others_have(name: str) -> None:
             with own_name(f"{name} there") as made:
                 there.ask(f"made = WorkerStatus(IDLE, segment_name={made!r})")
                 kept = WorkerStatus.attach(made)
-                there.ask("made.close(); del made")
+                there.ask("made.close(); del made; collect_unless_counted()")
                 until(
                     lambda: not path_of(made).exists(), "its name goes with its creator's last use"
                 )

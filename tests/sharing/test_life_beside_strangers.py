@@ -115,6 +115,7 @@ import glob, pickle
 from multiprocessing import resource_tracker
 import atomic_intenum
 from atomic_intenum import IntEnumArray
+from helpers.support import collect_unless_counted
 
 def children():
     found = []
@@ -135,6 +136,7 @@ for _ in range(3):
         values.append(pickle.loads(pickle.dumps(values[0])))
     assert children() == []
     del values, boards
+    collect_unless_counted()
 print(resource_tracker._resource_tracker._fd)
 """
 

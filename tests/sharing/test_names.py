@@ -28,6 +28,7 @@ from helpers.support import (
     WorkerStatus,
     WorkerStatusEnum,
     collect,
+    collect_unless_counted,
     make_enum,
     run_script,
 )
@@ -398,6 +399,8 @@ def created_elsewhere(name: str) -> bytes:
     spoil(name, pid_namespace=1, creator_pid=2**22 + 7)
     content = path_of(name).read_bytes()
     created.unlink()
+    del created
+    collect_unless_counted()  # or it is what this process attaches to
     return content
 
 
