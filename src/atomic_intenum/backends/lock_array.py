@@ -105,15 +105,20 @@ class LockedWords:
             self.exchange(index, desired)
         return end
 
-    def claim(self, expected: int, desired: int) -> int | None:
+    def find(self, number: int) -> int | None:
         for start, end in ((self._found, len(self.values)), (0, self._found)):
             for block in range(start, end, _BLOCK):
                 values = self.values[block : min(block + _BLOCK, end)].tolist()
-                if expected in values:
-                    self._found = block + values.index(expected)
-                    self.exchange(self._found, desired)
-                    return self._found
+                if number in values:
+                    return block + values.index(number)
         return None
+
+    def claim(self, expected: int, desired: int) -> int | None:
+        index = self.find(expected)
+        if index is not None:
+            self._found = index
+            self.exchange(index, desired)
+        return index
 
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
         return LockedWatcher(self, goal, guard, every=every)

@@ -60,6 +60,9 @@ class Words(Protocol):
     def fill(self, start: int, desired: int) -> int:
         """Write words from ``start`` on, at least one; return the index of the next to write."""
 
+    def find(self, number: int) -> int | None:
+        """Return the index of a word that has the value; where there is a guard."""
+
     def claim(self, expected: int, desired: int) -> int | None:
         """Write one word that has the expected value, and return its index."""
 
@@ -208,7 +211,7 @@ class Array(Bound):
     def claim(self, old: Any, new: Any) -> int | None:
         expected, desired = self._atomic_value(old), self._atomic_value(new)
         binding = self._atomic_open()
-        if binding.guard is not None and not binding.words.count(expected):
+        if binding.guard is not None and binding.words.find(expected) is None:
             return None  # a mismatch needs no lock
         claim = methodcaller("claim", expected, desired)
         index: int | None = self._atomic_write(binding, claim)
