@@ -117,14 +117,18 @@ static inline bool aie_lock_at_limit(aie_control *control, const aie_self *self)
     return self->held >= AIE_MAX_HELD && !aie_lock_names(control, self->thread);
 }
 
-/* Never waits.  OK, BUSY, TOO_MANY, TOO_DEEP or BROKEN. */
-static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
+static inline aie_result aie_lock_try_by(aie_control *control, aie_word *word, aie_self *self)
 {
-    aie_self *self = aie_self_get();
     if (aie_lock_at_limit(control, self)) {
         return AIE_TOO_MANY;
     }
     return aie_lock_enter(control, word, self, pthread_mutex_trylock(&control->fields.mutex));
+}
+
+/* Never waits.  OK, BUSY, TOO_MANY, TOO_DEEP or BROKEN. */
+static inline aie_result aie_lock_try(aie_control *control, aie_word *word)
+{
+    return aie_lock_try_by(control, word, aie_self_get());
 }
 
 /* Look for a while, since the holder may leave sooner than this thread could fall asleep and be
@@ -160,7 +164,8 @@ static inline bool aie_lock_is_wanted(aie_control *control, const aie_self *self
 /* As aie_lock_try, by one who waits if it is BUSY: it is so, too, if somebody has waited long. */
 static inline aie_result aie_lock_first(aie_control *control, aie_word *word)
 {
-    return aie_lock_is_wanted(control, aie_self_get()) ? AIE_BUSY : aie_lock_try(control, word);
+    aie_self *self = aie_self_get();
+    return aie_lock_is_wanted(control, self) ? AIE_BUSY : aie_lock_try_by(control, word, self);
 }
 
 /* Before one's first slice: leave the lock to who has waited long, but not for ever: that one may be

@@ -161,14 +161,11 @@ static inline PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool qu
     return boolean(1);
 }
 
-static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                              PyObject *kwnames)
+SLOW PyObject *lock_acquire_by(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
 {
     static const char *const names[] = {"block", "timeout"};
     PyObject *parsed[2];
-    if (nargs == 0 && kwnames == NULL) {
-        return lock_acquire_until((Lock *)op, INT64_MAX, false);
-    }
     if (parse_arguments("acquire", args, nargs, kwnames, names, 0, 2, parsed) < 0) {
         return NULL;
     }
@@ -178,6 +175,13 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
         return NULL;
     }
     return lock_acquire_until((Lock *)op, block ? deadline : 0, false);
+}
+
+static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    return nargs == 0 && kwnames == NULL ? lock_acquire_until((Lock *)op, INT64_MAX, false)
+                                         : lock_acquire_by(op, args, nargs, kwnames);
 }
 
 static PyObject *lock_release(PyObject *op, PyObject *Py_UNUSED(ignored))
