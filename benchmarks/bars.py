@@ -161,8 +161,8 @@ EVENT, PLAIN_C = "multiprocessing.Event", "plain C, the same futex"
 #: Ours and theirs of wakeups.py, who theirs is, the bar, and whether it is for faster.
 WAKEUPS = [
     ("spinning", "event", EVENT, 20, True),
-    ("asleep", "event", EVENT, 4, True),
-    ("asleep", "C asleep", PLAIN_C, 1.2, False),
+    ("asleep", "event", EVENT, None, True),
+    ("asleep", "C asleep", PLAIN_C, 1.15, False),
     ("spinning", "C spinning", PLAIN_C, 5, False),
     # With the rounds in which an interrupted one fell asleep, and then the other.
     ("spinning" + wakeups.MEAN, "event" + wakeups.MEAN, EVENT, None, True),
