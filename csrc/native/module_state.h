@@ -43,6 +43,9 @@ typedef struct {
 /* Out of line, so that the common case beside it lives in registers. */
 #define SLOW __attribute__((noinline, cold)) static
 
+/* At the begin of a cache line: else what the module has before it decides 5 % of a short call. */
+#define HOT __attribute__((aligned(64))) static
+
 static PyObject *none(void)
 {
     return Py_NewRef(Py_None);

@@ -47,7 +47,7 @@ static inline int value_change(Value *self, aie_change *change)
 
 /* ---- reading and writing */
 
-static PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
+HOT PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     aie_word *word = value_word((Value *)op);
     return word == NULL
