@@ -257,7 +257,8 @@ churn(int(sys.argv[2]))
 collect()
 Status("A", lock)
 grown = resident() - before
-assert grown < 2_000_000, grown
+# PyPy's heap goes up and down by 1.5 MB, however many come and go.
+assert grown < (2_000_000 if sys.implementation.name == "cpython" else 4_000_000), grown
 assert len(own_segments()) <= 2, own_segments()
 with open("/proc/self/maps") as file:
     mapped = sum("/dev/shm/intenum-" in line or "/dev/shm/#" in line for line in file)
