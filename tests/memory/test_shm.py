@@ -92,8 +92,11 @@ def take(other, how):
         case "a link":
             os.symlink("/dev/null", path)
         case _:
-            with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            # Whole at once: an empty one is what a killed creator leaves, and anybody removes it.
+            made = f"/dev/shm/other.{name}"
+            with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
                 file.write("somebody else's")
+            os.rename(made, path)
     os.seteuid(nobody)
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if other == "out of descriptors":
