@@ -9,11 +9,12 @@
 #include "locked_write.h"
 
 typedef struct {
-    unsigned char *words;    /* the first one */
-    unsigned char *controls; /* the first one; NULL in another PID namespace */
-    size_t stride;           /* bytes from a word to the next */
-    size_t count;            /* words; at least one */
-    aie_event *event;        /* of the segment */
+    unsigned char *words;      /* the first one */
+    unsigned char *controls;   /* the first one; NULL in another PID namespace */
+    size_t stride;             /* bytes from a word to the next */
+    size_t count;              /* words; at least one */
+    aie_event *event;          /* of the segment */
+    struct aie_owners *owners; /* of the segment, see owner.h; NULL: it has none */
 } aie_array;
 
 static inline aie_word *aie_array_word(const aie_array *array, size_t index)
@@ -124,14 +125,13 @@ static inline size_t aie_array_count(const aie_array *array, int32_t value)
     return tallies[0];
 }
 
-/* Write `value` into the words from `from` on, until one is LOCKED.  Its index, with nothing
- * written there; or the number of words when all are done. */
-static inline size_t aie_array_fill(const aie_array *array, size_t from, int32_t value)
+/* Make the change, which does not compare, to the words from `from` on, until one is LOCKED.  Its
+ * index, with nothing written there; or the number of words when all are done. */
+static inline size_t aie_array_fill(const aie_array *array, size_t from, aie_change *change)
 {
-    aie_change change = {.desired = value, .compare = false};
     size_t i = from;
     while (i < array->count
-           && aie_word_change(aie_array_word(array, i), array->event, &change) == AIE_OK) {
+           && aie_word_change(aie_array_word(array, i), array->event, change) == AIE_OK) {
         i++;
     }
     return i;
@@ -139,8 +139,8 @@ static inline size_t aie_array_fill(const aie_array *array, size_t from, int32_t
 
 /* ------------------------------------------------------------------ claiming */
 
-/* Find a word that is `expected`, make it `desired`, and say which; looking at every word once,
- * from `start` on.
+/* Find a word that the change, which compares, can be made to, make it, and say which; looking at
+ * every word once, from `start` on.
  *
  *   OK        *index is this caller's: nobody else got it
  *   LOCKED    those that matched are LOCKED by somebody; *index is the first of them
@@ -148,17 +148,17 @@ static inline size_t aie_array_fill(const aie_array *array, size_t from, int32_t
  *
  * Who loses a word to another claimer goes on elsewhere, once: claimers that start at one place
  * (the children of one fork) would otherwise meet again at every word. */
-static inline aie_result aie_array_claim(const aie_array *array, size_t start, int32_t expected,
-                                         int32_t desired, size_t *index)
+static inline aie_result aie_array_claim(const aie_array *array, size_t start, aie_change *change,
+                                         size_t *index)
 {
-    aie_change change = {.expected = expected, .desired = desired, .compare = true};
+    int32_t expected = change->expected;
     bool locked = false;
     bool moved = false;
     size_t i = start < array->count ? start : 0;
     for (size_t left = array->count; left > 0; left--) {
         aie_word *word = aie_array_word(array, i);
         if (aie_word_value(aie_word_load(word)) == expected) {
-            aie_result result = aie_word_change(word, array->event, &change);
+            aie_result result = aie_word_change(word, array->event, change);
             if (result == AIE_OK) {
                 *index = i;
                 return AIE_OK;
@@ -188,16 +188,15 @@ static inline aie_result aie_array_claim(const aie_array *array, size_t start, i
  *
  * First the locks of all that match are tried: one may be this thread's own, or that of a holder
  * who died, while *index stays locked for long. */
-static inline aie_result aie_array_claim_slice(const aie_array *array, int32_t expected,
-                                               int32_t desired, size_t *index)
+static inline aie_result aie_array_claim_slice(const aie_array *array, aie_change *change,
+                                               size_t *index)
 {
-    aie_change change = {.expected = expected, .desired = desired, .compare = true};
     size_t i = *index;
     for (size_t left = array->count; left > 0; left--) {
         aie_word *word = aie_array_word(array, i);
-        if (aie_word_value(aie_word_load(word)) == expected) {
+        if (aie_word_value(aie_word_load(word)) == change->expected) {
             aie_result result =
-                aie_change_slice(word, aie_array_control(array, i), array->event, &change, 0);
+                aie_change_slice(word, aie_array_control(array, i), array->event, change, 0);
             if (result != AIE_MISMATCH && result != AIE_BUSY) {
                 *index = i;
                 return result;
@@ -206,7 +205,7 @@ static inline aie_result aie_array_claim_slice(const aie_array *array, int32_t e
         i = i + 1 < array->count ? i + 1 : 0;
     }
     return aie_change_slice(aie_array_word(array, *index), aie_array_control(array, *index),
-                            array->event, &change, aie_now() + AIE_CLAIM_SLICE);
+                            array->event, change, aie_now() + AIE_CLAIM_SLICE);
 }
 
 /* ------------------------------------------------------------------ watching */
@@ -226,15 +225,31 @@ static inline size_t aie_array_find(const aie_array *array, const aie_goal *goal
     return array->count;
 }
 
-/* What a watcher waits for: one word that meets the goal; or with `all`, that no word fails it. */
+/* What a watcher waits for: one word that meets the goal; or with `all`, that no word fails it; or,
+ * with `before`, one that has another value than there. */
 typedef struct {
     aie_goal goal;
     bool all;
     size_t index; /* the word that met it; with `all` the last one that failed, looked at first */
+    const int32_t *before;
 } aie_watch;
+
+/* The first word whose value is another than before; the number of words if there is none. */
+static inline size_t aie_array_find_moved(const aie_array *array, const int32_t *before)
+{
+    aie_walk walk = {array->words, array->stride};
+    size_t i = 0;
+    while (i < array->count && aie_walk_next(&walk) == before[i]) {
+        i++;
+    }
+    return i;
+}
 
 static inline bool aie_watch_met(const aie_array *array, aie_watch *watch)
 {
+    if (watch->before != NULL) {
+        return aie_array_find_moved(array, watch->before) < array->count;
+    }
     /* All: from the word that failed last, so that most looks end at once.  Any: the lowest one. */
     size_t found = aie_array_find(array, &watch->goal, !watch->all, watch->all ? watch->index : 0);
     if (watch->all) {

@@ -97,8 +97,12 @@ static inline aie_region *aie_region_open(const char *name, aie_answer answer,
         error = region != NULL ? 0 : data >= 0 && !same ? ESTALE : errno;
         if (region != NULL) {
             /* Checked by nobody yet, and of no harm whatever it is. */
-            region->namespace = ((const aie_header *)(const void *)region->base)->pid_namespace;
+            const aie_header *header = (const aie_header *)(const void *)region->base;
+            region->namespace = header->pid_namespace;
             aie_region_place(region);
+            if (header->owners_offset != 0) {
+                aie_region_keep_descriptor(region, data);
+            }
         }
         if (data >= 0 && data != fd) {
             close(data);

@@ -40,13 +40,16 @@ typedef struct {
     uint64_t creator_start, pid_namespace, nonce;
     uint32_t vocabulary_offset, protocol;
     uint64_t fingerprint, capacity, control_offset;
-    uint32_t header_size, word_stride, control_stride, mutex_size, libc;
+    uint32_t header_size, word_stride, control_stride, mutex_size, libc, on_death_size;
+    uint64_t owners_offset;
     ...;
 } aie_header;
+struct aie_owners;
 typedef struct {
     unsigned char *base;
     size_t size;
     bool elsewhere;
+    struct aie_owners *owners;
     ...;
 } aie_region;
 typedef ... aie_word;
@@ -56,7 +59,14 @@ typedef struct {
     unsigned char *words, *controls;
     size_t stride, count;
     aie_event *event;
+    struct aie_owners *owners;
 } aie_array;
+typedef struct {
+    size_t word_offset, word_stride, control_offset, count, owners_offset;
+    const unsigned char *rules;
+    size_t rule_count;
+    bool always;
+} aie_owners_plan;
 typedef struct {
     aie_array words;
     aie_region *region;
@@ -70,6 +80,7 @@ typedef struct {
     aie_goal goal;
     bool all;
     size_t index;
+    const int32_t *before;
 } aie_watch;
 
 int aie_cffi_create(aie_region **region, const char *name, const unsigned char *head,
@@ -95,12 +106,18 @@ int32_t aie_array_value(const aie_array *array, size_t index);
 void aie_array_read(const aie_array *array, int32_t *values);
 size_t aie_array_count(const aie_array *array, int32_t value);
 void aie_array_tally(const aie_array *array, int32_t low, uint32_t span, size_t *tallies);
-size_t aie_array_fill(const aie_array *array, size_t from, int32_t value);
+int64_t aie_cffi_fill(const aie_cffi_place *place, size_t from, int32_t desired);
 int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, int32_t expected, int32_t desired,
                        bool wait);
 bool aie_watch_met(const aie_array *array, aie_watch *watch);
 bool aie_cffi_watch_is_own(const aie_cffi_place *place, const aie_watch *watch);
 int aie_watch_await(const aie_array *array, aie_watch *watch, int64_t deadline, bool spin);
+
+int aie_region_has_owners(aie_region *region, const aie_owners_plan *plan);
+void aie_cffi_notice(const aie_cffi_place *place);
+void aie_cffi_owners(const aie_region *region, size_t first, size_t count, uint32_t *pids);
+size_t aie_cffi_recover(const aie_region *region, size_t first, size_t count, size_t *given);
+int64_t aie_cffi_own(aie_region *region, size_t index, bool ends, bool wait);
 
 int64_t aie_now(void);
 int aie_await(aie_word *word, const aie_goal *goal, int64_t deadline, bool spin, uint64_t *seen);

@@ -9,6 +9,7 @@
 #include "attach.h"
 #include "core.h"
 #include "create.h"
+#include "owning.h"
 
 #define AIE_CFFI_RESULT (-(INT64_C(1) << 40)) /* below any 32-bit value */
 #define AIE_CFFI_ANY AIE_CFFI_RESULT          /* as an expected value: whatever it is */
@@ -67,6 +68,23 @@ static inline bool aie_cffi_is_locked(aie_word *word)
     return aie_word_load(word) & AIE_LOCKED_BIT;
 }
 
+/* A change may have this process own what it writes: have a row for it, unless no word (of one, or of
+ * all) is what it compares with. */
+static inline aie_result aie_cffi_leases(const aie_cffi_place *place, const aie_array *words,
+                                         aie_change *change)
+{
+    aie_owners *owners = words->owners;
+    if (owners == NULL || aie_change_leases(owners, change)) {
+        return AIE_OK;
+    }
+    if (change->compare && aie_array_count(words, change->expected) == 0) {
+        return AIE_MISMATCH;
+    }
+    aie_result result = aie_owners_enter(place->region);
+    (void)aie_change_leases(owners, change);
+    return result;
+}
+
 /* The value before; or AIE_CFFI_RESULT - result: MISMATCH; BUSY, call again to `wait` a moment for
  * the lock. */
 static inline int64_t aie_cffi_change(const aie_cffi_place *place, size_t index, int64_t expected,
@@ -74,10 +92,15 @@ static inline int64_t aie_cffi_change(const aie_cffi_place *place, size_t index,
 {
     aie_change change = {
         .expected = (int32_t)expected, .desired = desired, .compare = expected != AIE_CFFI_ANY};
-    aie_array here = aie_cffi_here(place);
-    aie_result result =
-        aie_change_slice(aie_array_word(&here, index), aie_array_control(&here, index), here.event,
-                         &change, wait ? aie_now() + AIE_SLICE : 0);
+    aie_array one = aie_cffi_here(place);
+    aie_control *control = aie_array_control(&one, index);
+    one.words += index * one.stride;
+    one.count = 1;
+    aie_result result = aie_cffi_leases(place, &one, &change);
+    if (result == AIE_OK) {
+        result = aie_change_slice(aie_array_word(&one, 0), control, one.event, &change,
+                                  wait ? aie_now() + AIE_SLICE : 0);
+    }
     return result == AIE_OK ? aie_word_value(change.seen) : AIE_CFFI_RESULT - (int64_t)result;
 }
 
@@ -93,21 +116,69 @@ static inline int64_t aie_cffi_compare_and_set(const aie_cffi_place *place, int3
     return aie_cffi_change(place, 0, expected, desired, false);
 }
 
-/* The index; or AIE_CFFI_RESULT - result: MISMATCH, no word matches; BUSY, call again to `wait`
- * another moment for the lock of one that does. */
+/* As aie_array_fill: where it has come to; or AIE_CFFI_RESULT - result. */
+static inline int64_t aie_cffi_fill(const aie_cffi_place *place, size_t from, int32_t desired)
+{
+    aie_change change = {.desired = desired, .compare = false};
+    aie_result result = aie_cffi_leases(place, &place->words, &change);
+    return result == AIE_OK ? (int64_t)aie_array_fill(&place->words, from, &change)
+                            : AIE_CFFI_RESULT - (int64_t)result;
+}
+
+/* The index; or AIE_CFFI_RESULT - result: MISMATCH, no word matches, of dead owners' either; BUSY,
+ * call again to `wait` another moment for the lock of one that does. */
 static inline int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, int32_t expected,
                                      int32_t desired, bool wait)
 {
-    size_t index = 0;
+    size_t index = start;
     aie_array here = aie_cffi_here(place);
-    aie_result result = aie_array_claim(&here, start, expected, desired, &index);
+    aie_change change = {.expected = expected, .desired = desired, .compare = true};
+    aie_result result;
+    do {
+        result = aie_cffi_leases(place, &here, &change);
+        result = result == AIE_OK ? aie_array_claim(&here, index, &change, &index) : result;
+    } while (result == AIE_MISMATCH && here.owners != NULL
+             && aie_owners_recover(&here, true, NULL) > 0);
     if (result == AIE_LOCKED) {
-        result = wait ? aie_array_claim_slice(&here, expected, desired, &index) : AIE_BUSY;
+        result = wait ? aie_array_claim_slice(&here, &change, &index) : AIE_BUSY;
         if (result == AIE_MISMATCH) {
             result = AIE_BUSY; /* of this word alone */
         }
     }
     return result == AIE_OK ? (int64_t)index : AIE_CFFI_RESULT - (int64_t)result;
+}
+
+/* What a wait does now and then: give back what dead processes own. */
+static inline void aie_cffi_notice(const aie_cffi_place *place)
+{
+    aie_array here = aie_cffi_here(place);
+    aie_owners_recover(&here, false, NULL);
+}
+
+/* The pids of the owners of some words. */
+static inline void aie_cffi_owners(const aie_region *region, size_t first, size_t count,
+                                   uint32_t *pids)
+{
+    aie_array part = aie_region_part(region, first, count);
+    aie_owners_pids(&part, pids);
+}
+
+/* How many words are given back; from `first` on, their indices go to `given`. */
+static inline size_t aie_cffi_recover(const aie_region *region, size_t first, size_t count,
+                                      size_t *given)
+{
+    aie_array part = aie_region_part(region, first, count);
+    return aie_owners_recover(&part, true, given);
+}
+
+/* As aie_region_own: 0, a pid, or AIE_CFFI_RESULT - result. */
+static inline int64_t aie_cffi_own(aie_region *region, size_t index, bool ends, bool wait)
+{
+    uint32_t pid = 0;
+    aie_result result =
+        aie_region_own(region, index, ends, wait ? aie_now() + AIE_SLICE : 0, &pid);
+    return result == AIE_OK || result == AIE_OWNED ? (int64_t)pid
+                                                   : AIE_CFFI_RESULT - (int64_t)result;
 }
 
 static inline bool aie_cffi_watch_is_own(const aie_cffi_place *place, const aie_watch *watch)

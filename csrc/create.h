@@ -115,6 +115,11 @@ static inline aie_region *aie_region_answered(const char *name, int fd, const st
         errno = error;
         return NULL;
     }
+    uint64_t owners;
+    memcpy(&owners, plan->head + offsetof(aie_header, owners_offset), sizeof(owners));
+    if (owners != 0) {
+        aie_region_keep_descriptor(region, data);
+    }
     region->answer = plan->answer;
     region->page = page;
     region->namespace = aie_regions.namespace;

@@ -3,10 +3,13 @@
  *   +--------------------------+ 0
  *   | aie_header (192 bytes)   |   magic is stored last, with release
  *   | vocabulary text          |   JSON, vocabulary_size bytes
+ *   | on_death text            |   JSON, on_death_size bytes; none where nothing is said
  *   +--------------------------+ header_size (a multiple of 64)
  *   | capacity state words     |   one every word_stride bytes (64 for single values)
  *   +--------------------------+ control_offset (a multiple of 64)
  *   | capacity control blocks  |   aie_control, 64 bytes each on Linux
+ *   +--------------------------+ owners_offset (a multiple of 64), with on_death only
+ *   | AIE_ROWS rows of owners  |   8 bytes each
  *   +--------------------------+
  *
  * A state word is one 64-bit atomic:
@@ -14,8 +17,8 @@
  *   bits  0-31  value    the member's value, signed 32-bit, two's complement
  *   bit   32    LOCKED   somebody holds this value's lock: writers take the slow path
  *   bit   33    WAITERS  somebody sleeps on this word: the next writer wakes them and clears it
- *   bit   34    OWNED    zero so far
- *   bits 35-44  owner    zero so far
+ *   bit   34    OWNED    somebody called own(): writes keep the owner
+ *   bits 35-44  owner    who answers for the word: a row of the table of owners; 0: nobody
  *   bits 45-63  version  counts the writes, modulo 2^19
  *
  * The upper half is what a sleeper would wait on: every write changes it (the version), so an
@@ -44,6 +47,9 @@ typedef _Atomic uint64_t aie_word;
 
 #define AIE_LOCKED_BIT (UINT64_C(1) << 32)
 #define AIE_WAITERS_BIT (UINT64_C(1) << 33)
+#define AIE_OWNED_BIT (UINT64_C(1) << 34)
+#define AIE_OWNER_SHIFT 35
+#define AIE_OWNER_MASK (UINT64_C(1023) << AIE_OWNER_SHIFT)
 #define AIE_VERSION_SHIFT 45
 #define AIE_VERSION_ONE (UINT64_C(1) << AIE_VERSION_SHIFT)
 #define AIE_VERSION_MASK (~UINT64_C(0) << AIE_VERSION_SHIFT)
@@ -67,6 +73,8 @@ typedef _Atomic uint64_t aie_word;
 #define AIE_LIBC 4u
 #endif
 
+#define AIE_ROWS 1024 /* as many as a word can name; row 0 names nobody */
+
 #define AIE_LINE 64 /* bytes: what two words must keep apart not to share a cache line */
 #define AIE_SINGLE_STRIDE AIE_LINE
 
@@ -89,7 +97,9 @@ typedef struct {
     uint32_t control_stride;
     uint32_t mutex_size; /* sizeof(pthread_mutex_t) of the creator */
     uint32_t libc;       /* AIE_LIBC of the creator */
-    uint32_t reserved[7];
+    uint32_t on_death_size;
+    uint64_t owners_offset; /* of the table of owners; 0: there is none */
+    uint32_t reserved[4];
     /* Watching a whole segment: bit 0 armed, the rest a sequence.  On a line of its own, since a
      * watcher writes it while everybody reads the fields above. */
     _Atomic uint32_t event;
@@ -125,6 +135,8 @@ _Static_assert(offsetof(aie_header, creator_pid) == 16, "header fields do not mo
 _Static_assert(offsetof(aie_header, nonce) == 40, "header fields do not move");
 _Static_assert(offsetof(aie_header, capacity) == 64, "header fields do not move");
 _Static_assert(offsetof(aie_header, libc) == 96, "header fields do not move");
+_Static_assert(offsetof(aie_header, owners_offset) == 104, "header fields do not move");
+_Static_assert(AIE_ROWS == (AIE_OWNER_MASK >> AIE_OWNER_SHIFT) + 1, "a word can name each row");
 _Static_assert(offsetof(aie_header, event) == AIE_HEAD_SIZE, "the event word has its own line");
 _Static_assert(sizeof(aie_header) == 192, "the vocabulary text starts at 192");
 
@@ -133,6 +145,11 @@ static inline int32_t aie_word_value(uint64_t word)
     uint32_t low = (uint32_t)word;
     /* Two's complement without the implementation-defined conversion of a large unsigned. */
     return low <= INT32_MAX ? (int32_t)low : -(int32_t)(UINT32_MAX - low) - 1;
+}
+
+static inline uint32_t aie_word_owner(uint64_t word)
+{
+    return (uint32_t)((word & AIE_OWNER_MASK) >> AIE_OWNER_SHIFT);
 }
 
 static inline uint32_t aie_word_version(uint64_t word)

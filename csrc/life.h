@@ -6,6 +6,7 @@
  *   byte 0   read lock    somebody answers for the name; nobody: it is gone, whoever made it
  *            write lock   somebody is removing it, since it is gone
  *   byte 1   write lock   somebody is removing it
+ *   2 + r    write lock   the owner of row r of the table of owners lives: owner.h
  *
  * The descriptor is closed at once.  A page of the file, PROT_NONE, mapped through the same open,
  * keeps the lock until the process ends or execs, or unmaps it.  With MADV_DONTFORK a child of fork
@@ -84,12 +85,29 @@ static inline bool aie_life_lock(int fd, int type, off_t byte)
     return aie_life_call(fd, true, &lock) == 0;
 }
 
+/* The byte of an owner's row. */
+#define AIE_ROW_BYTE(row) (2 + (off_t)(row))
+
 /* The lock that keeps a write lock from byte 0; F_UNLCK: none. */
 static inline int aie_life_asked(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
     int result = aie_life_call(fd, false, &lock);
     return !aie_life_by_page ? F_UNLCK : result == 0 ? lock.l_type : F_RDLCK;
+}
+
+/* Whether somebody has the lock of the byte of that memory: 1, 0; or -1, fd is not that memory. */
+static inline int aie_life_has(int fd, off_t byte, const struct stat *is)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    struct stat now;
+    int result = fd < 0 ? -1 : aie_life_call(fd, false, &lock);
+    /* Behind it: who closes all descriptors may do so meanwhile, and another gets the number. */
+    if (result != 0 || fstat(fd, &now) != 0 || now.st_dev != is->st_dev
+        || now.st_ino != is->st_ino) {
+        return -1;
+    }
+    return lock.l_type != F_UNLCK;
 }
 
 /* Keep the locks of fd though it is closed; `inherited`: by a child of fork, too.  NULL with errno. */
@@ -136,6 +154,13 @@ static inline void aie_life_probe(void)
         close(again);
     }
 #endif
+}
+
+/* The inode of the namespace of this process's PIDs; 0 where there is no such thing. */
+static inline uint64_t aie_pid_namespace(void)
+{
+    struct stat is;
+    return stat("/proc/self/ns/pid", &is) == 0 ? (uint64_t)is.st_ino : 0;
 }
 
 /* ------------------------------------------------------------------ names */

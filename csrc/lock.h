@@ -310,7 +310,7 @@ static inline int aie_control_init(aie_control *control)
     return aie_mutex_init(&control->fields.mutex);
 }
 
-_Static_assert(AIE_MAX_HELD == 1024, "the text below says so");
+_Static_assert(AIE_MAX_HELD == 1024 && AIE_ROWS == 1024, "the texts below say so");
 
 /* What an outcome that is neither success nor a plain answer means to a user. */
 static inline const char *aie_result_text(aie_result result)
@@ -323,6 +323,12 @@ static inline const char *aie_result_text(aie_result result)
                "some of them locked for good";
     case AIE_TOO_DEEP:
         return "this lock is acquired too many times by its holder";
+    case AIE_FULL:
+        return "1023 live processes own words of this segment already, which is as many as it can "
+               "tell apart";
+    case AIE_NO_ROW:
+        return "the system gives this process nothing to show that it lives: no memory, no "
+               "descriptor, or no way to the segment, whose name is gone";
     case AIE_ELSEWHERE:
         return "this value was created in another PID namespace, and its lock cannot be had here: "
                "two threads of equal ids could both own it; all but the lock works";

@@ -91,19 +91,32 @@ static void aie_process_forks(void)
     *aie_process = 0;
 }
 
-/* As the library is loaded: no thread has asked before. */
-__attribute__((constructor)) static void aie_process_load(void)
+/* A page of zeros that the kernel makes so again in each child; NULL where it cannot. */
+static inline void *aie_wiped_page(void)
 {
 #if defined(MADV_WIPEONFORK)
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return NULL;
+    }
     /* Some emulators take any advice, and heed none. */
-    if (page != MAP_FAILED && madvise(page, size, -1) != 0
-        && madvise(page, size, MADV_WIPEONFORK) == 0) {
+    if (madvise(page, size, -1) != 0 && madvise(page, size, MADV_WIPEONFORK) == 0) {
+        return page;
+    }
+    munmap(page, size);
+#endif
+    return NULL;
+}
+
+/* As the library is loaded: no thread has asked before. */
+__attribute__((constructor)) static void aie_process_load(void)
+{
+    void *page = aie_wiped_page();
+    if (page != NULL) {
         aie_process = page;
         aie_forks_are_told = true;
     }
-#endif
     pthread_atfork(NULL, NULL, aie_process_forks);
 }
 

@@ -17,8 +17,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "life.h"
-#include "lock.h"
+#include "owner.h"
 
 /* Who answers for a name: its creator; or, of the nameless, every process that has it mapped, and
  * the children that inherit it. */
@@ -45,7 +44,9 @@ typedef struct aie_region {
     _Atomic bool pickled;
     int64_t until; /* it lingers without users; 0: it does not */
     uint64_t namespace;
-    bool elsewhere; /* it was made in another PID namespace than this process is in */
+    bool elsewhere;         /* it was made in another PID namespace than this process is in */
+    aie_owners *owners;     /* NULL: nobody can own its words; see owning.h */
+    _Atomic int descriptor; /* of a segment with owners, for asking who lives; never has a lock */
     char name[AIE_NAME_SIZE];
 } aie_region;
 
@@ -71,12 +72,6 @@ static struct {
 #define AIE_SWEEP_FIRST (AIE_NS_PER_S / 1000 * 3 / 10)
 #define AIE_SWEEP_LAST (AIE_NS_PER_S / 1000 * 5)
 
-static inline uint64_t aie_pid_namespace(void)
-{
-    struct stat is;
-    return stat("/proc/self/ns/pid", &is) == 0 ? (uint64_t)is.st_ino : 0;
-}
-
 static inline void aie_region_place(aie_region *region)
 {
     /* 0: it is not known, or there is no such thing. */
@@ -88,6 +83,80 @@ static inline void aie_regions_lingering(int more)
 {
     /* relaxed: written with the mutex, and read for whether it is worth taking. */
     atomic_fetch_add_explicit(&aie_regions.lingering, (size_t)more, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------ its owners */
+
+/* A child, or a process that gives its row up, has none. */
+static inline void aie_owners_none(aie_owners *owners)
+{
+    owners->page = NULL;
+    atomic_store_explicit(owners->mine, 0, memory_order_relaxed);
+}
+
+/* All words of a region with owners, without control blocks where locks mean nothing. */
+static inline aie_array aie_region_words(const aie_region *region)
+{
+    aie_array words = region->owners->words;
+    words.controls = region->elsewhere ? NULL : words.controls;
+    return words;
+}
+
+/* Give back what this process owns there.  It stays the row's: a daemon thread may lease until the
+ * end. */
+static inline void aie_region_give_back(const aie_region *region)
+{
+    uint32_t mine = region->owners == NULL ? 0 : aie_owners_mine(region->owners);
+    if (mine != 0) {
+        aie_array words = aie_region_words(region);
+        aie_owners_give_back(&words, mine);
+    }
+}
+
+/* Nobody here uses the region: whether this process owns a word of it still; else give its row up. */
+static inline bool aie_region_is_owned(aie_region *region)
+{
+    aie_owners *owners = region->owners;
+    uint32_t mine = owners == NULL ? 0 : aie_owners_mine(owners);
+    for (size_t i = 0; mine != 0 && i < owners->words.count; i++) {
+        if (aie_word_owner(aie_word_load(aie_array_word(&owners->words, i))) == mine) {
+            return true;
+        }
+    }
+    if (mine != 0) {
+        if (owners->page != NULL) {
+            aie_life_end(owners->page);
+        }
+        else { /* pids tell */
+            atomic_store_explicit(&owners->rows[mine], 0, memory_order_seq_cst);
+        }
+        aie_owners_none(owners);
+    }
+    return false;
+}
+
+/* Of a segment with owners: keep a descriptor, to ask who lives though its name is gone. */
+static inline void aie_region_keep_descriptor(aie_region *region, int fd)
+{
+    /* Not 0 to 2, which other code takes for what they are to everybody. */
+    atomic_store_explicit(&region->descriptor, fcntl(fd, F_DUPFD_CLOEXEC, 3), memory_order_relaxed);
+}
+
+static inline void aie_region_free(aie_region *region)
+{
+    struct stat is;
+    int fd = atomic_load_explicit(&region->descriptor, memory_order_relaxed);
+    /* Somebody may have closed it, and have something else by its number. */
+    if (fd >= 0 && fstat(fd, &is) == 0 && is.st_ino == region->is.st_ino
+        && is.st_dev == region->is.st_dev) {
+        close(fd);
+    }
+    if (region->owners != NULL && region->owners->mine != &region->owners->here) {
+        aie_life_end((void *)region->owners->mine); /* a page as well */
+    }
+    munmap(region->base, region->size);
+    free(region->owners);
+    free(region);
 }
 
 /* ------------------------------------------------------------------ the end of a region */
@@ -133,14 +202,13 @@ static inline void aie_region_unused(aie_region *region)
         return;
     }
     aie_region_let_go(region);
-    if (!aie_region_is_held(region)) {
+    if (!aie_region_is_held(region) && !aie_region_is_owned(region)) {
         aie_region **link = &aie_regions.first;
         while (*link != region) {
             link = &(*link)->next;
         }
         *link = region->next;
-        munmap(region->base, region->size);
-        free(region);
+        aie_region_free(region);
     }
 }
 
@@ -186,6 +254,9 @@ static inline void aie_regions_begin(void)
             region->answer = AIE_ANSWER_NOT;
             region->page = NULL; /* the child has none, or another one's there */
         }
+        if (region->owners != NULL) {
+            aie_owners_none(region->owners);
+        }
         aie_region_place(region);
         if (region->users == 0 && region->until == 0) {
             aie_region_unused(region);
@@ -216,12 +287,13 @@ static inline void aie_regions_unlock(void)
     pthread_mutex_unlock(&aie_regions.mutex);
 }
 
-/* At the end of the process: let go of every name, whatever is still in use, and look once for what
- * others left.  Nothing is unmapped. */
+/* At the end of the process: give back every word that it owns, let go of every name, whatever is
+ * still in use, and look once for what others left.  Nothing is unmapped. */
 static inline void aie_regions_end(void)
 {
     aie_regions_lock();
     for (aie_region *region = aie_regions.first; region != NULL; region = region->next) {
+        aie_region_give_back(region);
         aie_region_let_go(region);
     }
     if (aie_regions.created && !aie_regions.swept) {
@@ -350,8 +422,12 @@ static inline aie_region *aie_region_new(const char *name, int fd, const struct 
         free(region);
         return NULL;
     }
-    *region =
-        (aie_region){.next = aie_regions.first, .is = *is, .base = base, .size = size, .users = 1};
+    *region = (aie_region){.next = aie_regions.first,
+                           .is = *is,
+                           .base = base,
+                           .size = size,
+                           .users = 1,
+                           .descriptor = -1};
     snprintf(region->name, sizeof(region->name), "%s", name);
     aie_regions.first = region;
     return region;

@@ -15,5 +15,8 @@ typedef enum {
     AIE_BROKEN = 7,    /* the mutex itself reports an error: foreign bytes in the control block */
     AIE_INTERRUPTED = 8, /* a signal came: look at it, then go on with the time that is left */
     AIE_AGAIN = 9,       /* nothing decided yet: call again */
-    AIE_ELSEWHERE = 10   /* of a segment of another PID namespace, whose locks mean nothing here */
+    AIE_ELSEWHERE = 10,  /* of a segment of another PID namespace, whose locks mean nothing here */
+    AIE_OWNED = 11,      /* own() or disown(): a live process other than this one is the owner */
+    AIE_FULL = 12,  /* each row of the table of owners is a live process's; nothing was written */
+    AIE_NO_ROW = 13 /* no row can be locked; nothing was written */
 } aie_result;

@@ -12,12 +12,16 @@
 #include "layout.h"
 
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
- * `seen` comes back as the word that the outcome was decided on (the one before the write). */
+ * `seen` comes back as the word that the outcome was decided on (the one before the write).
+ * In a segment with owners owner.h says `owned` and `lease`, the owner bits of a word that nobody
+ * has called own() for. */
 typedef struct {
     uint64_t seen;
     int32_t expected;
     int32_t desired;
     bool compare;
+    bool owned;
+    uint64_t lease;
 } aie_change;
 
 static inline uint64_t aie_word_load(const aie_word *word)
@@ -27,11 +31,24 @@ static inline uint64_t aie_word_load(const aie_word *word)
     return atomic_load_explicit(word, memory_order_seq_cst);
 }
 
-/* What a write of `value` over `seen` leaves: one version more, LOCKED kept, WAITERS cleared. */
+/* What a write of `value` over `seen` leaves: one version more, LOCKED kept, all else cleared. */
 static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
 {
     uint64_t version = (seen + AIE_VERSION_ONE) & AIE_VERSION_MASK;
     return version | (seen & AIE_LOCKED_BIT) | (uint32_t)value;
+}
+
+/* What a change leaves.  A word that is OWNED keeps its owner, and who writes what was there does not
+ * become it. */
+static inline uint64_t aie_word_changed(uint64_t seen, const aie_change *change)
+{
+    uint64_t after = aie_word_successor(seen, change->desired);
+    if (!change->owned) {
+        return after;
+    }
+    bool keeps =
+        (seen & AIE_OWNED_BIT) != 0 || (change->compare && change->expected == change->desired);
+    return after | (keeps ? seen & (AIE_OWNED_BIT | AIE_OWNER_MASK) : change->lease);
 }
 
 /* The half of the word that a sleeper sleeps on: LOCKED, WAITERS and the version.  Only the kernel
@@ -40,6 +57,16 @@ static inline const _Atomic uint32_t *aie_word_upper(const aie_word *word)
 {
     const _Atomic uint32_t *halves = (const _Atomic uint32_t *)(const void *)word;
     return AIE_VALUE_OFFSET == 0 ? halves + 1 : halves;
+}
+
+/* After the CAS of a write over `seen`: wake who sleeps on the word, and who watches the segment. */
+static inline void aie_word_wake(const aie_word *word, uint64_t seen, aie_event *event)
+{
+    if (seen & AIE_WAITERS_BIT) {
+        AIE_POINT("write-before-wake");
+        aie_wake_all(aie_word_upper(word));
+    }
+    aie_event_signal(event);
 }
 
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
@@ -61,14 +88,9 @@ static inline aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_
          * with aie_word_load), and orders the write against the lock's fetch-or of LOCKED: either
          * this CAS comes first, or it fails and sees LOCKED.  seq_cst on failure: `seen` is then
          * a load like any other. */
-        if (atomic_compare_exchange_weak_explicit(word, &seen,
-                                                  aie_word_successor(seen, change->desired),
+        if (atomic_compare_exchange_weak_explicit(word, &seen, aie_word_changed(seen, change),
                                                   memory_order_seq_cst, memory_order_seq_cst)) {
-            if (seen & AIE_WAITERS_BIT) {
-                AIE_POINT("write-before-wake");
-                aie_wake_all(aie_word_upper(word));
-            }
-            aie_event_signal(event);
+            aie_word_wake(word, seen, event);
             return AIE_OK;
         }
     }

@@ -153,6 +153,143 @@ static inline aie_event *mapping_event(const Mapping *mapping)
     return &((aie_header *)(void *)mapping->region->base)->event;
 }
 
+/* The segment's owners; NULL: it has none. */
+static inline aie_owners *mapping_owners(const Mapping *mapping)
+{
+    return mapping->region->owners;
+}
+
+static PyObject *mapping_set_owners(PyObject *op, PyObject *args)
+{
+    Mapping *mapping = (Mapping *)op;
+    Py_ssize_t words, stride, controls, count, owners;
+    Py_buffer rules;
+    int always;
+    if (!PyArg_ParseTuple(args, "nnnnny*p:set_owners", &words, &stride, &controls, &count, &owners,
+                          &rules, &always)) {
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (stride < (Py_ssize_t)sizeof(aie_word) || count < 1 || count > mapping->size / stride
+        || rules.len % (Py_ssize_t)sizeof(aie_rule) != 0 || rules.len == 0) {
+        PyErr_SetString(PyExc_ValueError, "no such words, or no such rules");
+    }
+    else if (mapping_at(mapping, words, count * stride, alignof(aie_word)) != NULL
+             && mapping_at(mapping, controls, count * (Py_ssize_t)sizeof(aie_control), AIE_LINE)
+                    != NULL
+             && mapping_at(mapping, owners, AIE_ROWS * sizeof(uint64_t), AIE_LINE) != NULL) {
+        aie_owners_plan plan = {.word_offset = (size_t)words,
+                                .word_stride = (size_t)stride,
+                                .control_offset = (size_t)controls,
+                                .count = (size_t)count,
+                                .owners_offset = (size_t)owners,
+                                .rules = rules.buf,
+                                .rule_count = (size_t)rules.len / sizeof(aie_rule),
+                                .always = always};
+        result = aie_region_has_owners(mapping->region, &plan) == 0 ? none() : PyErr_NoMemory();
+    }
+    PyBuffer_Release(&rules);
+    return result;
+}
+
+/* Arguments of a method of owners: words that are there; false with an exception. */
+static bool mapping_part(Mapping *mapping, PyObject *args, const char *format, size_t *first,
+                         Py_ssize_t *second)
+{
+    Py_ssize_t begin;
+    PyObject *guard; /* the lock path's: here a write enters none */
+    if (!PyArg_ParseTuple(args, format, &begin, second, &guard)) {
+        return false;
+    }
+    aie_owners *owners = mapping_owners(mapping);
+    if (owners == NULL || begin < 0 || begin >= (Py_ssize_t)owners->words.count || *second < 0
+        || *second > (Py_ssize_t)owners->words.count - begin) {
+        PyErr_SetString(PyExc_ValueError, "no such words have owners");
+        return false;
+    }
+    *first = (size_t)begin;
+    return true;
+}
+
+static PyObject *mapping_own(PyObject *op, PyObject *args)
+{
+    Mapping *mapping = (Mapping *)op;
+    size_t index;
+    Py_ssize_t ends;
+    if (!mapping_part(mapping, args, "nnO:own", &index, &ends)) {
+        return NULL;
+    }
+    uint32_t pid = 0;
+    aie_result result;
+    int64_t slice = 0;
+    do {
+        if (PyErr_CheckSignals() < 0) {
+            return NULL;
+        }
+        Py_BEGIN_ALLOW_THREADS
+        result = aie_region_own(mapping->region, index, ends != 0, slice, &pid);
+        slice = aie_now() + AIE_SLICE;
+        Py_END_ALLOW_THREADS
+    } while (result == AIE_BUSY);
+    return result == AIE_OK || result == AIE_OWNED ? PyLong_FromUnsignedLong(pid)
+                                                   : raise_result(result);
+}
+
+static PyObject *mapping_get_owners(PyObject *op, PyObject *args)
+{
+    Mapping *mapping = (Mapping *)op;
+    size_t first;
+    Py_ssize_t count;
+    if (!mapping_part(mapping, args, "nnO:owners", &first, &count)) {
+        return NULL;
+    }
+    uint32_t *pids = PyMem_Malloc((size_t)count * sizeof(*pids));
+    if (pids == NULL) {
+        return PyErr_NoMemory();
+    }
+    aie_array part = aie_region_part(mapping->region, first, (size_t)count);
+    Py_BEGIN_ALLOW_THREADS
+    aie_owners_pids(&part, pids);
+    Py_END_ALLOW_THREADS
+    PyObject *list = PyList_New(count);
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        PyObject *pid = pids[i] == 0 ? none() : PyLong_FromUnsignedLong(pids[i]);
+        if (pid == NULL || PyList_SetItem(list, i, pid) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    PyMem_Free(pids);
+    return list;
+}
+
+static PyObject *mapping_recover(PyObject *op, PyObject *args)
+{
+    Mapping *mapping = (Mapping *)op;
+    size_t first;
+    Py_ssize_t count;
+    if (!mapping_part(mapping, args, "nnO:recover", &first, &count)) {
+        return NULL;
+    }
+    size_t *given = PyMem_Malloc((size_t)count * sizeof(*given));
+    if (given == NULL) {
+        return PyErr_NoMemory();
+    }
+    aie_array part = aie_region_part(mapping->region, first, (size_t)count);
+    size_t found;
+    Py_BEGIN_ALLOW_THREADS
+    found = aie_owners_recover(&part, true, given);
+    Py_END_ALLOW_THREADS
+    PyObject *list = PyList_New((Py_ssize_t)found);
+    for (size_t i = 0; list != NULL && i < found; i++) {
+        PyObject *index = PyLong_FromSize_t(first + given[i]);
+        if (index == NULL || PyList_SetItem(list, (Py_ssize_t)i, index) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    PyMem_Free(given);
+    return list;
+}
+
 static PyObject *mapping_pickled(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     aie_region_pickled(((Mapping *)op)->region);
@@ -182,6 +319,11 @@ static PyMethodDef mapping_methods[] = {
     {"view", mapping_view, METH_NOARGS, "view($self, /)\n--\n\n"},
     {"pickled", mapping_pickled, METH_NOARGS, "pickled($self, /)\n--\n\n"},
     {"unlink", mapping_unlink, METH_NOARGS, "unlink($self, /)\n--\n\n"},
+    {"set_owners", mapping_set_owners, METH_VARARGS,
+     "set_owners($self, words, stride, controls, count, owners, rules, always, /)\n--\n\n"},
+    {"own", mapping_own, METH_VARARGS, "own($self, index, ends, guard, /)\n--\n\n"},
+    {"owners", mapping_get_owners, METH_VARARGS, "owners($self, first, count, guard, /)\n--\n\n"},
+    {"recover", mapping_recover, METH_VARARGS, "recover($self, first, count, guard, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -16,6 +16,7 @@
 #include "../core.h"
 #include "../attach.h"
 #include "../create.h"
+#include "../owning.h"
 
 typedef struct {
     PyTypeObject *table_type;

@@ -63,8 +63,12 @@ static PyObject *array_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     if (!bound_begins(&self->bound, "array")) {
         return NULL;
     }
-    self->words =
-        (aie_array){words, controls, (size_t)stride, (size_t)count, mapping_event(mapping)};
+    self->words = (aie_array){words,
+                              controls,
+                              (size_t)stride,
+                              (size_t)count,
+                              mapping_event(mapping),
+                              mapping_owners(mapping)};
     bound_to(&self->bound, args[0], args[1], args[2]);
     FIELD_STORE(self->bound.life, BOUND_OPEN);
     return none();
@@ -86,7 +90,7 @@ static PyMethodDef array_methods[] = {
     {"exchange", FAST(array_exchange), FASTCALL, "exchange($self, /, index, member)\n--\n\n"},
     {"compare_and_set", FAST(array_compare_and_set), FASTCALL,
      "compare_and_set($self, /, index, old, new)\n--\n\n"},
-    {"claim", FAST(array_claim), FASTCALL, "claim($self, /, old, new)\n--\n\n"},
+    {"claim", FAST(array_claim), FASTCALL, "claim($self, /, old, new, *, timeout=0.0)\n--\n\n"},
     {"snapshot", array_snapshot, METH_NOARGS, "snapshot($self, /)\n--\n\n"},
     {"count", array_count, METH_O, "count($self, member, /)\n--\n\n"},
     {"counts", array_counts, METH_NOARGS, "counts($self, /)\n--\n\n"},
@@ -95,6 +99,8 @@ static PyMethodDef array_methods[] = {
      "wait_all($self, member, /, *members, timeout=None)\n--\n\n"},
     {"wait_any", FAST(array_wait_any), FASTCALL,
      "wait_any($self, member, /, *members, timeout=None)\n--\n\n"},
+    {"_atomic_moved", array_moved, METH_VARARGS,
+     "_atomic_moved($self, before, timeout, /)\n--\n\n"},
     {"_atomic_bind", FAST(array_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\n"},
     {"_atomic_close", array_close, METH_NOARGS, "_atomic_close($self, /)\n--\n\n"},

@@ -69,8 +69,12 @@ static int array_change(Array *self, Py_ssize_t index, aie_change *change)
         return -1;
     }
     const aie_array *words = &self->words;
-    target to = {aie_array_word(words, (size_t)index), aie_array_control(words, (size_t)index),
-                 words->event, &self->bound, "array"};
+    target to = {aie_array_word(words, (size_t)index),
+                 aie_array_control(words, (size_t)index),
+                 words->event,
+                 &self->bound,
+                 "array",
+                 words->owners};
     return change_word(&to, change);
 }
 
@@ -142,7 +146,8 @@ static int array_assign(PyObject *op, PyObject *key, PyObject *member)
         return -1;
     }
     const table_entry *entry = table_by_identity(self->bound.table, member);
-    if (entry != NULL) { /* no Python code runs, so it is still open */
+    if (entry != NULL && self->words.owners == NULL) {
+        /* No Python code runs, so it is still open. */
         change.desired = entry->number;
         aie_word *word = aie_array_word(&self->words, (size_t)index);
         if (aie_word_change(word, self->words.event, &change) == AIE_OK) {
@@ -311,8 +316,13 @@ static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *array_fill(PyObject *op, PyObject *member)
 {
     Array *self = (Array *)op;
-    int32_t number;
-    if (array_number(self, member, &number) < 0) {
+    aie_owners *owners = self->words.owners;
+    aie_change change = {.compare = false};
+    if (array_number(self, member, &change.desired) < 0 || !array_is_open(self)) {
+        return NULL;
+    }
+    if (owners != NULL && !aie_change_leases(owners, &change)
+        && change_enters(&self->bound, "array", owners, &change) < 0) {
         return NULL;
     }
     size_t next = 0;
@@ -321,57 +331,15 @@ static PyObject *array_fill(PyObject *op, PyObject *member)
             return NULL;
         }
         WALK_BEGINS(self);
-        next = aie_array_fill(&self->words, next, number);
+        next = aie_array_fill(&self->words, next, &change);
         WALK_ENDS();
         if (next == self->words.count) {
             return none();
         }
-        aie_change change = {.desired = number, .compare = false};
         if (array_change(self, (Py_ssize_t)next, &change) < 0) {
             return NULL;
         }
         next++;
-    }
-}
-
-static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
-{
-    static const char *const names[] = {"old", "new"};
-    Array *self = (Array *)op;
-    PyObject *parsed[2];
-    int32_t old, new;
-    if (parse_arguments("claim", args, nargs, kwnames, names, 2, 2, parsed) < 0
-        || array_number(self, parsed[0], &old) < 0 || array_number(self, parsed[1], &new) < 0) {
-        return NULL;
-    }
-    for (;;) {
-        if (!array_is_open(self)) {
-            return NULL;
-        }
-        /* relaxed: where to begin is a hint; any index does. */
-        size_t index = __atomic_load_n(&self->found, __ATOMIC_RELAXED);
-        aie_result result;
-        WALK_BEGINS(self);
-        result = aie_array_claim(&self->words, index, old, new, &index);
-        WALK_ENDS();
-        if (result == AIE_LOCKED) {
-            if (PyErr_CheckSignals() < 0 || !array_is_open(self)) {
-                return NULL;
-            }
-            aie_array words = array_words(self);
-            Py_BEGIN_ALLOW_THREADS
-            result = aie_array_claim_slice(&words, old, new, &index);
-            Py_END_ALLOW_THREADS
-            if (result == AIE_BUSY || result == AIE_MISMATCH) {
-                continue; /* another word may match by now */
-            }
-        }
-        if (result == AIE_OK) {
-            __atomic_store_n(&self->found, index, __ATOMIC_RELAXED);
-            return PyLong_FromSize_t(index);
-        }
-        return result == AIE_MISMATCH ? none() : raise_result(result);
     }
 }
 
@@ -409,6 +377,24 @@ static aie_result array_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
     return aie_watch_await(&wait->words, &wait->watch, deadline, spin);
 }
 
+/* A wait, of an open array; the rest of `wait` is what it waits for. */
+static void array_wait_begins(Array *self, array_waiter *wait, const char *name)
+{
+    wait->words = array_words(self);
+    wait->waiting = (waiter){
+        .of = &self->bound,
+        .goal = &wait->watch.goal,
+        .name = name,
+        .what = "array",
+        .own = "waiting while holding the lock of a word that is waited for: nobody "
+               "could change it",
+        .owned = self->words.owners == NULL ? NULL : &wait->words,
+        .is_own = array_wait_is_own,
+        .is_met = array_wait_is_met,
+        .sleep = array_wait_sleep,
+    };
+}
+
 /* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which. */
 static PyObject *array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                             bool all)
@@ -416,19 +402,8 @@ static PyObject *array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs
     if (!array_is_open(self)) {
         return NULL;
     }
-    array_waiter wait = {
-        .waiting = {.of = &self->bound,
-                    .goal = &wait.watch.goal,
-                    .name = all ? "wait_all" : "wait_any",
-                    .what = "array",
-                    .own = "waiting while holding the lock of a word that is waited for: nobody "
-                           "could change it",
-                    .is_own = array_wait_is_own,
-                    .is_met = array_wait_is_met,
-                    .sleep = array_wait_sleep},
-        .words = array_words(self),
-        .watch = {.all = all},
-    };
+    array_waiter wait = {.watch = {.all = all}};
+    array_wait_begins(self, &wait, all ? "wait_all" : "wait_any");
     if (wait_for_goal(&wait.waiting, args, nargs, kwnames) <= 0) {
         return NULL;
     }
@@ -445,4 +420,156 @@ static PyObject *array_wait_any(PyObject *op, PyObject *const *args, Py_ssize_t 
                                 PyObject *kwnames)
 {
     return array_wait((Array *)op, args, nargs, kwnames, false);
+}
+
+/* _atomic_moved(before, timeout): the values of all words, as bytes, once one differs from `before`
+ * (None: at once); None when the time is over. */
+static PyObject *array_moved(PyObject *op, PyObject *args)
+{
+    Array *self = (Array *)op;
+    Py_buffer before = {.buf = NULL};
+    PyObject *timeout;
+    int64_t deadline;
+    if (!PyArg_ParseTuple(args, "z*O:_atomic_moved", &before, &timeout)) {
+        return NULL;
+    }
+    int moved = -1;
+    if (timeout_deadline(timeout, true, &deadline) == 0 && array_is_open(self)) {
+        Py_ssize_t bytes = (Py_ssize_t)(self->words.count * sizeof(int32_t));
+        array_waiter wait = {.watch = {.before = before.buf}};
+        array_wait_begins(self, &wait, "changes");
+        moved = before.buf == NULL    ? 1
+                : before.len == bytes ? wait_until(&wait.waiting, deadline)
+                                      : 0;
+    }
+    PyBuffer_Release(&before);
+    if (moved <= 0) {
+        return moved < 0 ? NULL : none();
+    }
+    PyObject *values =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(self->words.count * sizeof(int32_t)));
+    if (values != NULL) {
+        aie_array_read(&self->words, (int32_t *)(void *)PyBytes_AsString(values));
+    }
+    return values;
+}
+
+/* ---- claiming */
+
+/* The change that claims, of an open array: 1 it can be tried, 0 no word is what it compares with, -1
+ * with an exception. */
+static int array_claim_begins(Array *self, aie_change *change)
+{
+    aie_owners *owners = self->words.owners;
+    if (owners == NULL || aie_change_leases(owners, change)) {
+        return 1;
+    }
+    if (aie_array_count(&self->words, change->expected) == 0) {
+        return 0; /* which needs no row */
+    }
+    return change_enters(&self->bound, "array", owners, change) < 0 ? -1 : 1;
+}
+
+/* Claim now: 1 and the index, 0 there is none, -1 with an exception.  It waits for the locks of words
+ * that match, until the deadline, if that is positive. */
+static int array_claim_now(Array *self, aie_change *change, int64_t deadline, size_t *index)
+{
+    for (;;) {
+        int begins = array_is_open(self) ? array_claim_begins(self, change) : -1;
+        if (begins <= 0) {
+            return begins;
+        }
+        /* relaxed: where to begin is a hint; any index does. */
+        *index = __atomic_load_n(&self->found, __ATOMIC_RELAXED);
+        aie_result result;
+        WALK_BEGINS(self);
+        result = aie_array_claim(&self->words, *index, change, index);
+        WALK_ENDS();
+        if (result == AIE_LOCKED) {
+            if (PyErr_CheckSignals() < 0 || !array_is_open(self)) {
+                return -1;
+            }
+            if (deadline > 0 && aie_now() >= deadline) {
+                return 0;
+            }
+            aie_array words = array_words(self);
+            Py_BEGIN_ALLOW_THREADS
+            result = aie_array_claim_slice(&words, change, index);
+            Py_END_ALLOW_THREADS
+            if (result == AIE_BUSY || result == AIE_MISMATCH) {
+                continue; /* another word may match by now */
+            }
+        }
+        if (result == AIE_OK) {
+            __atomic_store_n(&self->found, *index, __ATOMIC_RELAXED);
+            return 1;
+        }
+        if (result == AIE_MISMATCH) {
+            return 0;
+        }
+        raise_result(result);
+        return -1;
+    }
+}
+
+/* Give back what dead processes own: 1 something, 0 nothing, -1 it was closed meanwhile. */
+static int array_recovers(Array *self)
+{
+    if (self->words.owners == NULL) {
+        return 0;
+    }
+    aie_array words = array_words(self);
+    size_t given;
+    Py_BEGIN_ALLOW_THREADS
+    given = aie_owners_recover(&words, true, NULL);
+    Py_END_ALLOW_THREADS
+    return array_is_open(self) ? given > 0 : -1;
+}
+
+SLOW PyObject *array_claim_waiting(Array *self, aie_change *change, int64_t deadline)
+{
+    array_waiter wait = {.watch = {.goal = {&change->expected, 1, false}}};
+    array_wait_begins(self, &wait, "claim");
+    int claimed, met;
+    size_t index;
+    do {
+        met = wait_until(&wait.waiting, deadline);
+        if (met < 0) {
+            return NULL;
+        }
+        do { /* once more, if the time is over */
+            claimed = array_claim_now(self, change, deadline, &index);
+        } while (claimed == 0 && (claimed = array_recovers(self)) > 0);
+    } while (claimed == 0 && met > 0);
+    return claimed < 0 ? NULL : claimed > 0 ? PyLong_FromSize_t(index) : none();
+}
+
+/* claim(old, new, *, timeout=0.0) */
+static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
+{
+    static const char *const names[] = {"old", "new", "timeout"};
+    Array *self = (Array *)op;
+    PyObject *parsed[3];
+    aie_change change = {.compare = true};
+    int64_t deadline = 0;
+    if (nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "claim() takes 2 positional arguments (%zd given)", nargs);
+        return NULL;
+    }
+    if (parse_arguments("claim", args, nargs, kwnames, names, 2, 3, parsed) < 0
+        || (parsed[2] != NULL && timeout_deadline(parsed[2], true, &deadline) < 0)
+        || array_number(self, parsed[0], &change.expected) < 0
+        || array_number(self, parsed[1], &change.desired) < 0) {
+        return NULL;
+    }
+    int claimed;
+    size_t index;
+    do {
+        claimed = array_claim_now(self, &change, deadline, &index);
+    } while (claimed == 0 && (claimed = array_recovers(self)) > 0);
+    if (claimed != 0) {
+        return claimed < 0 ? NULL : PyLong_FromSize_t(index);
+    }
+    return deadline == 0 ? none() : array_claim_waiting(self, &change, deadline);
 }

@@ -47,6 +47,7 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     }
     self->control = control;
     self->event = mapping_event(mapping);
+    self->owners = mapping_owners(mapping);
     self->guard = args[6] == Py_None ? NULL : Py_NewRef(args[6]);
     self->index = numbers[0];
     self->calls_from_value = calls_from_value;
@@ -54,6 +55,7 @@ static PyObject *value_bind(PyObject *op, PyTypeObject *defining_class, PyObject
     /* release: whoever loads the word sees the rest.  Before the life: who closes an open value
      * takes its word away for good. */
     FIELD_STORE(self->word, word);
+    FIELD_STORE(self->bare, self->guard == NULL && self->owners == NULL ? word : NULL);
     FIELD_STORE(self->bound.life, BOUND_OPEN);
     return none();
 }
@@ -63,6 +65,7 @@ static PyObject *value_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     Value *self = (Value *)op;
     if (bound_closes(&self->bound)) {
         FIELD_STORE(self->word, NULL);
+        FIELD_STORE(self->bare, NULL);
     }
     return none();
 }

@@ -7,10 +7,12 @@
 typedef struct {
     Bound bound;
     aie_word *word; /* NULL: __init__ never ran, or closed */
+    aie_word *bare; /* the same; NULL also where a write takes more than one step */
     aie_control *control;
     aie_event *event; /* of the segment */
-    PyObject *guard;  /* enters and leaves the lock= given; NULL: writes are lock-free */
-    PyObject *lock;   /* what get_lock() returns, once made; as `word`, it may change */
+    aie_owners *owners;
+    PyObject *guard; /* enters and leaves the lock= given; NULL: writes are lock-free */
+    PyObject *lock;  /* what get_lock() returns, once made; as `word`, it may change */
     Py_ssize_t index;
     int calls_from_value; /* the class overrides it, so a name is asked of it */
 } Value;
@@ -40,7 +42,7 @@ static inline int value_change(Value *self, aie_change *change)
     if (word == NULL) {
         return -1;
     }
-    target to = {word, self->control, self->event, &self->bound, "value"};
+    target to = {word, self->control, self->event, &self->bound, "value", self->owners};
     return self->guard == NULL ? change_word(&to, change)
                                : change_guarded(&to, self->bound.table->state, self->guard, change);
 }
@@ -55,16 +57,12 @@ HOT PyObject *value_load(PyObject *op, PyObject *Py_UNUSED(ignored))
                : table_member(((Value *)op)->bound.table, aie_word_value(aie_word_load(word)));
 }
 
-/* The common case of a write: arguments by position, the value open, no lock= given.  The word, or
- * NULL without an exception: then the slow function sorts out what it is. */
+/* The common case of a write: arguments by position, the value open, neither lock= nor on_death=
+ * given.  The word, or NULL without an exception: then the slow function sorts out what it is. */
 static inline aie_word *value_fast_word(Value *self, Py_ssize_t nargs, Py_ssize_t wanted,
                                         PyObject *kwnames)
 {
-    if (nargs != wanted || kwnames != NULL) {
-        return NULL;
-    }
-    aie_word *word = FIELD_LOAD(self->word); /* first: who finds it sees the guard */
-    return word == NULL || self->guard != NULL ? NULL : word;
+    return nargs != wanted || kwnames != NULL ? NULL : FIELD_LOAD(self->bare);
 }
 
 /* set() and, with `previous`, exchange(), by whatever arguments. */
@@ -249,9 +247,13 @@ static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs
     if (word == NULL) {
         return NULL;
     }
+    aie_array one = {(unsigned char *)word, bound_control(&self->bound, self->control),
+                     AIE_SINGLE_STRIDE,     1,
+                     self->event,           self->owners};
     value_waiter wait = {
         .waiting = {.of = &self->bound,
                     .goal = &wait.goal,
+                    .owned = self->owners == NULL ? NULL : &one,
                     .name = leave ? "wait_while" : "wait_for",
                     .what = "value",
                     .own = "waiting while holding the value's lock: nobody could change the value",

@@ -9,9 +9,10 @@
 typedef struct waiter {
     Bound *of;
     aie_goal *goal;
-    const char *name; /* of the method */
-    const char *what; /* it is of, for an error */
-    const char *own;  /* the error where only this thread could end the wait */
+    const char *name;       /* of the method */
+    const char *what;       /* it is of, for an error */
+    const char *own;        /* the error where only this thread could end the wait */
+    const aie_array *owned; /* its words, if somebody can own them, or NULL */
     /* Whether this thread holds the lock that would be needed to end it: 1, 0, or -1 with an
      * exception. */
     int (*is_own)(struct waiter *);
@@ -42,10 +43,34 @@ static void raise_timed_out(const waiter *waiting, PyObject *const *members, Py_
     }
 }
 
+/* Sleep once, without the GIL, and see to words whose owners have died, each AIE_NOTICE. */
+static aie_result wait_sleeps(waiter *waiting, int64_t deadline, bool spin, int64_t *notice)
+{
+    if (waiting->owned == NULL) {
+        return waiting->sleep(waiting, deadline, spin);
+    }
+    aie_result result = waiting->sleep(waiting, deadline < *notice ? deadline : *notice, spin);
+    int64_t now = aie_now();
+    if (result != AIE_OK && now >= *notice) {
+        aie_owners_recover(waiting->owned, false, NULL);
+        *notice = now + AIE_NOTICE;
+    }
+    return result == AIE_BUSY && now < deadline ? AIE_AGAIN : result;
+}
+
 /* 1 it is met, 0 the deadline is past, -1 with an exception. */
 static int wait_until(waiter *waiting, int64_t deadline)
 {
     int64_t now = aie_now(); /* before the look: what came before the deadline is not too late */
+    int64_t notice = now + AIE_ASK_AGAIN; /* who was asked shortly before is asked then */
+    if (waiting->owned != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        aie_owners_recover(waiting->owned, false, NULL);
+        Py_END_ALLOW_THREADS
+        if (!wait_goes_on(waiting)) {
+            return -1;
+        }
+    }
     if (waiting->is_met(waiting)) {
         return 1;
     }
@@ -68,7 +93,7 @@ static int wait_until(waiter *waiting, int64_t deadline)
     bool spin = true;
     for (;;) {
         Py_BEGIN_ALLOW_THREADS
-        result = waiting->sleep(waiting, deadline, spin);
+        result = wait_sleeps(waiting, deadline, spin, &notice);
         Py_END_ALLOW_THREADS
         if (result != AIE_AGAIN && result != AIE_INTERRUPTED) {
             break;

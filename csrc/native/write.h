@@ -11,8 +11,24 @@ typedef struct {
     aie_control *control;
     aie_event *event;
     Bound *of;
-    const char *what; /* it is, for an error */
+    const char *what;   /* it is, for an error */
+    aie_owners *owners; /* NULL: nobody can own it */
 } target;
+
+/* This process would own what it writes, and has no row: have one.  0, or -1 with an exception. */
+SLOW int change_enters(Bound *of, const char *what, aie_owners *owners, aie_change *change)
+{
+    aie_result result;
+    Py_BEGIN_ALLOW_THREADS
+    result = aie_owners_enter(of->mapping->region);
+    Py_END_ALLOW_THREADS
+    if (result != AIE_OK) {
+        raise_result(result);
+        return -1;
+    }
+    (void)aie_change_leases(owners, change);
+    return bound_is_open(of, what) ? 0 : -1;
+}
 
 /* The word is LOCKED: wait for the lock, 50 ms at a time, looking at signals in between.  Who gets
  * the lock writes and leaves without the GIL: whoever waited for the GIL meanwhile would keep every
@@ -40,6 +56,14 @@ static int change_slow(const target *to, aie_change *change)
 /* As aie_word_change, by the fast or the slow way.  1 written, 0 mismatch, -1 with an exception. */
 static inline int change_word(const target *to, aie_change *change)
 {
+    if (to->owners != NULL && !aie_change_leases(to->owners, change)) {
+        if (change->compare && aie_word_value(aie_word_load(to->word)) != change->expected) {
+            return 0; /* which needs no row */
+        }
+        if (change_enters(to->of, to->what, to->owners, change) < 0) {
+            return -1;
+        }
+    }
     aie_result result = aie_word_change(to->word, to->event, change);
     return result == AIE_LOCKED ? change_slow(to, change) : result == AIE_OK;
 }

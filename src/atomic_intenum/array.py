@@ -15,14 +15,15 @@ from .backends import backend, document
 from .errors import class_name, show
 from .given_lock import Guard
 from .layout import KIND_ARRAY, PACKED_STRIDE, SINGLE_STRIDE
+from .on_death import rules_of
 from .sharing import Shared, check_naming, create_own
-from .timeouts import timed_out
+from .timeouts import deadline_of, timed_out
 from .typed import Typed, vocabulary_of_member
 from .value import IntEnumValue
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import Self
 
     from .backends import contract
@@ -68,15 +69,27 @@ class Operations(Generic[T]):
         Of all processes that try at once exactly one gets True.  False never waits.
         """
 
-    def claim(self, old: T | str, new: T | str) -> int | None:
+    def claim(self, old: T | str, new: T | str, *, timeout: float | None = 0.0) -> int | None:
         """Find a word that is ``old``, make it ``new``, and return its index.
 
         Nobody else gets that index: finding and making are one step.  Begins where this object
         found one last, passes over words that somebody holds the lock of while another matches,
-        and looks at every word before it returns None.
+        and looks at every word before it returns None.  Where ``on_death`` is given, it first gives
+        back what dead processes own.
+
+        Args:
+            old: what the word is.
+            new: what it becomes.
+            timeout: seconds to sleep until a word is ``old``; None sleeps for ever, 0 looks once.
 
         Returns:
-            The index, which may be 0; None if no word is ``old``.
+            The index, which may be 0; None if no word is ``old``, still after that time.
+
+        Raises:
+            RuntimeError: it would sleep, and this thread holds the locks of all words.
+            ValueError: the array is closed, or was while this slept (noticed within 250 ms); or
+                the timeout is negative or NaN.
+            TypeError, KeyError: as set() of a value.
 
         """
 
@@ -164,12 +177,13 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         segment_name: as IntEnumValue's: the name for attach().
         padded: one word to a cache line, for words that many processes write all the time, each its
             own: side by side they would slow each other down.
+        on_death: as IntEnumValue's: what becomes of a word when its owner dies.
         exist_ok: as IntEnumValue's: attach to an array that a live process has created so, and keep
             its values.
 
     Raises:
-        TypeError: ``size`` is no int, ``initial`` neither a member of EnumType nor a str, or
-            ``segment_name`` no str; or ``exist_ok`` is given without it, or what exists holds
+        TypeError: ``size`` is no int, ``initial`` neither a member of EnumType nor a str,
+            ``segment_name`` no str, or ``on_death`` neither a mapping nor a member; or ``exist_ok`` is given without it, or what exists holds
             another enum.
         ValueError: ``size`` is less than 1, the segment name is not allowed, or what exists is no
             array of that size.
@@ -192,6 +206,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         *,
         segment_name: str | None = None,
         padded: bool = False,
+        on_death: Mapping[T | str, T | str] | T | str | None = None,
         exist_ok: bool = False,
     ) -> None:
         if self._atomic_vocabulary is not None:
@@ -208,8 +223,9 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             SINGLE_STRIDE if padded else PACKED_STRIDE,
             KIND_ARRAY,
             name=segment_name,
-            first=_number(vocabulary, initial),
+            first=vocabulary.number_to_write(initial),
             exist_ok=exist_ok,
+            on_death=rules_of(vocabulary, on_death),
         )
         _bind(self, vocabulary, segment, backend.own_guard())
 
@@ -234,11 +250,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
         """
         segment, vocabulary = self._atomic_segment, self._atomic_vocabulary_here()
-        count = segment.header.capacity
-        position = operator.index(index)
-        if not -count <= position < count:
-            message = f"index {position} is outside of an array of {count}"
-            raise IndexError(message)
+        position = self._atomic_position_of(index)
         given: Any = cls
         if cls is None:
             cls = IntEnumValue[vocabulary.enum]  # type: ignore[name-defined]
@@ -254,7 +266,93 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             wanted, given = class_name(vocabulary.enum), class_name(cls.EnumType)
             message = f"{class_name(cls)} holds {given}, the words of this array {wanted}"
             raise TypeError(message)
-        return cls._atomic_on(vocabulary, segment, position % count, self._atomic_guard)
+        return cls._atomic_on(vocabulary, segment, position, self._atomic_guard)
+
+    def _atomic_position_of(self, index: SupportsIndex) -> int:
+        position, count = operator.index(index), self._atomic_segment.header.capacity
+        if not -count <= position < count:
+            message = f"index {position} is outside of an array of {count}"
+            raise IndexError(message)
+        return position % count
+
+    # -- owners
+
+    def owner(self, index: SupportsIndex) -> int | None:
+        """Return the pid of the process that answers for a word: IntEnumValue's ``owner``.
+
+        Raises:
+            IndexError: there is no such word.
+            ValueError: the array is closed.
+
+        """
+        position = self._atomic_position_of(index)
+        return self._atomic_owners(position, 1)[0]
+
+    def owners(self) -> list[int | None]:
+        """Return the pids of the processes that answer for the words, in their order.
+
+        None is for a word that nobody answers for.  What dead processes owned is given back first.
+
+        Raises:
+            ValueError: the array is closed.
+
+        """
+        return self._atomic_owners(0, len(self))
+
+    def recover(self) -> list[int]:
+        """Give back, now, what dead processes own, and return the indices of those words.
+
+        Each becomes what ``on_death`` says of it.  A word that somebody holds the lock of is left.
+
+        Raises:
+            ValueError: the array is closed.
+
+        """
+        segment = self._atomic_segment
+        if segment.on_death is None:
+            return []
+        return segment.mapping.recover(0, segment.header.capacity, self._atomic_guard)
+
+    def _atomic_owners(self, first: int, count: int) -> list[int | None]:
+        segment = self._atomic_segment
+        if segment.on_death is None:
+            return [None] * count
+        return segment.mapping.owners(first, count, self._atomic_guard)
+
+    # -- waiting for anything
+
+    def changes(self, timeout: float | None = None) -> Iterator[dict[int, T]]:
+        """Yield the members of all words by index, and then, again and again, of those that changed.
+
+        A word that changes and changes back between two looks is missed, and so is all but the last
+        of several changes.
+
+        Args:
+            timeout: seconds that each wait may take; None waits for ever.
+
+        Raises:
+            TimeoutError: nothing changed in that time.
+            RuntimeError: this thread holds the locks of all words.
+            ValueError: the array is closed, or was while this waited (noticed within 250 ms); a
+                word holds no member's number; or the timeout is negative or NaN.
+
+        """
+        deadline_of(timeout)  # here, and not at the first wait: a wrong one is the caller's mistake
+        return self._atomic_changes(timeout)
+
+    def _atomic_changes(self, timeout: float | None) -> Iterator[dict[int, T]]:
+        member_of: Any = self._atomic_vocabulary_here().member_of
+        seen = self._atomic_moved(None, None)
+        yield dict(enumerate(map(member_of, memoryview(seen).cast("i"))))
+        while True:
+            now = self._atomic_moved(seen, timeout)
+            if now is None:
+                self._atomic_timed_out("changes", (), timeout)
+            pairs = enumerate(zip(memoryview(now).cast("i"), memoryview(seen).cast("i"), strict=True))
+            changed = {index: member_of(number) for index, (number, before) in pairs if number != before}
+            seen = now
+            if changed:  # else it has changed back
+                yield changed
 
     # -- as a sequence; len(), items and iteration are the backend's
 
@@ -289,7 +387,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
         """
         vocabulary = self._atomic_vocabulary_here()
-        wanted = vocabulary.member_of(_number(vocabulary, member))
+        wanted = vocabulary.member_of(vocabulary.number_to_write(member))
         try:
             return self.snapshot().index(wanted, start, stop)  # type: ignore[arg-type]
         except ValueError:
@@ -317,7 +415,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
     def _atomic_number(self, value: object) -> int:
         """Return what to write for anything that is not a member by identity."""
-        return _number(self._atomic_vocabulary_here(), value)
+        return self._atomic_vocabulary_here().number_to_write(value)
 
     def _atomic_timed_out(self, name: str, members: tuple[Any, ...], timeout: Any) -> NoReturn:
         raise timed_out(name, members, self._atomic_counted(), timeout)
@@ -357,13 +455,6 @@ def _check_size(cls: type[Any], size: object, initial: object) -> int:
     if count < 1:
         raise ValueError(message)
     return count
-
-
-def _number(vocabulary: Vocabulary, value: object) -> int:
-    if isinstance(value, str):
-        return vocabulary.number_of(value)
-    number = vocabulary.number_of_member(value)
-    return vocabulary.refuse(value) if number is None else number
 
 
 def _bind(

@@ -6,6 +6,7 @@ The tests hold it against the offsets that the compiled core was built with.
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 import sys
 from typing import NamedTuple
@@ -16,7 +17,7 @@ LAYOUT_VERSION = 2
 PROTOCOL = 1
 
 #: What follows the magic: the fields of :class:`Header`.
-HEADER = struct.Struct("=IIIIQQQIIQQQIIIII")
+HEADER = struct.Struct("=IIIIQQQIIQQQIIIIIIQ")
 HEADER_OFFSET = 8
 #: Bytes of the header proper; the vocabulary's text follows.
 HEADER_SIZE = 192
@@ -42,7 +43,12 @@ class Header(NamedTuple):
     control_stride: int
     mutex_size: int
     libc: int
+    on_death_size: int
+    owners_offset: int
 
+
+#: Bytes of the table of owners.
+OWNERS_SIZE = 8 * 1024
 
 #: A state word.
 WORD = struct.Struct("=Q")
@@ -69,3 +75,43 @@ def fingerprint_of(text: bytes) -> int:
 def align(offset: int) -> int:
     """Round up to a cache line."""
     return -(-offset // LINE) * LINE
+
+
+class Rules(NamedTuple):
+    """What on_death says, in numbers.
+
+    ``always`` is what a word becomes whatever it was; where it is None, ``pairs`` are each value
+    and what it becomes.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    always: int | None
+
+    @property
+    def text(self) -> bytes:
+        """As a segment carries it: JSON, a number or a list of pairs."""
+        return json.dumps(self.pairs if self.always is None else self.always).encode("ascii")
+
+    @property
+    def packed(self) -> bytes:
+        """As the core takes it: pairs of int32, by the first."""
+        pairs = sorted(self.pairs) if self.always is None else ((0, self.always),)
+        return b"".join(struct.pack("=ii", *pair) for pair in pairs)
+
+    def after(self, number: int) -> int:
+        """Return what a word of that value becomes as its owner dies."""
+        return dict(self.pairs).get(number, number) if self.always is None else self.always
+
+    def leases(self, number: int) -> bool:
+        """Tell whether who writes this value answers for it."""
+        return self.always is None and number in dict(self.pairs)
+
+
+def read_rules(text: bytes) -> Rules:
+    """Return what a segment's text says; ValueError if that is nothing."""
+    said = json.loads(text)
+    rules = Rules((), said) if type(said) is int else Rules(tuple(map(tuple, said)), None)
+    _ = rules.packed  # or struct.error
+    if not rules.text == text or (rules.always is None and not rules.pairs):
+        raise ValueError
+    return rules

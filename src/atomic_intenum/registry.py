@@ -5,11 +5,15 @@ from __future__ import annotations
 import copyreg
 import weakref
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from .backends import backend
 from .memory.pool import Pool
 from .process import ProcessLock
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .layout import Rules
 
 # cloudpickle pickles a class of __main__ by value, with all that the class refers to.
 copyreg.pickle(Vocabulary, lambda vocabulary: (vocabulary_of, (vocabulary.enum,)))
@@ -26,6 +30,13 @@ def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
     return _look_up(enum) or _lock.call(_look_up_or_make, enum)
 
 
+def pool_of(vocabulary: Vocabulary, on_death: Rules | None) -> Pool:
+    """Return the pool of values that have this on_death."""
+    pool: Pool | None = vocabulary.pools.get(on_death)
+    # One step: of two threads that make one, both get the same.
+    return pool or vocabulary.pools.setdefault(on_death, Pool(vocabulary.text, on_death))
+
+
 def _look_up(enum: type[IntEnum]) -> Vocabulary | None:
     reference = _known.get(enum)
     return None if reference is None else reference()
@@ -36,6 +47,5 @@ def _look_up_or_make(enum: type[IntEnum]) -> Vocabulary:
     if vocabulary is None:
         vocabulary = Vocabulary(enum)
         vocabulary.table = backend.Table(vocabulary, enum, vocabulary.entries)
-        vocabulary.pool = Pool(vocabulary.text)
         _known[enum] = weakref.ref(vocabulary)
     return vocabulary

@@ -246,6 +246,9 @@ def create_own(
     if exist_ok:
         require_vocabulary(segment, vocabulary)
         require_kind(segment, kind, size)
+        if segment.on_death != more["on_death"]:
+            message = f"shared memory {shown(segment.name)!r} was created with another on_death="
+            raise ValueError(message)
     return segment
 
 

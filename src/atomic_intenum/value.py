@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 from .backends import backend, document
 from .given_lock import Guard, LockLike
 from .layout import KIND_VALUE, SINGLE_STRIDE
+from .on_death import owned, refuse_owned, rules_of
+from .registry import pool_of
 from .sharing import Shared, check_naming, create_own
 from .timeouts import deadline_of, timed_out
 from .typed import Typed, vocabulary_of_member
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from multiprocessing.synchronize import Lock, RLock
     from typing import Self
 
@@ -167,15 +169,21 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         segment_name: gives the value a shared-memory segment of its own under this name, for
             attach(): 1 to 22 ASCII letters, digits, ``.``, ``_``, ``-``.  What a process left under
             it which has ended is replaced.
+        on_death: what becomes of the value when its owner dies: is killed, crashes or ends.  A
+            mapping, ``{Job.RUNNING: Job.PENDING}``: whoever writes RUNNING leases the value, and if
+            that process dies first it is PENDING again.  A member, ``Status.DEAD``: after own() the
+            owner's death makes it DEAD, whatever it was.  Whoever attaches finds it in the segment.
         exist_ok: attach to what a live process has created under that name, and keep its value;
             create only if there is none.  The name goes with the last process that got it so.
 
     Raises:
-        TypeError: ``value`` is neither a member of EnumType nor a str, ``lock`` is no lock, or
-            ``segment_name`` no str; or both of these are given, or ``exist_ok`` without a name;
-            or what exists holds another enum.
+        TypeError: ``value`` is neither a member of EnumType nor a str, ``lock`` is no lock,
+            ``segment_name`` no str, or ``on_death`` neither a mapping nor a member; or ``lock`` is
+            given beside one of these, or ``exist_ok`` without a name; or what exists holds another
+            enum.
         KeyError: no member has that name.
-        ValueError: the segment name is not allowed, or what exists is no value.
+        ValueError: the segment name is not allowed, the mapping is empty, or what exists is no
+            value, or has another ``on_death``.
         FileExistsError: a live process has that name, or what has it is not of this package.
         OSError: there is no room for a further shared-memory segment (ENOSPC).
         RuntimeError: ``segment_name`` on the lock-based path.
@@ -192,6 +200,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         lock: LockLike | None = None,
         *,
         segment_name: str | None = None,
+        on_death: Mapping[T | str, T | str] | T | str | None = None,
         exist_ok: bool = False,
     ) -> None:
         if self._atomic_vocabulary is not None:
@@ -202,6 +211,12 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             message = (
                 "lock= and segment_name= exclude each other: whoever attaches by name would not "
                 "have that lock"
+            )
+            raise TypeError(message)
+        if on_death is not None and lock is not None:
+            message = (
+                "lock= and on_death= exclude each other: who gives back what a dead process owns "
+                "would have to wait for that lock, which may have died with it"
             )
             raise TypeError(message)
         vocabulary = self._atomic_class_vocabulary
@@ -216,14 +231,21 @@ class IntEnumValue(Typed, Shared, _Base[T]):
                 first = vocabulary.check_number(self.to_value(value))
             finally:
                 _initialising.value = outer
+        rules = rules_of(vocabulary, on_death)
         guard = backend.own_guard() if lock is None else Guard(lock)
         if segment_name is None:
-            segment, index = vocabulary.pool.allocate()
+            segment, index = pool_of(vocabulary, rules).allocate()
             _bind(self, vocabulary, segment, index, guard, first)
         else:
-            name, kind = segment_name, KIND_VALUE
             segment = create_own(
-                vocabulary, 1, SINGLE_STRIDE, kind, name=name, first=first, exist_ok=exist_ok
+                vocabulary,
+                1,
+                SINGLE_STRIDE,
+                KIND_VALUE,
+                name=segment_name,
+                first=first,
+                exist_ok=exist_ok,
+                on_death=rules,
             )
             _bind(self, vocabulary, segment, 0, guard, None)
 
@@ -320,6 +342,67 @@ class IntEnumValue(Typed, Shared, _Base[T]):
             return f"{name}({self.load()!r})"
         except ValueError:
             return f"{name}({number})"
+
+    # -- its owner
+
+    def own(self) -> None:
+        """Have this process answer for the value until it ends: then it is what on_death says.
+
+        Writes by anybody leave it so.  Doing it twice changes nothing; of several threads any may.
+
+        Raises:
+            RuntimeError: another live process owns or leases it; it was created without
+                ``on_death``; or 1,023 processes own values of its segment already.
+            ValueError: the value is closed.
+
+        """
+        self._atomic_own(ends=False)
+
+    def disown(self) -> None:
+        """Have nobody answer for the value any more; it stays what it is.
+
+        Raises:
+            RuntimeError: another live process owns or leases it; or it was created without
+                ``on_death``.
+            ValueError: the value is closed.
+
+        """
+        self._atomic_own(ends=True)
+
+    def _atomic_own(self, *, ends: bool) -> None:
+        mapping = owned(self._atomic_segment, "value").mapping
+        pid = mapping.own(self._atomic_index, ends, self._atomic_guard)
+        if pid:
+            refuse_owned(pid, "value")
+
+    @property
+    def owner(self) -> int | None:
+        """The pid of the process that answers for the value; None if nobody does, or nobody alive.
+
+        What a dead process owned is given back first.
+
+        Raises:
+            ValueError: the value is closed.
+
+        """
+        segment = self._atomic_segment
+        if segment.on_death is None:
+            return None
+        return segment.mapping.owners(self._atomic_index, 1, self._atomic_guard)[0]
+
+    def recover(self) -> bool:
+        """If the owner has died, make the value, now, what on_death says; tell whether that was so.
+
+        False also if somebody holds the value's lock: nobody writes meanwhile.
+
+        Raises:
+            ValueError: the value is closed.
+
+        """
+        segment = self._atomic_segment
+        if segment.on_death is None:
+            return False
+        return bool(segment.mapping.recover(self._atomic_index, 1, self._atomic_guard))
 
     # -- the lock
 

@@ -29,7 +29,7 @@ class Vocabulary:
         text: its name and members, as JSON; what a segment carries, so that a tool can print names
             without importing the program.
         table: the backend's own form of it.
-        pool: where values without a segment of their own get their words.
+        pools: where values without a segment of their own get their words, by their on_death.
 
     Raises:
         OverflowError: a member does not fit a signed 32-bit integer.
@@ -60,7 +60,7 @@ class Vocabulary:
         members = {name: number for _, name, number in self.entries}
         self.text = json.dumps({"enum": enum.__name__, "members": members}).encode("ascii")
         self.table: Any = None
-        self.pool: Any = None
+        self.pools: dict[Any, Any] = {}
 
     def number_of_member(self, value: object) -> int | None:
         """Return the number of a member; None if it is none: int.__new__ may have made it."""
@@ -82,6 +82,13 @@ class Vocabulary:
             meant = f"did you mean {close[0]!r}?" if close else f"it has {some}"
             message = f"{class_name(self.enum)} has no member {name!r}: {meant}"
             raise KeyError(message) from None
+
+    def number_to_write(self, value: object) -> int:
+        """Return the number of a member or of a name; TypeError or KeyError if it is neither."""
+        if isinstance(value, str):
+            return self.number_of(value)
+        number = self.number_of_member(value)
+        return self.refuse(value) if number is None else number
 
     def member_of(self, number: int) -> IntEnum:
         """Return the member of that value; ValueError if none."""

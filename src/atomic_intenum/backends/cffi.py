@@ -10,13 +10,13 @@ import contextlib
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from ..layout import EVENT_OFFSET
 from ..timeouts import deadline_of
 from . import python_bound, python_row, python_value
-from .cffi_mapping import Mapping, attach, create, peek
+from .cffi_mapping import Mapping, attach, create, peek, raise_result
 from .python_bound import Bound, Closed, Table, document, prepare_class
 
 if TYPE_CHECKING:
@@ -47,17 +47,14 @@ _compare_and_set = lib.aie_cffi_compare_and_set
 _WIDEST_TALLY = 1024
 
 
-def raise_result(result: int) -> NoReturn:
-    raise RuntimeError(ffi.string(lib.aie_result_text(result)).decode())
-
-
 def _place_of(
     mapping: Mapping, word_offset: int, control_offset: int, stride: int = 0, count: int = 1
 ) -> Any:
     """Return the core's description of one word, or of an array's words."""
     base = mapping.region.base
     event = mapping.at("aie_event", EVENT_OFFSET)
-    words = (base + word_offset, base + control_offset, stride, count, event)
+    owners = mapping.region.owners
+    words = (base + word_offset, base + control_offset, stride, count, event, owners)
     return ffi.new("aie_cffi_place *", (words, mapping.region))
 
 
@@ -72,6 +69,10 @@ class _Words:
         self._use = mapping.use
         self._place = place
         self._closed: Closed | None = None  # set while a write waits
+
+    def notice(self, guard: Guard | None) -> None:  # noqa: ARG002
+        """Give back what dead processes own, as a wait does now and then."""
+        lib.aie_cffi_notice(self._place)
 
     def _write(self, index: int, expected: int, desired: int) -> int:
         """Write a word; for one that is LOCKED it waits in slices.
@@ -189,13 +190,15 @@ class AtomicWords(_Words):
         return self._write(index, expected, desired) != _OTHER
 
     def fill(self, start: int, desired: int) -> int:
-        index: int = lib.aie_array_fill(self._array, start, desired)
+        index: int = lib.aie_cffi_fill(self._place, start, desired)
+        if index < 0:
+            raise_result(_RESULT - index)
         if index == self._array.count:
             return index
         self.exchange(index, desired)
         return index + 1
 
-    def claim(self, expected: int, desired: int) -> int | None:
+    def claim(self, expected: int, desired: int, deadline: float) -> int | None:
         wait = False
         while self._closed is None:
             index: int = lib.aie_cffi_claim(self._place, self._found, expected, desired, wait)
@@ -206,24 +209,37 @@ class AtomicWords(_Words):
                 return None
             if index != _LOCKED:
                 raise_result(_RESULT - index)
+            if wait and deadline and time.monotonic() >= deadline:
+                return None
             wait = True
         raise self._closed.error()
 
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002, FBT001
         return AtomicWatcher(self, goal, every=every)
 
+    def mover(self, before: bytes, guard: Guard | None) -> AtomicWatcher:  # noqa: ARG002
+        return AtomicWatcher(self, python_row.ANYTHING, before=before)
+
 
 class AtomicWatcher:
     """One wait for words of an array."""
 
-    __slots__ = ("_array", "_numbers", "_watch", "_words")
+    __slots__ = ("_array", "_before", "_numbers", "_watch", "_words")
 
-    def __init__(self, words: AtomicWords, goal: python_bound.Goal, *, every: bool) -> None:
+    def __init__(
+        self,
+        words: AtomicWords,
+        goal: python_bound.Goal,
+        *,
+        every: bool = False,
+        before: bytes | None = None,
+    ) -> None:
         self._words = words
         self._array = words._array
         self._numbers = ffi.new("int32_t[]", list(goal.numbers))  # of which _watch has the address
         wanted = (self._numbers, len(self._numbers), goal.leave)
-        self._watch = ffi.new("aie_watch *", (wanted, every, 0))
+        self._before = ffi.NULL if before is None else ffi.from_buffer("int32_t[]", before)
+        self._watch = ffi.new("aie_watch *", (wanted, every, 0, self._before))
 
     def look(self) -> int | None:
         met = lib.aie_watch_met(self._array, self._watch)

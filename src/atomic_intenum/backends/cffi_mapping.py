@@ -5,13 +5,24 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ..given_lock import Guard
+
+_RESULT: int = lib.AIE_CFFI_RESULT
+_BUSY: int = _RESULT - lib.AIE_BUSY
+
+
+def raise_result(result: int) -> NoReturn:
+    raise RuntimeError(ffi.string(lib.aie_result_text(result)).decode())
+
 
 #: At exit nothing is unmapped any more: daemon threads may still be inside the core.
 _exiting: list[bool] = []
@@ -148,6 +159,46 @@ class Mapping:
     def view(self) -> memoryview:
         kept = ffi.gc(self.at("char", 0), lambda _, use=self.use: None)  # noqa: ARG005 - keeps it
         return memoryview(ffi.buffer(kept, self.size))
+
+    @property
+    def owned(self) -> bool:
+        return bool(self.region.owners)
+
+    def set_owners(
+        self,
+        words: int,
+        stride: int,
+        controls: int,
+        count: int,
+        owners: int,
+        rules: bytes,
+        always: bool,  # noqa: FBT001
+        /,
+    ) -> None:
+        kept = ffi.from_buffer("unsigned char[]", rules)
+        pairs = len(rules) // 8
+        plan = (words, stride, controls, count, owners, kept, pairs, always)
+        error = lib.aie_region_has_owners(self.region, ffi.new("aie_owners_plan *", plan))
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def own(self, index: int, ends: bool, guard: Guard | None, /) -> int:  # noqa: ARG002, FBT001
+        wait = False
+        while (pid := lib.aie_cffi_own(self.region, index, ends, wait)) == _BUSY:
+            wait = True
+        if pid < 0:
+            raise_result(_RESULT - pid)
+        return int(pid)
+
+    def owners(self, first: int, count: int, guard: Guard | None, /) -> list[int | None]:  # noqa: ARG002
+        pids = ffi.new("uint32_t[]", count)
+        lib.aie_cffi_owners(self.region, first, count, pids)
+        return [pid or None for pid in ffi.unpack(pids, count)]
+
+    def recover(self, first: int, count: int, guard: Guard | None, /) -> list[int]:  # noqa: ARG002
+        given = ffi.new("size_t[]", count)
+        found = lib.aie_cffi_recover(self.region, first, count, given)
+        return [first + index for index in ffi.unpack(given, found)] if found else []
 
     def pickled(self) -> None:
         lib.aie_region_pickled(self.region)

@@ -42,6 +42,37 @@ class Mapping(Protocol):
     def view(self) -> memoryview:
         """Return the segment's bytes, writable; the caller keeps the mapping meanwhile."""
 
+    # Of a segment with on_death: csrc/owner.h.  `guard` is what a write enters on the lock path.
+
+    @property
+    def owned(self) -> bool:
+        """Whether it has owners."""
+
+    def set_owners(
+        self,
+        words: int,
+        stride: int,
+        controls: int,
+        count: int,
+        owners: int,
+        rules: bytes,
+        always: bool,  # noqa: FBT001
+        /,
+    ) -> None:
+        """Say where its words and owners are, in bytes, and what its on_death is.
+
+        That is layout.Rules, packed; ``always``: there is one, whatever the word is.
+        """
+
+    def own(self, index: int, ends: bool, guard: Guard | None, /) -> int:  # noqa: FBT001
+        """Have this process own a word, or nobody (``ends``).  0, or the pid of who owns it."""
+
+    def owners(self, first: int, count: int, guard: Guard | None, /) -> list[int | None]:
+        """Give back what dead processes own, and return the pids of the words' owners."""
+
+    def recover(self, first: int, count: int, guard: Guard | None, /) -> list[int]:
+        """Give back what dead processes own, and return the indices of those words."""
+
 
 if TYPE_CHECKING:  # at run time each backend has its own
 
@@ -113,6 +144,9 @@ if TYPE_CHECKING:  # at run time each backend has its own
             By table, mapping, segment, count, offset and stride of the words, offset of the control
             blocks, and guard.
             """
+
+        def _atomic_moved(self, before: bytes | None, timeout: float | None, /) -> bytes | None:
+            """Return the values, int32, once one is another than before; None after the timeout."""
 
 
 class Backend(Protocol):

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from ..given_lock import Guard, LockLike, guarded
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, LINE, VALUE_OFFSET
 from . import python_bound, python_row, python_value
-from .lock_array import LockedWords, event_of, nap
+from .lock_array import event_of, locked_words, nap
+from .lock_owners import Owners, end
 from .python_bound import Table, document, prepare_class
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from .contract import Mapping
 
-__all__ = ["Array", "Table", "Value", "document", "prepare_class"]
+__all__ = ["Array", "Owners", "Table", "Value", "document", "end", "prepare_class"]
 
 NAME = "lock"
 ABI = (0, 0, LINE)
@@ -109,15 +110,52 @@ class LockedWord:
         return True
 
 
+class OwnedWord(LockedWord):
+    """A word of a segment with owners.  It has no ``semlock``, so set() goes the long way."""
+
+    __slots__ = ("guard", "index", "owners")
+
+    guard: Guard | None
+
+    def __init__(self, mapping: Any, word_offset: int, control_offset: int) -> None:
+        super().__init__(mapping, word_offset, control_offset)
+        self.owners: Owners = mapping.owners_here
+        self.index = self.owners.index_of(control_offset)
+
+    def notice(self, guard: Guard | None) -> None:
+        self.owners.recover(self.index, 1, guard)
+
+    def exchange(self, desired: int) -> int:
+        self.owners.leases(desired)  # or an error, before anything is written
+        seen = super().exchange(desired)
+        self.owners.written(self.index, desired, self.guard)
+        return seen
+
+    def compare_and_set(self, expected: int, desired: int) -> bool:
+        if expected != desired:
+            return super().compare_and_set(expected, desired)
+        if self.cell[()] != expected:
+            return False
+        super().exchange(desired)  # who writes what was there does not become its owner
+        return True
+
+
+def _word(mapping: Any, word_offset: int, control_offset: int) -> LockedWord:
+    kind = OwnedWord if mapping.owned else LockedWord
+    return kind(mapping, word_offset, control_offset)
+
+
 class Value(python_value.Value):
     """A value whose writers hold its guard's lock."""
 
     __slots__ = ()
-    _atomic_word = LockedWord
+    _atomic_word = staticmethod(_word)
 
     def _atomic_bind_once(self, binding: python_bound.Binding[Any]) -> None:
         binding.words.numbers = binding.table.numbers
-        if binding.guard is not None and binding.guard.semlock is not None:
+        if isinstance(binding.words, OwnedWord):
+            binding.words.guard = binding.guard
+        elif binding.guard is not None and binding.guard.semlock is not None:
             binding.words.semlock = binding.guard.semlock
         super()._atomic_bind_once(binding)
 
@@ -157,7 +195,12 @@ class Array(python_row.Array):
     """An array whose writers hold one lock, whichever word they write."""
 
     __slots__ = ()
-    _atomic_words = LockedWords
+    _atomic_words = staticmethod(locked_words)
+
+    def _atomic_bind_once(self, binding: python_bound.Binding[Any]) -> None:
+        if binding.mapping.owned:
+            binding.words.guard = binding.guard
+        super()._atomic_bind_once(binding)
 
     # The frequent case of either; the base sees to all others, and to every error.
 
@@ -192,9 +235,6 @@ class Lock:
 
 def expire() -> None:
     """Do nothing: its memory has no names."""
-
-
-end = expire
 
 
 def own_guard() -> Guard:

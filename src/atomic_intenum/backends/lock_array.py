@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import layout
 from . import python_row
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..given_lock import Guard
     from . import python_bound
     from .contract import Mapping
+    from .lock_owners import Owners
 
 #: Seconds.  In Python a nap costs 20 to 130 us of processor time (the most where the processor
 #: halts meanwhile), and a sleeper may take no more than 1 % of a core.
@@ -113,7 +114,7 @@ class LockedWords:
                     return block + values.index(number)
         return None
 
-    def claim(self, expected: int, desired: int) -> int | None:
+    def claim(self, expected: int, desired: int, deadline: float) -> int | None:  # noqa: ARG002
         index = self.find(expected)
         if index is not None:
             self._found = index
@@ -122,6 +123,43 @@ class LockedWords:
 
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
         return LockedWatcher(self, goal, guard, every=every)
+
+    def mover(self, before: bytes, guard: Guard | None) -> LockedWatcher:
+        return LockedMover(self, before, guard)
+
+
+class OwnedWords(LockedWords):
+    """The words of an array with owners."""
+
+    __slots__ = ("guard", "owners")
+
+    guard: Guard | None
+
+    def __init__(self, mapping: Any, place: python_row.Place) -> None:
+        super().__init__(mapping, place)
+        self.owners: Owners = mapping.owners_here
+
+    def notice(self, guard: Guard | None) -> None:
+        self.owners.recover(0, len(self.values), guard)
+
+    def exchange(self, index: int, desired: int) -> int:
+        self.owners.leases(desired)  # or an error, before anything is written
+        seen = super().exchange(index, desired)
+        self.owners.written(index % len(self.values), desired, self.guard)
+        return seen
+
+    def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
+        if expected != desired:
+            return super().compare_and_set(index, expected, desired)
+        if self.values[index] != expected:
+            return False
+        super().exchange(index, desired)  # who writes what was there does not become its owner
+        return True
+
+
+def locked_words(mapping: Any, place: python_row.Place) -> LockedWords:
+    """Return the words of an array."""
+    return (OwnedWords if mapping.owned else LockedWords)(mapping, place)
 
 
 class LockedWatcher:
@@ -163,3 +201,16 @@ class LockedWatcher:
             time.sleep(min(nap(now - self._since), until - now))
             now = time.monotonic()
         return self.look() if found is None else found
+
+
+class LockedMover(LockedWatcher):
+    """One wait for any change of an array."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, words: LockedWords, before: bytes, guard: Guard | None) -> None:
+        super().__init__(words, python_row.ANYTHING, guard, every=False)
+        self._before = before
+
+    def look(self) -> int | None:
+        return None if self._values.tobytes() == self._before else 0

@@ -7,6 +7,7 @@ csrc/native/bound.h and wait.h have the same in C.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from ..given_lock import Guard
     from ..vocabulary import Vocabulary
     from .contract import Mapping
+
+
+#: Seconds from a wait's start to its next look for dead owners, and between those that follow:
+#: csrc/owner.h's AIE_ASK_AGAIN and AIE_NOTICE.
+_ASK_AGAIN, _NOTICE = 0.05, 0.2
 
 
 class Goal(NamedTuple):
@@ -211,10 +217,21 @@ class Bound:
         leave: bool = False,
         every: bool = False,
     ) -> int:
-        """Look, sleep and look again; return what was found.  ``name`` is the method's."""
+        """Wait for members; return what was found.  ``name`` is the method's."""
         deadline = deadline_of(timeout)
         goal = Goal(frozenset(self._atomic_value(member) for member in members), leave)
-        watch = self._atomic_watch(goal, every)
+        found = self._atomic_wait_until(self._atomic_watch(goal, every), deadline)
+        if found is None:
+            self._atomic_timed_out(name, members, timeout)
+        return found
+
+    def _atomic_wait_until(self, watch: Watch, deadline: float) -> int | None:
+        """Look, sleep and look again; return what was found, or None."""
+        binding = self._atomic_open()
+        notice = math.inf  # when to look for dead owners
+        if binding.mapping.owned:
+            notice = time.monotonic() + _ASK_AGAIN
+            binding.words.notice(binding.guard)
         found = watch.look()
         if found is None and watch.is_own():
             raise RuntimeError(self._atomic_own_wait)
@@ -222,11 +239,14 @@ class Bound:
         while found is None:
             late = time.monotonic() >= deadline
             # After the clock: what came in time counts.
-            found = watch.look() if late else watch.sleep(deadline, first)
+            found = watch.look() if late else watch.sleep(min(deadline, notice), first)
             self._atomic_open()  # it may have been closed meanwhile
             first = False
-            if late and found is None:
-                self._atomic_timed_out(name, members, timeout)
+            if late:
+                break
+            if found is None and time.monotonic() >= notice:
+                binding.words.notice(binding.guard)
+                notice = time.monotonic() + _NOTICE
         return found
 
     def __getstate__(self) -> Any:

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import itertools
 import operator
+from array import array
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from ..given_lock import guarded
 from ..layout import VALUE_OFFSET
-from .python_bound import Binding, Bound, Closed
+from ..timeouts import deadline_of
+from .python_bound import Binding, Bound, Closed, Goal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..given_lock import Guard
     from .contract import Mapping
-    from .python_bound import Goal, Table, Watch
+    from .python_bound import Table, Watch
 
 
 #: Every word.
 ALL = slice(None)
+
+#: What any value meets.
+ANYTHING = Goal(frozenset(), True)  # noqa: FBT003
 
 
 class Place(NamedTuple):
@@ -63,11 +68,21 @@ class Words(Protocol):
     def find(self, number: int) -> int | None:
         """Return the index of a word that has the value; where there is a guard."""
 
-    def claim(self, expected: int, desired: int) -> int | None:
-        """Write one word that has the expected value, and return its index."""
+    def claim(self, expected: int, desired: int, deadline: float) -> int | None:
+        """Write one word that has the expected value, and return its index.
+
+        Where there is no guard: None only after it has given back what dead processes own, or
+        because the words that have the value are locked, still at the deadline (0.0: never).
+        """
 
     def watcher(self, goal: Goal, every: bool, guard: Guard | None) -> Watch:  # noqa: FBT001
         """Begin a wait."""
+
+    def mover(self, before: bytes, guard: Guard | None) -> Watch:
+        """Begin a wait until a word has another value than before: int32s."""
+
+    def notice(self, guard: Guard | None) -> None:
+        """Give back what dead processes own; of a segment with owners."""
 
 
 class Array(Bound):
@@ -86,7 +101,7 @@ class Array(Bound):
         def _atomic_open(self) -> Binding[Words]: ...
 
     #: The backend's Words, made from a mapping and a place.
-    _atomic_words: type[Any]
+    _atomic_words: Callable[[Any, Place], Any]
 
     def _atomic_bind(
         self,
@@ -208,12 +223,25 @@ class Array(Bound):
         while position < binding.place.length:
             position = self._atomic_write(binding, methodcaller("fill", position, number))
 
-    def claim(self, old: Any, new: Any) -> int | None:
+    def claim(self, old: Any, new: Any, *, timeout: float | None = 0.0) -> int | None:
+        deadline = deadline_of(timeout)
         expected, desired = self._atomic_value(old), self._atomic_value(new)
+        claim = methodcaller("claim", expected, desired, 0.0 if timeout == 0 else deadline)
+        late = timeout == 0
+        while True:
+            index = self._atomic_claim(claim, expected)
+            if index is not None or late:
+                return index
+            watch = self._atomic_watch(Goal(frozenset([expected]), leave=False), every=False)
+            late = self._atomic_wait_until(watch, deadline) is None
+
+    def _atomic_claim(self, claim: Callable[[Words], int | None], expected: int) -> int | None:
         binding = self._atomic_open()
-        if binding.guard is not None and binding.words.find(expected) is None:
-            return None  # a mismatch needs no lock
-        claim = methodcaller("claim", expected, desired)
+        guard = binding.guard
+        if guard is not None and binding.words.find(expected) is None:  # a mismatch needs no lock
+            mapping = binding.mapping
+            if not (mapping.owned and mapping.recover(0, binding.place.length, guard)):
+                return None
         index: int | None = self._atomic_write(binding, claim)
         return index
 
@@ -228,6 +256,14 @@ class Array(Bound):
     def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001
         binding = self._atomic_open()
         return binding.words.watcher(goal, every, binding.guard)
+
+    def _atomic_moved(self, before: bytes | None, timeout: float | None, /) -> bytes | None:
+        binding = self._atomic_open()
+        if before is not None:
+            watch = binding.words.mover(before, binding.guard)
+            if self._atomic_wait_until(watch, deadline_of(timeout)) is None:
+                return None
+        return array("i", self._atomic_open().words.numbers()).tobytes()
 
     # -- the values as a buffer
 

@@ -39,6 +39,9 @@ class Word(Protocol):
         May return for no reason.  ``first``: it may spin before it sleeps.
         """
 
+    def notice(self, guard: Guard | None) -> None:
+        """If the word's owner has died, give it back; of a segment with owners."""
+
     def first(self, number: int) -> None:
         """Give a fresh word its first value, version 0."""
 
@@ -86,7 +89,7 @@ class Value(Bound):
         def from_value(self, value: int) -> str: ...
 
     #: The backend's Word, made from a mapping and the offsets of word and control block.
-    _atomic_word: type[Any]
+    _atomic_word: Callable[[Any, int, int], Any]
 
     def _atomic_bind(
         self,

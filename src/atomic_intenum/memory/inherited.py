@@ -11,9 +11,12 @@ from multiprocessing import heap, util
 from typing import TYPE_CHECKING, Any
 
 from .. import layout
+from ..backends import backend
+from ..given_lock import guarded
 from . import refused
 
 if TYPE_CHECKING:
+    from ..given_lock import Guard
     from ..layout import Header
 
 #: Linux's, which PyPy does not name.  What does not know it finds that one cannot write a folder.
@@ -23,7 +26,7 @@ _O_TMPFILE = getattr(os, "O_TMPFILE", 0o20000000 | getattr(os, "O_DIRECTORY", 0)
 class Memory:
     """One segment's memory: what the lock-based path has for a Mapping."""
 
-    __slots__ = ("_arena", "size")
+    __slots__ = ("_arena", "owners_here", "size")
 
     #: No PID decides anything here.
     elsewhere = False
@@ -31,6 +34,35 @@ class Memory:
     def __init__(self, arena: Any) -> None:
         self._arena = arena
         self.size: int = arena.size
+        #: The backend's, of a segment with on_death.
+        self.owners_here: Any = None
+
+    @property
+    def owned(self) -> bool:
+        """Whether it has owners."""
+        return self.owners_here is not None
+
+    def set_owners(self, *place: Any) -> None:
+        """See contract.Mapping."""
+        words, stride, controls, count, _, rules, always = place
+        fd = getattr(self._arena, "fd", None)
+        make: Any = backend
+        self.owners_here = make.Owners(
+            self.view(), fd, words, stride, controls, count, rules, always=always
+        )
+
+    def own(self, index: int, ends: bool, guard: Guard) -> int:  # noqa: FBT001
+        """See contract.Mapping."""
+        pid: int = guarded(guard, lambda: self.owners_here.own(index, guard, ends=ends))
+        return pid
+
+    def owners(self, first: int, count: int, guard: Guard) -> list[int | None]:
+        """See contract.Mapping."""
+        return self.owners_here.owners(first, count, guard)  # type: ignore[no-any-return]
+
+    def recover(self, first: int, count: int, guard: Guard) -> list[int]:
+        """See contract.Mapping."""
+        return self.owners_here.recover(first, count, guard)  # type: ignore[no-any-return]
 
     def view(self) -> memoryview:
         """Return its bytes."""

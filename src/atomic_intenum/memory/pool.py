@@ -11,6 +11,7 @@ from ..process import ProcessLock
 from .segment import create, weigh
 
 if TYPE_CHECKING:
+    from ..layout import Rules
     from .segment import Segment
 
 #: Words of a pool's first segment (with their control blocks they fill a page), and of its largest.
@@ -35,20 +36,22 @@ _growing = ProcessLock()
 
 
 class Pool:
-    """Where the values of one vocabulary get their words, in this process.
+    """Where the values of one vocabulary, and one on_death, get their words, in this process.
 
     A word is never handed out twice, so a process that still looks at an old value never sees a new
     one's state.
 
     Args:
         text: the vocabulary's, for the segments' headers.
+        on_death: what becomes of words whose owners die; None: nobody can own one.
 
     """
 
-    __slots__ = ("__weakref__", "_batch", "_text")
+    __slots__ = ("__weakref__", "_batch", "_on_death", "_text")
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, on_death: Rules | None = None) -> None:
         self._text = text
+        self._on_death = on_death
         self._batch = _Batch(None, _FIRST_CAPACITY // 2)
 
     def allocate(self) -> tuple[Segment, int]:
@@ -77,5 +80,6 @@ class Pool:
         if self._batch is batch:
             doubled = min(batch.capacity * 2, _LARGEST_CAPACITY)
             capacity = doubled if batch.pid == os.getpid() else _FIRST_CAPACITY
-            segment = create(self._text, capacity, layout.SINGLE_STRIDE, layout.KIND_POOL)
+            stride, kind = layout.SINGLE_STRIDE, layout.KIND_POOL
+            segment = create(self._text, capacity, stride, kind, on_death=self._on_death)
             self._batch = _Batch(segment, capacity)

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import struct
 import sys
 import time
 import weakref
@@ -56,17 +57,28 @@ class Segment:
         name: of the shared memory; empty on the lock-based path.
         header: as it was when the segment was attached; never read again.
         vocabulary: the text that it carries.
+        on_death: what it says of words whose owners die, as layout.Rules; None: nobody can own one.
         mapping: the backend's.
 
     """
 
-    __slots__ = ("__weakref__", "header", "mapping", "name", "vocabulary")
+    __slots__ = ("__weakref__", "header", "mapping", "name", "on_death", "vocabulary")
 
     def __init__(self, name: str, mapping: Mapping) -> None:
         weigh(mapping.size)
         self.name = name
         self.mapping = mapping
-        self.header, self.vocabulary = _read_header(shown(name), mapping)
+        self.header, self.vocabulary, self.on_death = _read_header(shown(name), mapping)
+        if self.on_death is not None:
+            mapping.set_owners(
+                self.word_offset(0),
+                self.header.word_stride,
+                self.header.control_offset,
+                self.header.capacity,
+                self.header.owners_offset,
+                self.on_death.packed,
+                self.on_death.always is not None,
+            )
 
     def word_offset(self, index: int) -> int:
         """Return where a state word is."""
@@ -101,8 +113,13 @@ def shown(name: str) -> str:
     return name.removeprefix(_NAMED)
 
 
-def _read_header(name: str, mapping: Mapping) -> tuple[layout.Header, bytes]:
+def _read_header(
+    name: str, mapping: Mapping
+) -> tuple[layout.Header, bytes, layout.Rules | None]:
     """Check a segment's header against the real size of the mapping, from one copy of it.
+
+    Returns:
+        It, the vocabulary's text, and what becomes of words whose owners die.
 
     Raises:
         ValueError: it is no segment of ours, or not one that this build can use.
@@ -130,20 +147,35 @@ def _read_header(name: str, mapping: Mapping) -> tuple[layout.Header, bytes]:
         words_end = header.header_size + header.capacity * header.word_stride
         controls_end = header.control_offset + header.capacity * header.control_stride
         text_end = header.vocabulary_offset + header.vocabulary_size
+        rules_end = text_end + header.on_death_size
+        owners_end = header.owners_offset + layout.OWNERS_SIZE
         sound = (
             header.capacity >= 1
             and header.word_stride >= 8
             and header.word_stride % 8 == 0
             and header.header_size % layout.LINE == 0
             and header.vocabulary_offset >= layout.HEADER_SIZE
-            and text_end <= header.header_size
+            and rules_end <= header.header_size
             and words_end <= header.control_offset
             and header.control_offset % layout.LINE == 0
             and controls_end <= size
+            and (header.owners_offset > 0) == (header.on_death_size > 0)
         )
+        if sound and header.owners_offset:
+            sound = (
+                header.owners_offset >= controls_end
+                and header.owners_offset % layout.LINE == 0
+                and owners_end <= size
+            )
         if not sound:
             raise refuse("its header does not fit its size")
-        return header, bytes(view[header.vocabulary_offset : text_end])
+        vocabulary = bytes(view[header.vocabulary_offset : text_end])
+        if not header.owners_offset:
+            return header, vocabulary, None
+        try:
+            return header, vocabulary, layout.read_rules(bytes(view[text_end:rules_end]))
+        except (ValueError, TypeError, struct.error, RecursionError):
+            raise refuse("its on_death cannot be read") from None
 
 
 def create(
@@ -155,6 +187,7 @@ def create(
     name: str | None = None,
     first: int = 0,
     exist_ok: bool = False,
+    on_death: layout.Rules | None = None,
 ) -> Segment:
     """Create a segment.
 
@@ -167,6 +200,7 @@ def create(
         first: value of each word when the segment becomes visible to others.
         exist_ok: attach to what a live process has created under that name, and answer for the
             name with it; whether that is what was wanted is the caller's to check.
+        on_death: what becomes of words whose owners die; None: nobody can own one.
 
     Raises:
         ValueError: the name is not one that every system takes.
@@ -176,9 +210,14 @@ def create(
     """
     if name is not None:
         check_name(name)
-    header_size = layout.align(layout.HEADER_SIZE + len(text))
+    rules = b"" if on_death is None else on_death.text
+    header_size = layout.align(layout.HEADER_SIZE + len(text) + len(rules))
     control_offset = layout.align(header_size + capacity * word_stride)
-    size = control_offset + capacity * backend.ABI[2]
+    size = owners_offset = control_offset + capacity * backend.ABI[2]
+    if on_death is None:
+        owners_offset = 0
+    else:
+        size += layout.OWNERS_SIZE
     if size > sys.maxsize:
         raise OSError(
             errno.ENOSPC, f"{capacity} words would take {size} bytes: more than any memory"
@@ -201,9 +240,11 @@ def create(
         control_stride=backend.ABI[2],
         mutex_size=backend.ABI[0],
         libc=backend.ABI[1],
+        on_death_size=len(rules),
+        owners_offset=owners_offset,
     )
     fixed = layout.MAGIC.to_bytes(8, sys.byteorder) + layout.HEADER.pack(*header)
-    head = fixed.ljust(layout.HEADER_SIZE, b"\0") + text
+    head = fixed.ljust(layout.HEADER_SIZE, b"\0") + text + rules
     if backend.INHERITED_ONLY:
         from . import inherited  # noqa: PLC0415 - nobody else needs multiprocessing.heap
 
