@@ -175,8 +175,7 @@ static inline size_t aie_cffi_recover(const aie_region *region, size_t first, si
 static inline int64_t aie_cffi_own(aie_region *region, size_t index, bool ends, bool wait)
 {
     uint32_t pid = 0;
-    aie_result result =
-        aie_region_own(region, index, ends, wait ? aie_now() + AIE_SLICE : 0, &pid);
+    aie_result result = aie_region_own(region, index, ends, wait ? aie_now() + AIE_SLICE : 0, &pid);
     return result == AIE_OK || result == AIE_OWNED ? (int64_t)pid
                                                    : AIE_CFFI_RESULT - (int64_t)result;
 }

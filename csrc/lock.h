@@ -15,6 +15,9 @@
 
 #include "word.h"
 
+/* Part of each acquire() and release(), wherever else they are called: a call would cost a tenth. */
+#define AIE_ALWAYS static inline __attribute__((always_inline))
+
 /* The kernel walks at most 2,048 entries of a dead thread's robust list; past that a death would
  * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
 #define AIE_MAX_HELD 1024u
@@ -62,8 +65,8 @@ static inline void aie_lock_repair(aie_control *control)
 }
 
 /* What a pthread locking call's answer means; on success, enter. */
-static inline aie_result aie_lock_enter(aie_control *control, aie_word *word, aie_self *self,
-                                        int error)
+AIE_ALWAYS aie_result aie_lock_enter(aie_control *control, aie_word *word, aie_self *self,
+                                     int error)
 {
     uint32_t depth;
     switch (error) {
@@ -117,7 +120,7 @@ static inline bool aie_lock_at_limit(aie_control *control, const aie_self *self)
     return self->held >= AIE_MAX_HELD && !aie_lock_names(control, self->thread);
 }
 
-static inline aie_result aie_lock_try_by(aie_control *control, aie_word *word, aie_self *self)
+AIE_ALWAYS aie_result aie_lock_try_by(aie_control *control, aie_word *word, aie_self *self)
 {
     if (aie_lock_at_limit(control, self)) {
         return AIE_TOO_MANY;
@@ -171,7 +174,7 @@ static inline bool aie_lock_is_wanted(aie_control *control, const aie_self *self
 }
 
 /* As aie_lock_try, by one who waits if it is BUSY: it is so, too, if somebody has waited long. */
-static inline aie_result aie_lock_first(aie_control *control, aie_word *word)
+AIE_ALWAYS aie_result aie_lock_first(aie_control *control, aie_word *word)
 {
     aie_self *self = aie_self_get();
     return aie_lock_is_wanted(control, self) ? AIE_BUSY : aie_lock_try_by(control, word, self);
@@ -224,7 +227,7 @@ static inline aie_result aie_lock_until(aie_control *control, aie_word *word, in
 #define AIE_SLICE (AIE_NS_PER_S / 20) /* 50 ms: the longest that a signal waits to be looked at */
 
 /* Leave the mutex for good, from inside. */
-static inline void aie_lock_leave(aie_control *control, aie_word *word)
+AIE_ALWAYS void aie_lock_leave(aie_control *control, aie_word *word)
 {
     /* seq_cst: pairs with the CAS of word.h.  A bare writer that no longer sees LOCKED also sees
      * all that the holder wrote. */
@@ -240,7 +243,7 @@ static inline void aie_lock_leave(aie_control *control, aie_word *word)
  * thread with a dead holder's id would take the note for its own.  The mutex knows.  What the thread
  * itself remembers saves asking it; but a second copy of this core in the process (native and cffi,
  * say) may have released it since, so it is no proof alone. */
-static inline bool aie_lock_is_of(aie_control *control, aie_word *word, const aie_self *self)
+AIE_ALWAYS bool aie_lock_is_of(aie_control *control, aie_word *word, const aie_self *self)
 {
     uint32_t me = self->thread;
     if (!aie_lock_names(control, me)) {
@@ -269,7 +272,7 @@ static inline bool aie_lock_is_mine(aie_control *control, aie_word *word)
 }
 
 /* Undo one acquisition.  OK; or NOT_OWNER, which changes nothing. */
-static inline aie_result aie_lock_release(aie_control *control, aie_word *word)
+AIE_ALWAYS aie_result aie_lock_release(aie_control *control, aie_word *word)
 {
     aie_self *self = aie_self_get();
     if (!aie_lock_is_of(control, word, self)) {

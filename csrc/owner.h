@@ -111,9 +111,12 @@ static inline bool aie_owner_ended(uint64_t name)
            && errno == ESRCH;
 }
 
+/* Out of line, so that it takes nothing from the calls that are frequent. */
+#define AIE_SELDOM __attribute__((noinline, cold, unused)) static
+
 /* Whether this row's lock is held.  Who closed all descriptors closed the one that asks: then it is
  * opened again, if the name is there. */
-static inline int aie_owner_asked(aie_owners *owners, uint32_t row)
+AIE_SELDOM int aie_owner_asked(aie_owners *owners, uint32_t row)
 {
     if (!aie_life_by_page) {
         return -1;
@@ -166,8 +169,8 @@ static inline uint64_t aie_word_given_back(const aie_owners *owners, uint64_t se
  *   OK        given back, and nobody owns it
  *   MISMATCH  nobody owned it, or a live process does
  *   BUSY      somebody else holds its lock, still at the deadline (<= 0: it does not wait) */
-static inline aie_result aie_owner_give_back(const aie_array *words, size_t index, uint32_t ended,
-                                             int64_t deadline)
+AIE_SELDOM aie_result aie_owner_give_back(const aie_array *words, size_t index, uint32_t ended,
+                                          int64_t deadline)
 {
     aie_owners *owners = words->owners;
     aie_word *word = aie_array_word(words, index);

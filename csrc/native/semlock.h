@@ -141,7 +141,7 @@ SLOW bool lock_wait(Lock *self, int64_t deadline, aie_result *result)
 }
 
 /* `quietly`, for a write: the report of a death stays for an explicit acquire. */
-static inline PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
+AIE_ALWAYS PyObject *lock_acquire_until(Lock *self, int64_t deadline, bool quietly)
 {
     if (!lock_is_here(self)) {
         return NULL;

@@ -183,10 +183,10 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
     Raises:
         TypeError: ``size`` is no int, ``initial`` neither a member of EnumType nor a str,
-            ``segment_name`` no str, or ``on_death`` neither a mapping nor a member; or ``exist_ok`` is given without it, or what exists holds
-            another enum.
+            ``segment_name`` no str, or ``on_death`` neither a mapping nor a member; or
+            ``exist_ok`` is given without a name, or what exists holds another enum.
         ValueError: ``size`` is less than 1, the segment name is not allowed, or what exists is no
-            array of that size.
+            array of that size, or has another ``on_death``.
         KeyError: no member has that name.
         FileExistsError: a live process has that name, or what has it is not of this package.
         OSError: there is no room for that much shared memory (ENOSPC).
@@ -269,7 +269,8 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         return cls._atomic_on(vocabulary, segment, position, self._atomic_guard)
 
     def _atomic_position_of(self, index: SupportsIndex) -> int:
-        position, count = operator.index(index), self._atomic_segment.header.capacity
+        count: int = self._atomic_segment.header.capacity
+        position = operator.index(index)
         if not -count <= position < count:
             message = f"index {position} is outside of an array of {count}"
             raise IndexError(message)
@@ -311,18 +312,21 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         segment = self._atomic_segment
         if segment.on_death is None:
             return []
-        return segment.mapping.recover(0, segment.header.capacity, self._atomic_guard)
+        count = segment.header.capacity
+        given: list[int] = segment.mapping.recover(0, count, self._atomic_guard)
+        return given
 
     def _atomic_owners(self, first: int, count: int) -> list[int | None]:
         segment = self._atomic_segment
         if segment.on_death is None:
             return [None] * count
-        return segment.mapping.owners(first, count, self._atomic_guard)
+        pids: list[int | None] = segment.mapping.owners(first, count, self._atomic_guard)
+        return pids
 
     # -- waiting for anything
 
     def changes(self, timeout: float | None = None) -> Iterator[dict[int, T]]:
-        """Yield the members of all words by index, and then, again and again, of those that changed.
+        """Yield the members of all words by index, and then of those that changed, again and again.
 
         A word that changes and changes back between two looks is missed, and so is all but the last
         of several changes.
@@ -342,14 +346,18 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
     def _atomic_changes(self, timeout: float | None) -> Iterator[dict[int, T]]:
         member_of: Any = self._atomic_vocabulary_here().member_of
-        seen = self._atomic_moved(None, None)
+        seen: Any = self._atomic_moved(None, None)
         yield dict(enumerate(map(member_of, memoryview(seen).cast("i"))))
         while True:
-            now = self._atomic_moved(seen, timeout)
+            now: Any = self._atomic_moved(seen, timeout)
             if now is None:
                 self._atomic_timed_out("changes", (), timeout)
-            pairs = enumerate(zip(memoryview(now).cast("i"), memoryview(seen).cast("i"), strict=True))
-            changed = {index: member_of(number) for index, (number, before) in pairs if number != before}
+            pairs = zip(memoryview(now).cast("i"), memoryview(seen).cast("i"), strict=True)
+            changed = {
+                index: member_of(number)
+                for index, (number, before) in enumerate(pairs)
+                if number != before
+            }
             seen = now
             if changed:  # else it has changed back
                 yield changed

@@ -6,18 +6,14 @@ csrc/owner.h has the protocol.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from .errors import class_name, show
 from .layout import Rules
 
 if TYPE_CHECKING:
-    from enum import IntEnum
-
     from .memory.segment import Segment
     from .vocabulary import Vocabulary
-
-_T = TypeVar("_T", bound="IntEnum")
 
 
 def rules_of(vocabulary: Vocabulary, on_death: object) -> Rules | None:

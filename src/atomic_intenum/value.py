@@ -388,7 +388,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         segment = self._atomic_segment
         if segment.on_death is None:
             return None
-        return segment.mapping.owners(self._atomic_index, 1, self._atomic_guard)[0]
+        pid: int | None = segment.mapping.owners(self._atomic_index, 1, self._atomic_guard)[0]
+        return pid
 
     def recover(self) -> bool:
         """If the owner has died, make the value, now, what on_death says; tell whether that was so.

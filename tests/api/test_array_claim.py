@@ -310,7 +310,7 @@ class Careless(Board):
 
     start = 0
 
-    def claim(self, old: Any, new: Any) -> int | None:
+    def claim(self, old: Any, new: Any, *, timeout: float | None = 0.0) -> int | None:  # noqa: ARG002
         """Find a word that is old; make it new a moment later."""
         for index in range(self.start, len(self)):
             if self[index] is old:

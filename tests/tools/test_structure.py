@@ -25,7 +25,7 @@ LADDER = (
     ("array",),
     ("value",),
     ("typed",),
-    ("registry", "sharing", "own_lock"),
+    ("registry", "sharing", "own_lock", "on_death"),
     ("memory",),
     ("backends",),
     ("given_lock", "vocabulary"),

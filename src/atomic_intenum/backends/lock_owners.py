@@ -1,4 +1,4 @@
-"""Owners on the lock-based path, in pure Python: who answers for a word, and whether that one lives.
+"""Owners on the lock-based path, in pure Python: who answers for a word, and whether it lives.
 
 A word's control block has room: behind the version its owner's number, and then the owner's pid.
 Both are written by who holds the word's lock, so there is neither a table nor a row to take.

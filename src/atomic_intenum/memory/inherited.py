@@ -51,16 +51,16 @@ class Memory:
             self.view(), fd, words, stride, controls, count, rules, always=always
         )
 
-    def own(self, index: int, ends: bool, guard: Guard) -> int:  # noqa: FBT001
+    def own(self, index: int, ends: bool, guard: Any, /) -> int:  # noqa: FBT001
         """See contract.Mapping."""
         pid: int = guarded(guard, lambda: self.owners_here.own(index, guard, ends=ends))
         return pid
 
-    def owners(self, first: int, count: int, guard: Guard) -> list[int | None]:
+    def owners(self, first: int, count: int, guard: Guard | None, /) -> list[int | None]:
         """See contract.Mapping."""
         return self.owners_here.owners(first, count, guard)  # type: ignore[no-any-return]
 
-    def recover(self, first: int, count: int, guard: Guard) -> list[int]:
+    def recover(self, first: int, count: int, guard: Guard | None, /) -> list[int]:
         """See contract.Mapping."""
         return self.owners_here.recover(first, count, guard)  # type: ignore[no-any-return]
 

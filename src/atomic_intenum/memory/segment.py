@@ -113,9 +113,7 @@ def shown(name: str) -> str:
     return name.removeprefix(_NAMED)
 
 
-def _read_header(
-    name: str, mapping: Mapping
-) -> tuple[layout.Header, bytes, layout.Rules | None]:
+def _read_header(name: str, mapping: Mapping) -> tuple[layout.Header, bytes, layout.Rules | None]:
     """Check a segment's header against the real size of the mapping, from one copy of it.
 
     Returns:
