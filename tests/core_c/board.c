@@ -97,9 +97,10 @@ static bool claim(const aie_array *board, size_t *index, int32_t old, int32_t ne
         if (is_fault("stops-at-the-end")) {
             part.count = WORDS - 1;
         }
-        aie_result result = aie_array_claim(&part, start, old, new, index);
+        aie_change claim = {.expected = old, .desired = new, .compare = true};
+        aie_result result = aie_array_claim(&part, start, &claim, index);
         if (result == AIE_LOCKED) {
-            result = aie_array_claim_slice(board, old, new, index);
+            result = aie_array_claim_slice(board, &claim, index);
             if (result == AIE_MISMATCH || result == AIE_BUSY) {
                 continue;
             }

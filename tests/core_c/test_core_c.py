@@ -348,6 +348,94 @@ def test_names_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
     assert "broken: " in done.stderr
 
 
+OWNERS_BUILDS = {
+    "plain": Build(("-O2",), ("points", "cases", "storm 150", "stops 100")),
+    "address": Build(
+        ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+        ("points", "cases", "storm 50"),
+        "address,undefined",
+    ),
+    "pids": Build(("-O2", "-DAIE_PRETEND_NO_LIFE_LOCKS"), ("points", "storm 50")),
+    "impatient": Build(("-O2", "-DWAIT_NS=AIE_NS_PER_S"), ()),
+}
+
+
+@pytest.fixture(scope="session")
+def owners(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a build of owners.c, once."""
+    return builder(tmp_path_factory, "owners.c", OWNERS_BUILDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        pytest.param(name, mode, id=f"{name}-{mode}")
+        for name, build in OWNERS_BUILDS.items()
+        for mode in build.modes
+    ],
+)
+def test_owners_survive_deaths(name: str, mode: str, owners: Callable[[str], Path]) -> None:
+    """What a dead process owned is given back, and nobody alive loses what it claimed."""
+    arguments = [*mode.split(), seed()]
+    done = run(owners(name), *arguments)
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"owners {' '.join(arguments)}"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", ["storm 20000", "stops 10000"])
+def test_owners_survive_deaths_at_full_size(mode: str, owners: Callable[[str], Path]) -> None:
+    """The same, with many deaths."""
+    arguments = [*mode.split(), seed()]
+    done = run(owners("plain"), *arguments, patience=800)
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"owners {' '.join(arguments)}"
+
+
+def test_each_point_of_owners_is_killed_at(owners: Callable[[str], Path]) -> None:
+    """The run of owners.c kills at as many points as it lists."""
+    done = run(owners("plain"), "points")
+    killed = points_killed_at((PROGRAMS / "owners.c").read_text())
+    assert (done.returncode, done.stdout) == (HOLDS, f"{len(killed)} points\n")
+
+
+OWNERS_FAULTS = {
+    "a row that nobody walks": Fault(
+        "owning.h", "if (!aie_owners_give_back(words, row)) {", "if (false) {", "cases"
+    ),
+    "a row taken though a word of it is locked": Fault(
+        "owner.h", "!= AIE_BUSY && all;", "!= AIE_BUSY || all;", "cases"
+    ),
+    "OWNED stays": Fault(
+        "owner.h",
+        "return aie_word_successor(seen, rule == NULL ? aie_word_value(seen) : rule->to);",
+        "return aie_word_successor(seen, rule == NULL ? aie_word_value(seen) : rule->to)"
+        " | (seen & AIE_OWNED_BIT);",
+        "points",
+    ),
+    "a lock that children keep": Fault(
+        "owning.h", "aie_life_page(fd, false)", "aie_life_page(fd, true)", "cases"
+    ),
+    "a row that children take for theirs": Fault(
+        "owning.h", "void *page = aie_wiped_page();", "void *page = NULL;", "cases"
+    ),
+    "nobody is asked": Fault("owner.h", "? held > 0", "? false", "storm 200"),
+    "a commit that leaves the owner": Fault(
+        "word.h", "(seen & AIE_OWNED_BIT) != 0", "true", "storm 200"
+    ),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="life locks")
+@pytest.mark.parametrize("name", OWNERS_FAULTS)
+def test_owners_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
+    """Each step of the owners' protocol that is taken out of the core is missed."""
+    fault = OWNERS_FAULTS[name]
+    program = plant(fault, "owners.c", tmp_path, *OWNERS_BUILDS["impatient"].flags)
+    done = run(program, *fault.mode.split(), "1")
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
+
+
 #: A point in the code: its name, or none where the call is not of that form.
 POINT = re.compile(r"^[^\n/*]*\bAIE_POINT\(([^\n]*)\);", re.MULTILINE)
 
@@ -397,6 +485,7 @@ def test_points_are_listed_and_killed_at() -> None:
     names = (PROGRAMS / "names.c").read_text()
     killed = [*points_killed_at(stress), *points_of_waiting(stress), *points_of_watching(board)]
     killed += points_killed_at(names)
+    killed += points_killed_at((PROGRAMS / "owners.c").read_text())
     assert len(coded) >= 30
     assert sorted(coded) == sorted(listed) == sorted(killed)
     assert len(set(coded)) == len(coded)
