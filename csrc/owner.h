@@ -237,14 +237,17 @@ static inline size_t aie_owners_recover(const aie_array *words, bool at_once, si
         /* relaxed, here and below: a hint, of when it is worth asking. */
         int64_t asked = atomic_load_explicit(&owners->asked[row], memory_order_relaxed);
         if (at_once || now - asked >= AIE_ASK_AGAIN) {
-            if (!aie_owner_lives(owners, row)) {
-                if (aie_owner_give_back(words, i, 0, 0) == AIE_OK) {
-                    if (given != NULL) {
-                        given[count] = i;
-                    }
-                    count++;
+            aie_result result = aie_owner_give_back(words, i, 0, 0);
+            if (result == AIE_OK) {
+                if (given != NULL) {
+                    given[count] = i;
                 }
-                continue; /* a later word may be a new owner's of this row */
+                count++;
+            }
+            /* Only what the word says still tells that its owner lives. */
+            if (result != AIE_MISMATCH
+                || aie_word_owner(aie_word_load(aie_array_word(words, i))) != row) {
+                continue;
             }
             atomic_store_explicit(&owners->asked[row], now, memory_order_relaxed);
         }

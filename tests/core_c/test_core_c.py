@@ -399,6 +399,12 @@ def test_each_point_of_owners_is_killed_at(owners: Callable[[str], Path]) -> Non
 
 
 OWNERS_FAULTS = {
+    "the row before its word": Fault(
+        "owner.h",
+        'AIE_POINT("owner-dead");',
+        'AIE_POINT("owner-dead"); seen = aie_word_load(word);',
+        "storm 5000",
+    ),
     "a row that nobody walks": Fault(
         "owning.h", "if (!aie_owners_give_back(words, row)) {", "if (false) {", "cases"
     ),

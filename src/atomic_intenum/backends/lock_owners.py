@@ -18,12 +18,10 @@ import struct
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..layout import LINE, VALUE_OFFSET
+from ..layout import EVENT_OFFSET, LINE, VALUE_OFFSET
 from ..process import after_fork_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..given_lock import Guard
 
 #: Cells of a control block, of 64 bits: the version, and these.
@@ -94,7 +92,9 @@ class Owners:
         self._step = stride // 4
         self._controls = controls
         self._cells = view[controls : controls + count * LINE].cast("q")
-        self._event = view[128:136].cast("q")
+        #: The owners alone.
+        self._numbers = self._cells[_OWNER::_CELLS]
+        self._event = view[EVENT_OFFSET : EVENT_OFFSET + 8].cast("q")
         self._fd = fd
         self._file = _identity(fd)
         pairs = list(struct.iter_unpack("=ii", rules))
@@ -189,17 +189,15 @@ class Owners:
             raise
         return given
 
-    def _dead(self, first: int, count: int) -> Iterator[int]:
-        """Yield the words whose owners seem to have died."""
-        lives: dict[int, bool] = {}
-        for index in range(first, first + count):
-            cell = index * _CELLS
-            owner = self._cells[cell + _OWNER]
-            if owner:
-                if owner not in lives:
-                    lives[owner] = self._lives(owner, self._cells[cell + _PROCESS])
-                if not lives[owner]:
-                    yield index
+    def _dead(self, first: int, count: int) -> list[int]:
+        """Return the words whose owners seem to have died."""
+        numbers = self._numbers[first : first + count].tolist()
+        dead = set()
+        for number in set(numbers) - {0, self.number}:
+            index = first + numbers.index(number)
+            if not self._lives(number, self._cells[index * _CELLS + _PROCESS]):
+                dead.add(number)
+        return [first + at for at, number in enumerate(numbers) if number in dead] if dead else []
 
     def recover(self, first: int, count: int, guard: Guard | None) -> list[int]:
         """Give back what dead processes own, and return the indices of those words."""
