@@ -43,11 +43,14 @@ from contenders import (
     ORIGINAL,
     OURS,
     OURS_MANY,
+    OURS_OWNED,
+    OURS_WITH_OWNERS,
     RLOCK,
+    WITHOUT_OWNERS,
     Contender,
     names_of,
 )
-from operations import COUNTS, OPERATIONS
+from operations import COUNTS, OPERATIONS, RECOVER
 from results import OF_MEGABYTES, Bar, Missing, Results, Turns, amount, bar, bar_of_sets, ratio
 from scenarios.lock import (
     LockLocked,
@@ -135,6 +138,16 @@ ROWS = [
     Row("board[i]", A_VALUE, 1.3, faster=False, ours=OURS_MANY),
     Row("board[i] = m", A_VALUE, 1.3, faster=False, ours=OURS_MANY),
     Row("board.at(i)", FLOOR, 1.5e-6, faster=False, ours=OURS_MANY, absolute=True),
+    Row("claim, on_death", WITHOUT_OWNERS, 1.2, faster=False, ours=OURS_OWNED),
+    Row(
+        RECOVER,
+        FLOOR,
+        100e-6,
+        faster=False,
+        interpreters=4,
+        ours=OURS_WITH_OWNERS,
+        absolute=True,
+    ),
     _lock_path("value", 1),
     _lock_path("name", 1),
     _lock_path("load", 1),

@@ -28,6 +28,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import signal
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -74,8 +75,10 @@ if machine.version("multiprocessing-intenum"):
 
 IDLE, BUSY = WorkerStatusEnum.IDLE, WorkerStatusEnum.CALCULATING
 MEMBERS = list(WorkerStatusEnum)
-#: Statuses of "counts".
-MANY = 10_000
+#: Statuses of "counts", and of "recover", among which there are so many owners.
+MANY, OWNERS = 10_000, 64
+#: More than are claimed in one timing.
+JOBS = 50_000
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,43 @@ def _ours_many(stack: ExitStack) -> dict[str, Any]:
     return {"board": board}
 
 
+def _jobs(stack: ExitStack, **more: Any) -> dict[str, Any]:
+    jobs = Board(JOBS, IDLE, **more)
+    stack.callback(jobs.close)
+    return {"jobs": jobs}
+
+
+def _owned_jobs(stack: ExitStack) -> dict[str, Any]:
+    return _jobs(stack, on_death={BUSY: IDLE})
+
+
+def _owners(stack: ExitStack) -> dict[str, Any]:
+    board = Board(MANY, IDLE, on_death={BUSY: IDLE})
+    stack.callback(board.close)
+    ready, done = os.pipe()
+    stack.callback(os.close, ready)
+    owners = [_owner(board, done) for _ in range(OWNERS)]
+    for owner in owners:
+        stack.callback(os.waitpid, owner, 0)
+        stack.callback(os.kill, owner, signal.SIGKILL)
+    os.close(done)
+    for _ in owners:
+        os.read(ready, 1)
+    return {"board": board}
+
+
+def _owner(board: Board, done: int) -> int:
+    """Start a process that owns a few words until it is killed."""
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(20):
+            board.claim(IDLE, BUSY)
+        os.write(done, b".")
+        signal.pause()
+        os._exit(1)
+    return pid
+
+
 def _ours(stack: ExitStack) -> dict[str, Any]:
     status = WorkerStatus(IDLE)
     stack.callback(status.close)
@@ -210,6 +250,9 @@ OURS = Contender(f"atomic_intenum {atomic_intenum.BACKEND}", _ours)
 OURS_NAMED = Contender(OURS.label, _ours_named)
 OURS_MANY = Contender(OURS.label, _ours_many)
 A_VALUE = Contender("a value", _ours)
+OURS_OWNED = Contender(OURS.label, _owned_jobs)
+WITHOUT_OWNERS = Contender("the same without on_death", _jobs)
+OURS_WITH_OWNERS = Contender(OURS.label, _owners)
 
 
 def names_of(contender: Contender, stack: ExitStack) -> dict[str, Any]:

@@ -16,11 +16,15 @@ from contenders import (
     OURS,
     OURS_MANY,
     OURS_NAMED,
+    OURS_OWNED,
+    OURS_WITH_OWNERS,
+    OWNERS,
     PLAIN_LIST,
     RACES,
     RLOCK,
     SHARED_MEMORY,
     UNLOCKED,
+    WITHOUT_OWNERS,
     Contender,
 )
 from timing import Statement
@@ -58,6 +62,7 @@ with original.get_lock():
         original.set(IDLE)"""
 
 COUNTS = f"counts of {MANY:,} words, three members"
+RECOVER = f"recover {MANY:,} words, {OWNERS} owners"
 
 #: By operation and contender, in the order of the tables.
 OPERATIONS: dict[str, dict[Contender, Statement]] = {
@@ -228,6 +233,19 @@ OPERATIONS: dict[str, dict[Contender, Statement]] = {
     "board.at(i)": {
         FLOOR: Statement("empty.get(one)"),
         OURS_MANY: Statement("board.at(i)"),
+    },
+    "claim, on_death": {
+        FLOOR: Statement("empty.pop(one, one)"),
+        WITHOUT_OWNERS: Statement("jobs.claim(IDLE, BUSY)", before="jobs.fill(IDLE)"),
+        OURS_OWNED: Statement(
+            "jobs.claim(IDLE, BUSY)",
+            before="jobs.fill(IDLE)",
+            holds="jobs.owner(jobs.claim(IDLE, BUSY)) is not None",
+        ),
+    },
+    RECOVER: {
+        FLOOR: Statement("one.conjugate()"),
+        OURS_WITH_OWNERS: Statement("board.recover()", holds="board.count(BUSY) == 1280"),
     },
     COUNTS: {
         PLAIN_LIST: Statement("[plain.count(member) for member in members]"),
