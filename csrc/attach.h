@@ -98,11 +98,14 @@ static inline aie_region *aie_region_open(const char *name, aie_answer answer,
         if (region != NULL) {
             /* Checked by nobody yet, and of no harm whatever it is. */
             const aie_header *header = (const aie_header *)(const void *)region->base;
-            region->namespace = header->pid_namespace;
-            aie_region_place(region);
-            if (header->owners_offset != 0) {
-                aie_region_keep_descriptor(region, data);
+            /* acquire: as below.  What is half made goes below. */
+            if (atomic_load_explicit(&header->magic, memory_order_acquire) == AIE_MAGIC) {
+                region->namespace = header->pid_namespace;
+                if (header->owners_offset != 0) {
+                    aie_region_keep_descriptor(region, data);
+                }
             }
+            aie_region_place(region);
         }
         if (data >= 0 && data != fd) {
             close(data);

@@ -108,7 +108,7 @@ size_t aie_array_count(const aie_array *array, int32_t value);
 void aie_array_tally(const aie_array *array, int32_t low, uint32_t span, size_t *tallies);
 int64_t aie_cffi_fill(const aie_cffi_place *place, size_t from, int32_t desired);
 int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, int32_t expected, int32_t desired,
-                       bool wait);
+                       bool wait, bool at_last);
 bool aie_watch_met(const aie_array *array, aie_watch *watch);
 bool aie_cffi_watch_is_own(const aie_cffi_place *place, const aie_watch *watch);
 int aie_watch_await(const aie_array *array, aie_watch *watch, int64_t deadline, bool spin);

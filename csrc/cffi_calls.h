@@ -125,10 +125,10 @@ static inline int64_t aie_cffi_fill(const aie_cffi_place *place, size_t from, in
                             : AIE_CFFI_RESULT - (int64_t)result;
 }
 
-/* The index; or AIE_CFFI_RESULT - result: MISMATCH, no word matches, of dead owners' either; BUSY,
- * call again to `wait` another moment for the lock of one that does. */
+/* The index; or AIE_CFFI_RESULT - result: MISMATCH, no word matches (and with `at_last`, no dead owners'
+ * either); BUSY, call again to `wait` another moment for the lock of one that does. */
 static inline int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, int32_t expected,
-                                     int32_t desired, bool wait)
+                                     int32_t desired, bool wait, bool at_last)
 {
     size_t index = start;
     aie_array here = aie_cffi_here(place);
@@ -137,8 +137,9 @@ static inline int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, 
     do {
         result = aie_cffi_leases(place, &here, &change);
         result = result == AIE_OK ? aie_array_claim(&here, index, &change, &index) : result;
-    } while (result == AIE_MISMATCH && here.owners != NULL
-             && aie_owners_recover(&here, true, NULL) > 0);
+    } while (here.owners != NULL
+             && ((result == AIE_MISMATCH && at_last && aie_owners_recover(&here, true, NULL) > 0)
+                 || (result == AIE_LOCKED && aie_owners_recover(&here, false, NULL) > 0)));
     if (result == AIE_LOCKED) {
         result = wait ? aie_array_claim_slice(&here, &change, &index) : AIE_BUSY;
         if (result == AIE_MISMATCH) {

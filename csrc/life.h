@@ -13,8 +13,8 @@
  * does not get it.  No PID is asked, so all of it holds in every PID namespace, and for zombies.
  *
  * Nobody waits for a lock here: what cannot be decided now is AIE_UNDECIDED, and the caller tries
- * again.  Of all these calls the caller holds the mutex of region.h: a child forked in between would
- * have the descriptor, and with it the lock.  (One of vfork has, until it execs: a name that is
+ * again.  Of all these calls, but those that only ask, the caller holds the mutex of region.h: a child
+ * forked in between would have the descriptor, and with it the lock.  (One of vfork has, until it execs: a name that is
  * dropped meanwhile waits for a sweep.)
  *
  * Where there are no such locks (AIE_LIFE_LOCKS 0; AIE_PRETEND_NO_LIFE_LOCKS), or where one ends with
@@ -101,7 +101,11 @@ static inline int aie_life_has(int fd, off_t byte, const struct stat *is)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     struct stat now;
-    int result = fd < 0 ? -1 : aie_life_call(fd, false, &lock);
+#if AIE_LIFE_LOCKS
+    int result = fd < 0 ? -1 : fcntl(fd, F_OFD_GETLK, &lock);
+#else
+    int result = -1;
+#endif
     /* Behind it: who closes all descriptors may do so meanwhile, and another gets the number. */
     if (result != 0 || fstat(fd, &now) != 0 || now.st_dev != is->st_dev
         || now.st_ino != is->st_ino) {

@@ -15,9 +15,6 @@
 
 #include "word.h"
 
-/* Part of each acquire() and release(), wherever else they are called: a call would cost a tenth. */
-#define AIE_ALWAYS static inline __attribute__((always_inline))
-
 /* The kernel walks at most 2,048 entries of a dead thread's robust list; past that a death would
  * strand the rest.  Half of it, since other code in the process may hold robust mutexes too. */
 #define AIE_MAX_HELD 1024u

@@ -72,8 +72,8 @@ static inline const aie_rule *aie_rule_of(const aie_owners *owners, int32_t valu
 
 static inline uint32_t aie_owners_mine(const aie_owners *owners)
 {
-    /* relaxed: it is this process's own, which has the row's lock since before it was stored. */
-    return atomic_load_explicit(owners->mine, memory_order_relaxed);
+    /* acquire: pairs with the release of aie_region_take_row; who finds the row has its lock. */
+    return atomic_load_explicit(owners->mine, memory_order_acquire);
 }
 
 /* Have the change say what it does to the owner.  False: it would make this process the owner, which
@@ -168,7 +168,9 @@ static inline uint64_t aie_word_given_back(const aie_owners *owners, uint64_t se
  *
  *   OK        given back, and nobody owns it
  *   MISMATCH  nobody owned it, or a live process does
- *   BUSY      somebody else holds its lock, still at the deadline (<= 0: it does not wait) */
+ *   BUSY      somebody else holds its lock, still at the deadline (<= 0: it does not wait)
+ *
+ * Or what else the lock answers: it is left then, too. */
 AIE_SELDOM aie_result aie_owner_give_back(const aie_array *words, size_t index, uint32_t ended,
                                           int64_t deadline)
 {
@@ -186,7 +188,7 @@ AIE_SELDOM aie_result aie_owner_give_back(const aie_array *words, size_t index, 
                                  : deadline > 0  ? aie_lock_until(control, word, deadline)
                                                  : aie_lock_try(control, word);
             if (entered != AIE_OK) {
-                return AIE_BUSY;
+                return entered;
             }
             inside = true;
             seen = aie_word_load(word);
@@ -209,16 +211,41 @@ AIE_SELDOM aie_result aie_owner_give_back(const aie_array *words, size_t index, 
     return result;
 }
 
-/* Give back every word that row `ended` owns.  False: the lock of one is held, and it was left. */
+/* Give back every word that row `ended` owns.  False: the lock of one cannot be had, and it was left. */
 static inline bool aie_owners_give_back(const aie_array *words, uint32_t ended)
 {
     bool all = true;
     for (size_t i = 0; i < words->count; i++) {
         if (aie_word_owner(aie_word_load(aie_array_word(words, i))) == ended) {
-            all = aie_owner_give_back(words, i, ended, 0) != AIE_BUSY && all;
+            aie_result result = aie_owner_give_back(words, i, ended, 0);
+            all = (result == AIE_OK || result == AIE_MISMATCH) && all;
         }
     }
     return all;
+}
+
+/* As the owner of row `mine` ends by itself: what it owns becomes what on_death says.  A word that is
+ * OWNED stays so until the process has ended: a daemon thread, or anybody, may still write it.  (But
+ * not where on_death says yet another member of that one.) */
+static inline void aie_owners_end(const aie_array *words, uint32_t mine)
+{
+    aie_owners *owners = words->owners;
+    for (size_t i = 0; i < words->count; i++) {
+        uint64_t seen = aie_word_load(aie_array_word(words, i));
+        if (aie_word_owner(seen) != mine) {
+            continue;
+        }
+        const aie_rule *rule = aie_rule_of(owners, aie_word_value(seen));
+        if (!(seen & AIE_OWNED_BIT)
+            || (rule != NULL && !owners->always && aie_rule_of(owners, rule->to) != NULL)) {
+            (void)aie_owner_give_back(words, i, mine, 0);
+        }
+        else if (rule != NULL && rule->to != aie_word_value(seen)) {
+            aie_change change = {.desired = rule->to, .owned = true};
+            (void)aie_change_slice(aie_array_word(words, i), aie_array_control(words, i),
+                                   words->event, &change, 0);
+        }
+    }
 }
 
 /* Give back what dead processes own of these words.  How many; the indices go to `given`, unless it
@@ -279,12 +306,13 @@ static inline void aie_owners_pids(const aie_array *words, uint32_t *pids)
     }
 }
 
-/* One slice of own() (`mine`: this process's row) or disown() (`mine` as well, and `ends`).  What it
- * changes is no write: version, WAITERS and LOCKED stay.
+/* One slice of own() (`mine`: this process's row) or disown() (`mine` as well, and `ends`).  It takes
+ * no lock and wakes nobody: the value stays.  But it counts as a write: who asked about the word's row
+ * before would else find the same word, of a later owner by that row.
  *
  *   OK     so it is
  *   OWNED  a live process is the owner
- *   BUSY   a dead one is, and somebody holds the word's lock: call again */
+ *   BUSY   a dead one is, and somebody holds the word's lock: call again; or what else that answers */
 static inline aie_result aie_owner_own(const aie_array *words, size_t index, uint32_t mine,
                                        bool ends, int64_t deadline)
 {
@@ -299,8 +327,8 @@ static inline aie_result aie_owner_own(const aie_array *words, size_t index, uin
         }
         if (owner != 0 && owner != mine) {
             aie_result result = aie_owner_give_back(words, index, 0, deadline);
-            if (result == AIE_BUSY) {
-                return AIE_BUSY;
+            if (result != AIE_OK && result != AIE_MISMATCH) {
+                return result;
             }
             seen = aie_word_load(word);
             if (result == AIE_MISMATCH && aie_word_owner(seen) == owner) {
@@ -309,8 +337,10 @@ static inline aie_result aie_owner_own(const aie_array *words, size_t index, uin
             continue;
         }
         /* seq_cst: as a write, of which it is the half that says whose the word is. */
-        if (atomic_compare_exchange_strong_explicit(word, &seen, (seen & ~bits) | owned,
-                                                    memory_order_seq_cst, memory_order_seq_cst)) {
+        uint64_t after = aie_word_successor(seen, aie_word_value(seen));
+        after |= (seen & AIE_WAITERS_BIT) | owned;
+        if (atomic_compare_exchange_strong_explicit(word, &seen, after, memory_order_seq_cst,
+                                                    memory_order_seq_cst)) {
             AIE_POINT("owner-owns");
             return AIE_OK;
         }

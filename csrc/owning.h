@@ -63,16 +63,16 @@ static inline int aie_region_has_owners(aie_region *region, const aie_owners_pla
 /* Another descriptor of the region's file, with locks of its own; -1: there is no way to it. */
 static inline int aie_region_opened(const aie_region *region)
 {
-    struct stat is;
     int fd = atomic_load_explicit(&region->descriptor, memory_order_relaxed);
     for (int attempt = 0; attempt < 2; attempt++) {
         char path[32];
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        int opened = attempt > 0 ? aie_name_open(region->name)
-                     : fd < 0    ? -1
-                                 : open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-        if (opened >= 0 && fstat(opened, &is) == 0 && is.st_ino == region->is.st_ino
-            && is.st_dev == region->is.st_dev) {
+        /* Asked before: to close what is somebody else's file would end this process's other locks
+         * of it. */
+        int opened = attempt > 0                 ? aie_name_open(region->name)
+                     : aie_region_is(region, fd) ? open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
+                                                 : -1;
+        if (aie_region_is(region, opened)) {
             return opened;
         }
         if (opened >= 0) {
@@ -113,15 +113,21 @@ static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t r
         return errno == EAGAIN || errno == EACCES ? AIE_BUSY : AIE_NO_ROW;
     }
     AIE_POINT("row-locked");
+    void *page = aie_life_page(fd, false);
+    /* Asked by another descriptor: somebody may have closed this one, and the page be another file's. */
+    if (page == NULL || aie_owner_asked(words->owners, row) != 1) {
+        if (page != NULL) {
+            aie_life_end(page);
+        }
+        return AIE_NO_ROW;
+    }
     if (!aie_owners_give_back(words, row)) {
+        aie_life_end(page);
         aie_life_lock(fd, F_UNLCK, AIE_ROW_BYTE(row));
         return AIE_BUSY;
     }
     AIE_POINT("row-walked");
-    words->owners->page = aie_life_page(fd, false);
-    if (words->owners->page == NULL) {
-        return AIE_NO_ROW;
-    }
+    words->owners->page = page;
     /* seq_cst: before any word names the row. */
     atomic_store_explicit(&words->owners->rows[row], name, memory_order_seq_cst);
     AIE_POINT("row-named");
@@ -129,7 +135,8 @@ static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t r
 }
 
 /* Have a row for this process, with the mutex.  Next-fit: a row that was given up is taken again as
- * late as can be. */
+ * late as can be.  Those that no word names come first: as long as another one is being walked, its
+ * words seem to be a live process's. */
 static inline aie_result aie_region_take_row(aie_region *region)
 {
     aie_owners *owners = region->owners;
@@ -137,11 +144,17 @@ static inline aie_result aie_region_take_row(aie_region *region)
     uint64_t name = aie_owner_name(aie_regions.namespace);
     int fd = aie_life_by_page ? aie_region_opened(region) : -1;
     aie_result result = aie_life_by_page && fd < 0 ? AIE_NO_ROW : AIE_BUSY;
+    bool named[AIE_ROWS] = {false};
+    for (size_t i = 0; i < words.count; i++) {
+        named[aie_word_owner(aie_word_load(aie_array_word(&words, i)))] = true;
+    }
     /* relaxed: a hint. */
     uint64_t last = atomic_load_explicit(&owners->rows[0], memory_order_relaxed);
-    for (uint32_t i = 1; result == AIE_BUSY && i < AIE_ROWS; i++) {
-        uint32_t row = (uint32_t)(last % AIE_ROWS) + i;
-        row = row < AIE_ROWS ? row : row - AIE_ROWS + 1;
+    for (uint32_t i = 1; result == AIE_BUSY && i < 2 * AIE_ROWS - 1; i++) {
+        uint32_t row = (uint32_t)(last + i - 1) % (AIE_ROWS - 1) + 1;
+        if (named[row] != (i >= AIE_ROWS)) {
+            continue;
+        }
         result = aie_row_take(&words, fd, row, name);
         if (result == AIE_OK) {
             atomic_store_explicit(&owners->rows[0], row, memory_order_relaxed);
@@ -149,7 +162,7 @@ static inline aie_result aie_region_take_row(aie_region *region)
             atomic_store_explicit(owners->mine, row, memory_order_release);
         }
     }
-    if (fd >= 0) {
+    if (aie_region_is(region, fd)) {
         close(fd); /* the page keeps the row's lock */
     }
     return result == AIE_BUSY ? AIE_FULL : result;

@@ -7,8 +7,8 @@
  * private calls.  A region counts its users: Mapping objects.  With the last of them this process
  * stops answering for the name, and unmaps, unless a thread of it still holds a lock there.
  *
- * The mutex is held over forks, and while there is a descriptor: no child of fork ever has one.  It
- * is held, too, while a large memory is reserved, and then whoever maps or unmaps waits.
+ * The mutex is held over forks, and while there is a descriptor that has a lock: no child of fork ever
+ * has one.  It is held, too, while a large memory is reserved, and then whoever maps or unmaps waits.
  */
 #pragma once
 
@@ -102,23 +102,24 @@ static inline aie_array aie_region_words(const aie_region *region)
     return words;
 }
 
-/* Give back what this process owns there.  It stays the row's: a daemon thread may lease until the
+/* Give back what this process owns there.  It keeps its row: a daemon thread may lease until the
  * end. */
 static inline void aie_region_give_back(const aie_region *region)
 {
     uint32_t mine = region->owners == NULL ? 0 : aie_owners_mine(region->owners);
     if (mine != 0) {
         aie_array words = aie_region_words(region);
-        aie_owners_give_back(&words, mine);
+        aie_owners_end(&words, mine);
     }
 }
 
-/* Nobody here uses the region: whether this process owns a word of it still; else give its row up. */
-static inline bool aie_region_is_owned(aie_region *region)
+/* Nobody here uses the region: whether this process owns a word of it that matters to somebody, being
+ * not `alone` with it; else give its row up. */
+static inline bool aie_region_is_owned(aie_region *region, bool alone)
 {
     aie_owners *owners = region->owners;
     uint32_t mine = owners == NULL ? 0 : aie_owners_mine(owners);
-    for (size_t i = 0; mine != 0 && i < owners->words.count; i++) {
+    for (size_t i = 0; mine != 0 && !alone && i < owners->words.count; i++) {
         if (aie_word_owner(aie_word_load(aie_array_word(&owners->words, i))) == mine) {
             return true;
         }
@@ -138,17 +139,26 @@ static inline bool aie_region_is_owned(aie_region *region)
 /* Of a segment with owners: keep a descriptor, to ask who lives though its name is gone. */
 static inline void aie_region_keep_descriptor(aie_region *region, int fd)
 {
-    /* Not 0 to 2, which other code takes for what they are to everybody. */
-    atomic_store_explicit(&region->descriptor, fcntl(fd, F_DUPFD_CLOEXEC, 3), memory_order_relaxed);
+    if (aie_life_by_page) {
+        /* Not 0 to 2, which other code takes for what they are to everybody. */
+        atomic_store_explicit(&region->descriptor, fcntl(fd, F_DUPFD_CLOEXEC, 3),
+                              memory_order_relaxed);
+    }
+}
+
+/* Whether fd is a descriptor of the region's file: somebody may have closed it, and have something else
+ * by its number. */
+static inline bool aie_region_is(const aie_region *region, int fd)
+{
+    struct stat is;
+    return fd >= 0 && fstat(fd, &is) == 0 && is.st_ino == region->is.st_ino
+           && is.st_dev == region->is.st_dev;
 }
 
 static inline void aie_region_free(aie_region *region)
 {
-    struct stat is;
     int fd = atomic_load_explicit(&region->descriptor, memory_order_relaxed);
-    /* Somebody may have closed it, and have something else by its number. */
-    if (fd >= 0 && fstat(fd, &is) == 0 && is.st_ino == region->is.st_ino
-        && is.st_dev == region->is.st_dev) {
+    if (aie_region_is(region, fd)) {
         close(fd);
     }
     if (region->owners != NULL && region->owners->mine != &region->owners->here) {
@@ -161,8 +171,9 @@ static inline void aie_region_free(aie_region *region)
 
 /* ------------------------------------------------------------------ the end of a region */
 
-/* Stop answering for the name, and remove it if nobody else answers; the memory stays mapped. */
-static inline void aie_region_let_go(aie_region *region)
+/* Stop answering for the name, and remove it if nobody else answers; the memory stays mapped.  True if
+ * it certainly is nobody else's. */
+static inline bool aie_region_let_go(aie_region *region)
 {
     aie_answer answer = region->answer;
     region->answer = AIE_ANSWER_NOT;
@@ -171,7 +182,7 @@ static inline void aie_region_let_go(aie_region *region)
         aie_regions_lingering(-1);
     }
     if (answer == AIE_ANSWER_NOT) {
-        return;
+        return false;
     }
     if (region->page != NULL) {
         aie_life_end(region->page);
@@ -179,7 +190,10 @@ static inline void aie_region_let_go(aie_region *region)
     }
     AIE_POINT("end-unanswered");
     /* Where no lock tells, the creator alone removes it. */
-    aie_life_remove_patiently(region->name, &region->is, aie_life_by_page, aie_regions.namespace);
+    aie_life outcome = aie_life_remove_patiently(region->name, &region->is, aie_life_by_page,
+                                                 aie_regions.namespace);
+    /* Who has a nameless one mapped answers for it. */
+    return answer == AIE_ANSWER_NAMELESS && aie_life_by_page && outcome == AIE_GONE;
 }
 
 /* Whether a thread of this process holds a lock in it.  In a child of fork none does. */
@@ -201,8 +215,8 @@ static inline void aie_region_unused(aie_region *region)
         aie_regions_lingering(1);
         return;
     }
-    aie_region_let_go(region);
-    if (!aie_region_is_held(region) && !aie_region_is_owned(region)) {
+    bool alone = aie_region_let_go(region);
+    if (!aie_region_is_held(region) && !aie_region_is_owned(region, alone)) {
         aie_region **link = &aie_regions.first;
         while (*link != region) {
             link = &(*link)->next;
@@ -294,7 +308,7 @@ static inline void aie_regions_end(void)
     aie_regions_lock();
     for (aie_region *region = aie_regions.first; region != NULL; region = region->next) {
         aie_region_give_back(region);
-        aie_region_let_go(region);
+        (void)aie_region_let_go(region);
     }
     if (aie_regions.created && !aie_regions.swept) {
         aie_regions.swept = true;
@@ -383,7 +397,7 @@ static inline int aie_region_unlink(aie_region *region)
         aie_life_remove_patiently(region->name, &region->is, false, aie_regions.namespace);
     int error = outcome == AIE_GONE ? 0 : outcome == AIE_UNDECIDED ? EBUSY : errno;
     if (error == 0) {
-        aie_region_let_go(region);
+        (void)aie_region_let_go(region);
     }
     aie_regions_unlock();
     return error;

@@ -11,6 +11,9 @@
 #include "event.h"
 #include "layout.h"
 
+/* Part of each frequent call, however often it stands elsewhere: a call would cost it a tenth. */
+#define AIE_ALWAYS static inline __attribute__((always_inline))
+
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
  * `seen` comes back as the word that the outcome was decided on (the one before the write).
  * In a segment with owners owner.h says `owned` and `lease`, the owner bits of a word that nobody
@@ -71,8 +74,8 @@ static inline void aie_word_wake(const aie_word *word, uint64_t seen, aie_event 
 
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
  * the lock's holder).  `event` is the segment's.  OK, MISMATCH or LOCKED. */
-static inline aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_change *change,
-                                          uint64_t stop_bits)
+AIE_ALWAYS aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_change *change,
+                                       uint64_t stop_bits)
 {
     uint64_t seen = aie_word_load(word);
     for (;;) {
@@ -97,7 +100,7 @@ static inline aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_
 }
 
 /* The fast path.  OK, MISMATCH, or LOCKED with nothing written: locked_write.h goes on. */
-static inline aie_result aie_word_change(aie_word *word, aie_event *event, aie_change *change)
+AIE_ALWAYS aie_result aie_word_change(aie_word *word, aie_event *event, aie_change *change)
 {
     return aie_word_attempt(word, event, change, AIE_LOCKED_BIT);
 }

@@ -186,7 +186,11 @@ static PyObject *mapping_set_owners(PyObject *op, PyObject *args)
                                 .rules = rules.buf,
                                 .rule_count = (size_t)rules.len / sizeof(aie_rule),
                                 .always = always};
-        result = aie_region_has_owners(mapping->region, &plan) == 0 ? none() : PyErr_NoMemory();
+        int error;
+        Py_BEGIN_ALLOW_THREADS
+        error = aie_region_has_owners(mapping->region, &plan);
+        Py_END_ALLOW_THREADS
+        result = error == 0 ? none() : PyErr_NoMemory();
     }
     PyBuffer_Release(&rules);
     return result;

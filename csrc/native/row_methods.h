@@ -316,18 +316,14 @@ static PyObject *array_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *array_fill(PyObject *op, PyObject *member)
 {
     Array *self = (Array *)op;
-    aie_owners *owners = self->words.owners;
     aie_change change = {.compare = false};
-    if (array_number(self, member, &change.desired) < 0 || !array_is_open(self)) {
-        return NULL;
-    }
-    if (owners != NULL && !aie_change_leases(owners, &change)
-        && change_enters(&self->bound, "array", owners, &change) < 0) {
+    if (array_number(self, member, &change.desired) < 0) {
         return NULL;
     }
     size_t next = 0;
     for (;;) {
-        if (!array_is_open(self)) {
+        if (!array_is_open(self)
+            || change_leases(&self->bound, "array", &self->words, &change) < 0) {
             return NULL;
         }
         WALK_BEGINS(self);
@@ -456,18 +452,39 @@ static PyObject *array_moved(PyObject *op, PyObject *args)
 
 /* ---- claiming */
 
-/* The change that claims, of an open array: 1 it can be tried, 0 no word is what it compares with, -1
- * with an exception. */
-static int array_claim_begins(Array *self, aie_change *change)
+/* Give back what dead processes own: 1 something, 0 nothing, -1 it was closed meanwhile. */
+static int array_recovers(Array *self, bool at_once)
 {
-    aie_owners *owners = self->words.owners;
-    if (owners == NULL || aie_change_leases(owners, change)) {
-        return 1;
+    if (self->words.owners == NULL) {
+        return 0;
     }
-    if (aie_array_count(&self->words, change->expected) == 0) {
-        return 0; /* which needs no row */
+    aie_array words = array_words(self);
+    size_t given;
+    Py_BEGIN_ALLOW_THREADS
+    given = aie_owners_recover(&words, at_once, NULL);
+    Py_END_ALLOW_THREADS
+    return array_is_open(self) ? given > 0 : -1;
+}
+
+/* Of words that match the locks are held: wait a moment for one, looking at signals, and for words whose
+ * owners have died. */
+static aie_result array_claim_locked(Array *self, aie_change *change, size_t *index)
+{
+    int leases = PyErr_CheckSignals() < 0 || !array_is_open(self)
+                     ? -1
+                     : change_leases(&self->bound, "array", &self->words, change);
+    int given = leases > 0 ? array_recovers(self, false) : leases;
+    if (leases < 0 || given < 0) {
+        return AIE_INTERRUPTED;
     }
-    return change_enters(&self->bound, "array", owners, change) < 0 ? -1 : 1;
+    aie_result result = AIE_MISMATCH;
+    if (leases > 0 && given == 0) {
+        aie_array words = array_words(self);
+        Py_BEGIN_ALLOW_THREADS
+        result = aie_array_claim_slice(&words, change, index);
+        Py_END_ALLOW_THREADS
+    }
+    return result;
 }
 
 /* Claim now: 1 and the index, 0 there is none, -1 with an exception.  It waits for the locks of words
@@ -475,9 +492,10 @@ static int array_claim_begins(Array *self, aie_change *change)
 static int array_claim_now(Array *self, aie_change *change, int64_t deadline, size_t *index)
 {
     for (;;) {
-        int begins = array_is_open(self) ? array_claim_begins(self, change) : -1;
-        if (begins <= 0) {
-            return begins;
+        int leases =
+            array_is_open(self) ? change_leases(&self->bound, "array", &self->words, change) : -1;
+        if (leases <= 0) {
+            return leases;
         }
         /* relaxed: where to begin is a hint; any index does. */
         *index = __atomic_load_n(&self->found, __ATOMIC_RELAXED);
@@ -486,16 +504,10 @@ static int array_claim_now(Array *self, aie_change *change, int64_t deadline, si
         result = aie_array_claim(&self->words, *index, change, index);
         WALK_ENDS();
         if (result == AIE_LOCKED) {
-            if (PyErr_CheckSignals() < 0 || !array_is_open(self)) {
-                return -1;
-            }
             if (deadline > 0 && aie_now() >= deadline) {
                 return 0;
             }
-            aie_array words = array_words(self);
-            Py_BEGIN_ALLOW_THREADS
-            result = aie_array_claim_slice(&words, change, index);
-            Py_END_ALLOW_THREADS
+            result = array_claim_locked(self, change, index);
             if (result == AIE_BUSY || result == AIE_MISMATCH) {
                 continue; /* another word may match by now */
             }
@@ -507,41 +519,35 @@ static int array_claim_now(Array *self, aie_change *change, int64_t deadline, si
         if (result == AIE_MISMATCH) {
             return 0;
         }
-        raise_result(result);
+        if (result != AIE_INTERRUPTED) {
+            raise_result(result);
+        }
         return -1;
     }
 }
 
-/* Give back what dead processes own: 1 something, 0 nothing, -1 it was closed meanwhile. */
-static int array_recovers(Array *self)
+/* The same; and before it says that there is none, it looks for dead owners. */
+static int array_claim_at_last(Array *self, aie_change *change, int64_t deadline, size_t *index)
 {
-    if (self->words.owners == NULL) {
-        return 0;
-    }
-    aie_array words = array_words(self);
-    size_t given;
-    Py_BEGIN_ALLOW_THREADS
-    given = aie_owners_recover(&words, true, NULL);
-    Py_END_ALLOW_THREADS
-    return array_is_open(self) ? given > 0 : -1;
+    int claimed;
+    do {
+        claimed = array_claim_now(self, change, deadline, index);
+    } while (claimed == 0 && (claimed = array_recovers(self, true)) > 0);
+    return claimed;
 }
 
-SLOW PyObject *array_claim_waiting(Array *self, aie_change *change, int64_t deadline)
+SLOW int array_claim_waiting(Array *self, aie_change *change, int64_t deadline, size_t *index)
 {
     array_waiter wait = {.watch = {.goal = {&change->expected, 1, false}}};
     array_wait_begins(self, &wait, "claim");
-    int claimed, met;
-    size_t index;
+    int claimed = 0;
     do {
-        met = wait_until(&wait.waiting, deadline);
-        if (met < 0) {
-            return NULL;
+        if (wait_until(&wait.waiting, deadline) < 0) {
+            return -1;
         }
-        do { /* once more, if the time is over */
-            claimed = array_claim_now(self, change, deadline, &index);
-        } while (claimed == 0 && (claimed = array_recovers(self)) > 0);
-    } while (claimed == 0 && met > 0);
-    return claimed < 0 ? NULL : claimed > 0 ? PyLong_FromSize_t(index) : none();
+        claimed = array_claim_now(self, change, deadline, index);
+    } while (claimed == 0 && aie_now() < deadline);
+    return claimed == 0 ? array_claim_at_last(self, change, deadline, index) : claimed;
 }
 
 /* claim(old, new, *, timeout=0.0) */
@@ -563,13 +569,10 @@ static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nar
         || array_number(self, parsed[1], &change.desired) < 0) {
         return NULL;
     }
-    int claimed;
     size_t index;
-    do {
-        claimed = array_claim_now(self, &change, deadline, &index);
-    } while (claimed == 0 && (claimed = array_recovers(self)) > 0);
-    if (claimed != 0) {
-        return claimed < 0 ? NULL : PyLong_FromSize_t(index);
+    int claimed = array_claim_at_last(self, &change, deadline, &index);
+    if (claimed == 0 && deadline != 0) {
+        claimed = array_claim_waiting(self, &change, deadline, &index);
     }
-    return deadline == 0 ? none() : array_claim_waiting(self, &change, deadline);
+    return claimed < 0 ? NULL : claimed == 0 ? none() : PyLong_FromSize_t(index);
 }

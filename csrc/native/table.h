@@ -37,7 +37,7 @@ static inline uint32_t hash_identity(const Table *table, const void *object)
 }
 
 /* NULL if no member has this number. */
-static inline const table_entry *table_by_number(const Table *table, int32_t number)
+AIE_ALWAYS const table_entry *table_by_number(const Table *table, int32_t number)
 {
     uint32_t slot = hash_number(table, (uint32_t)number);
     for (;;) {
@@ -54,7 +54,7 @@ static inline const table_entry *table_by_number(const Table *table, int32_t num
 
 /* NULL if the object is no member.  By identity: one comparison answers type and membership both,
  * and a table keeps its members alive, so no other object can have a member's address. */
-static inline const table_entry *table_by_identity(const Table *table, const PyObject *object)
+AIE_ALWAYS const table_entry *table_by_identity(const Table *table, const PyObject *object)
 {
     uint32_t slot = hash_identity(table, object);
     for (;;) {

@@ -30,6 +30,27 @@ SLOW int change_enters(Bound *of, const char *what, aie_owners *owners, aie_chan
     return bound_is_open(of, what) ? 0 : -1;
 }
 
+/* Have the change say what it does to the owner: before each attempt, since a signal handler may have
+ * forked, and a child is not its parent.  1 it does, 0 it compares with what none of `words` is, -1 with
+ * an exception. */
+static inline int change_leases(Bound *of, const char *what, const aie_array *words,
+                                aie_change *change)
+{
+    if (words->owners == NULL || aie_change_leases(words->owners, change)) {
+        return 1;
+    }
+    if (change->compare && aie_array_count(words, change->expected) == 0) {
+        return 0; /* which needs no row */
+    }
+    return change_enters(of, what, words->owners, change) < 0 ? -1 : 1;
+}
+
+static inline int target_leases(const target *to, aie_change *change)
+{
+    aie_array one = {.words = (unsigned char *)to->word, .count = 1, .owners = to->owners};
+    return change_leases(to->of, to->what, &one, change);
+}
+
 /* The word is LOCKED: wait for the lock, 50 ms at a time, looking at signals in between.  Who gets
  * the lock writes and leaves without the GIL: whoever waited for the GIL meanwhile would keep every
  * other process waiting.  1 written, 0 mismatch, -1 with an exception. */
@@ -40,6 +61,10 @@ static int change_slow(const target *to, aie_change *change)
     while (result == AIE_BUSY) {
         if (PyErr_CheckSignals() < 0 || !bound_is_open(to->of, to->what)) {
             return -1;
+        }
+        int leases = target_leases(to, change);
+        if (leases <= 0) {
+            return leases;
         }
         int64_t slice = aie_now() + AIE_SLICE;
         Py_BEGIN_ALLOW_THREADS
@@ -56,13 +81,9 @@ static int change_slow(const target *to, aie_change *change)
 /* As aie_word_change, by the fast or the slow way.  1 written, 0 mismatch, -1 with an exception. */
 static inline int change_word(const target *to, aie_change *change)
 {
-    if (to->owners != NULL && !aie_change_leases(to->owners, change)) {
-        if (change->compare && aie_word_value(aie_word_load(to->word)) != change->expected) {
-            return 0; /* which needs no row */
-        }
-        if (change_enters(to->of, to->what, to->owners, change) < 0) {
-            return -1;
-        }
+    int leases = target_leases(to, change);
+    if (leases <= 0) {
+        return leases;
     }
     aie_result result = aie_word_change(to->word, to->event, change);
     return result == AIE_LOCKED ? change_slow(to, change) : result == AIE_OK;

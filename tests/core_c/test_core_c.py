@@ -409,7 +409,7 @@ OWNERS_FAULTS = {
         "owning.h", "if (!aie_owners_give_back(words, row)) {", "if (false) {", "cases"
     ),
     "a row taken though a word of it is locked": Fault(
-        "owner.h", "!= AIE_BUSY && all;", "!= AIE_BUSY || all;", "cases"
+        "owner.h", "AIE_MISMATCH) && all;", "AIE_MISMATCH) || all;", "cases"
     ),
     "OWNED stays": Fault(
         "owner.h",

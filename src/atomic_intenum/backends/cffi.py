@@ -198,10 +198,11 @@ class AtomicWords(_Words):
         self.exchange(index, desired)
         return index + 1
 
-    def claim(self, expected: int, desired: int, deadline: float) -> int | None:
+    def claim(self, expected: int, desired: int, deadline: float, at_last: bool) -> int | None:  # noqa: FBT001
         wait = False
         while self._closed is None:
-            index: int = lib.aie_cffi_claim(self._place, self._found, expected, desired, wait)
+            how = (self._found, expected, desired, wait, at_last)
+            index: int = lib.aie_cffi_claim(self._place, *how)
             if index > _RESULT:
                 self._found = index
                 return index

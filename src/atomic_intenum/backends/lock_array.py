@@ -114,11 +114,11 @@ class LockedWords:
                     return block + values.index(number)
         return None
 
-    def claim(self, expected: int, desired: int, deadline: float) -> int | None:  # noqa: ARG002
+    def claim(self, expected: int, desired: int, deadline: float, at_last: bool) -> int | None:  # noqa: ARG002, FBT001
         index = self.find(expected)
         if index is not None:
             self._found = index
-            self.exchange(index, desired)
+            self.compare_and_set(index, expected, desired)
         return index
 
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import time
 from array import array
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
@@ -68,11 +69,12 @@ class Words(Protocol):
     def find(self, number: int) -> int | None:
         """Return the index of a word that has the value; where there is a guard."""
 
-    def claim(self, expected: int, desired: int, deadline: float) -> int | None:
+    def claim(self, expected: int, desired: int, deadline: float, at_last: bool) -> int | None:  # noqa: FBT001
         """Write one word that has the expected value, and return its index.
 
-        Where there is no guard: None only after it has given back what dead processes own, or
-        because the words that have the value are locked, still at the deadline (0.0: never).
+        None: there is none; with ``at_last`` and without a guard, not even after what dead
+        processes own was given back; or their locks are held, still at the deadline (0.0: for
+        ever).
         """
 
     def watcher(self, goal: Goal, every: bool, guard: Guard | None) -> Watch:  # noqa: FBT001
@@ -226,24 +228,31 @@ class Array(Bound):
     def claim(self, old: Any, new: Any, *, timeout: float | None = 0.0) -> int | None:
         deadline = deadline_of(timeout)
         expected, desired = self._atomic_value(old), self._atomic_value(new)
-        claim = methodcaller("claim", expected, desired, 0.0 if timeout == 0 else deadline)
         late = timeout == 0
-        while True:
-            index = self._atomic_claim(claim, expected)
-            if index is not None or late:
-                return index
+        how = (expected, desired, 0.0 if late else deadline)
+        index = self._atomic_claim(*how, at_last=True)
+        while index is None and not late:
             watch = self._atomic_watch(Goal(frozenset([expected]), leave=False), every=False)
-            late = self._atomic_wait_until(watch, deadline) is None
-
-    def _atomic_claim(self, claim: Callable[[Words], int | None], expected: int) -> int | None:
-        binding = self._atomic_open()
-        guard = binding.guard
-        if guard is not None and binding.words.find(expected) is None:  # a mismatch needs no lock
-            mapping = binding.mapping
-            if not (mapping.owned and mapping.recover(0, binding.place.length, guard)):
-                return None
-        index: int | None = self._atomic_write(binding, claim)
+            self._atomic_wait_until(watch, deadline)
+            late = time.monotonic() >= deadline
+            index = self._atomic_claim(*how, at_last=late)
         return index
+
+    def _atomic_claim(
+        self, expected: int, desired: int, deadline: float, *, at_last: bool
+    ) -> int | None:
+        claim = methodcaller("claim", expected, desired, deadline, at_last)
+        while True:
+            binding = self._atomic_open()
+            index: int | None = None
+            # Where there is a lock, a mismatch needs none.
+            if binding.guard is None or binding.words.find(expected) is not None:
+                index = self._atomic_write(binding, claim)
+            if index is not None or not at_last or binding.guard is None:
+                return index
+            mapping: Any = binding.mapping
+            if not (mapping.owned and mapping.recover(0, binding.place.length, binding.guard)):
+                return None
 
     # -- waiting
 
