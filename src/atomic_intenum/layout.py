@@ -98,14 +98,6 @@ class Rules(NamedTuple):
         pairs = sorted(self.pairs) if self.always is None else ((0, self.always),)
         return b"".join(struct.pack("=ii", *pair) for pair in pairs)
 
-    def after(self, number: int) -> int:
-        """Return what a word of that value becomes as its owner dies."""
-        return dict(self.pairs).get(number, number) if self.always is None else self.always
-
-    def leases(self, number: int) -> bool:
-        """Tell whether who writes this value answers for it."""
-        return self.always is None and number in dict(self.pairs)
-
 
 def read_rules(text: bytes) -> Rules:
     """Return what a segment's text says; ValueError if that is nothing."""

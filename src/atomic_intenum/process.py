@@ -29,6 +29,14 @@ class ProcessLock:
         self._depth: Callable[[], int] | None = getattr(self._rlock, "_recursion_count", None)
         _all.add(self)
 
+    def hold_over_forks(self) -> None:
+        """Have each os.fork wait until nobody has it, and have it meanwhile."""
+        if hasattr(os, "register_at_fork"):
+            release = self._rlock.release
+            os.register_at_fork(
+                before=self._rlock.acquire, after_in_parent=release, after_in_child=release
+            )
+
     def call(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call a function inside the lock; a signal handler that raises does not leave it taken.
 

@@ -44,10 +44,6 @@ class Mapping(Protocol):
 
     # Of a segment with on_death: csrc/owner.h.  `guard` is what a write enters on the lock path.
 
-    @property
-    def owned(self) -> bool:
-        """Whether it has owners."""
-
     def set_owners(
         self,
         words: int,

@@ -23,7 +23,7 @@ from ..given_lock import Guard, LockLike, guarded
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, LINE, VALUE_OFFSET
 from . import python_bound, python_row, python_value
 from .lock_array import event_of, locked_words, nap
-from .lock_owners import Owners, end
+from .lock_owners import OWNER, PROCESS, Owners, end
 from .python_bound import Table, document, prepare_class
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class LockedWord:
 class OwnedWord(LockedWord):
     """A word of a segment with owners.  It has no ``semlock``, so set() goes the long way."""
 
-    __slots__ = ("guard", "index", "owners")
+    __slots__ = ("guard", "index", "owner", "owners", "process")
 
     guard: Guard | None
 
@@ -121,14 +121,24 @@ class OwnedWord(LockedWord):
         super().__init__(mapping, word_offset, control_offset)
         self.owners: Owners = mapping.owners_here
         self.index = self.owners.index_of(control_offset)
+        self.owner, self.process = (
+            mapping.view()[begin : begin + 8].cast("q", shape=())
+            for begin in (control_offset + 8 * OWNER, control_offset + 8 * PROCESS)
+        )
 
     def notice(self, guard: Guard | None) -> None:
         self.owners.recover(self.index, 1, guard)
 
     def exchange(self, desired: int) -> int:
-        self.owners.leases(desired)  # or an error, before anything is written
-        seen = super().exchange(desired)
-        self.owners.written(self.index, desired, self.guard)
+        seen = self.cell[()]
+        after = self.owners.cells_after(self.index, desired, self.guard)
+        # No call from here on, where a signal handler might raise.
+        self.cell[()] = desired
+        self.process[()] = after[1]
+        self.owner[()] = after[0]
+        self.writes[()] += 1
+        if self.event is not None:
+            self.event[()] += 1
         return seen
 
     def compare_and_set(self, expected: int, desired: int) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import layout
 from . import python_row
+from .lock_owners import OWNER, PROCESS
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
@@ -143,9 +144,16 @@ class OwnedWords(LockedWords):
         self.owners.recover(0, len(self.values), guard)
 
     def exchange(self, index: int, desired: int) -> int:
-        self.owners.leases(desired)  # or an error, before anything is written
-        seen = super().exchange(index, desired)
-        self.owners.written(index % len(self.values), desired, self.guard)
+        index %= len(self.values)
+        seen, cell = self.values[index], index * _LEAP
+        cells = self.owners.cells
+        after = self.owners.cells_after(index, desired, self.guard)
+        # No call from here on, where a signal handler might raise.
+        self.cells[index * self.step] = desired
+        cells[cell + PROCESS] = after[1]
+        cells[cell + OWNER] = after[0]
+        self.writes[cell] += 1
+        self.event[()] += 1
         return seen
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:

@@ -11,21 +11,27 @@ does whoever has the pid now.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
 import struct
 import sys
+import time
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..layout import EVENT_OFFSET, LINE, VALUE_OFFSET
-from ..process import after_fork_in_child
+from ..process import ProcessLock, after_fork_in_child
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..given_lock import Guard
 
 #: Cells of a control block, of 64 bits: the version, and these.
-_OWNER, _PROCESS = 1, 2
+OWNER, PROCESS = 1, 2
 _CELLS = LINE // 8
 
 #: In the cell of the process: somebody called own(); and the low bits of the PID namespace.
@@ -35,28 +41,47 @@ _NAMESPACE_SHIFT = 40
 #: Numbers below are pids.
 _FIRST_PLACE = 1 << 32
 
+#: Guards that are kept before it is worth looking which are needed.
+_FEW = 64
+
 #: C's struct flock, as the system's own 64-bit calls take it.
 _FLOCK = struct.Struct("hhqqi0q")
 
-#: Segments of which this process has a number.
-_mine: set[Owners] = set()
+#: Segments of which this process has a number; and those of them of which it owns a word.
+_numbered: weakref.WeakSet[Owners] = weakref.WeakSet()
+_owning: set[Owners] = set()
+
+#: Around having a number, and over forks: a child would inherit what is open meanwhile.
+_entering = ProcessLock()
+_entering.hold_over_forks()
 
 
 def _forget_parent() -> None:
-    for owners in _mine:
-        owners.number = 0
+    for owners in list(_numbered):
+        owners.number, owners.release = 0, None
         owners.guards.clear()
-    _mine.clear()
+    _numbered.clear()
+    _owning.clear()
+    if not _ends:
+        # multiprocessing's children come to their end by backend.end, os.fork's by this.
+        _ends.append(True)
+        atexit.register(end)
 
+
+#: Whether atexit knows of end().
+_ends: list[bool] = []
 
 after_fork_in_child(_forget_parent)
 
 
 def end() -> None:
     """Give back all that this process owns, as it ends."""
-    for owners in list(_mine):
+    patience = 0.1  # seconds, for who writes just now; in all, since some lock may be a dead one's
+    for owners in list(_owning):
         for index, guard in list(owners.guards.items()):
-            owners.give_back(index, guard, owners.number)
+            began = time.monotonic()
+            owners.give_back(index, guard, owners.number, patience)
+            patience = max(patience - (time.monotonic() - began), 0.0)
 
 
 class Owners:
@@ -70,8 +95,10 @@ class Owners:
         always: there is one rule, whatever the word is.
 
     Attributes:
+        cells: of all control blocks.
         number: of this process; 0: it has none yet.
-        guards: of the words that this process owns.
+        release: lets go of what shows that it lives; or None.
+        guards: of the words that this process owns, or owned before others wrote them.
 
     """
 
@@ -91,9 +118,9 @@ class Owners:
         self._values = view[begin : begin + count * stride - VALUE_OFFSET].cast("i")
         self._step = stride // 4
         self._controls = controls
-        self._cells = view[controls : controls + count * LINE].cast("q")
+        self.cells = view[controls : controls + count * LINE].cast("q")
         #: The owners alone.
-        self._numbers = self._cells[_OWNER::_CELLS]
+        self._numbers = self.cells[OWNER::_CELLS]
         self._event = view[EVENT_OFFSET : EVENT_OFFSET + 8].cast("q")
         self._fd = fd
         self._file = _identity(fd)
@@ -101,51 +128,66 @@ class Owners:
         self._always: int | None = pairs[0][1] if always else None
         self._rules: dict[int, int] = {} if always else dict(pairs)
         self._process = 0
+        self._many = _FEW
         self.number = 0
+        self.release: Callable[[], object] | None = None
         self.guards: dict[int, Guard] = {}
 
     def index_of(self, control_offset: int) -> int:
         """Return which word has that control block."""
         return (control_offset - self._controls) // LINE
 
+    def __del__(self) -> None:
+        if getattr(self, "release", None) is not None:
+            self.release()  # type: ignore[misc] # asked in the line above
+
     # -- as a word is written, inside its lock
 
-    def leases(self, number: int) -> bool:
-        """Tell whether who writes this value answers for it; have a number for that."""
+    def cells_after(self, index: int, number: int, guard: Guard | None) -> tuple[int, int]:
+        """Return what a write of this value makes of the cells of owner and process.
+
+        The caller stores them with the value, and calls nothing in between.
+        """
+        cell = index * _CELLS
+        owner, process = self.cells[cell + OWNER], self.cells[cell + PROCESS]
+        if process & _OWNED:
+            return owner, process
         if number not in self._rules:
-            return False
+            self._drop(index)
+            return 0, 0
+        return self._mine(index, guard, 0)
+
+    def _mine(self, index: int, guard: Guard | None, owned: int) -> tuple[int, int]:
         if not self.number:
-            self._enter()
-        return True
-
-    def written(self, index: int, number: int, guard: Guard | None) -> None:
-        """Note whose a word is that was written."""
-        cell = index * _CELLS
-        if self._cells[cell + _PROCESS] & _OWNED:
-            return
-        if number in self._rules:
-            self._set(index, guard, 0)
-        elif self._cells[cell + _OWNER]:
-            self._clear(index)
-
-    def _set(self, index: int, guard: Guard | None, owned: int) -> None:
-        cell = index * _CELLS
-        self._cells[cell + _PROCESS] = self._process | owned
-        self._cells[cell + _OWNER] = self.number
+            _entering.call(self._enter)
         if guard is not None:
+            if len(self.guards) >= self._many:  # others may have written some of those words
+                kept = {at: each for at, each in self.guards.items() if self._has(at)}
+                self.guards, self._many = kept, 2 * len(kept) + _FEW
             self.guards[index] = guard
+            _owning.add(self)
+        return self.number, self._process | owned
+
+    def _has(self, index: int) -> bool:
+        return self.cells[index * _CELLS + OWNER] == self.number
 
     def _clear(self, index: int) -> None:
         cell = index * _CELLS
-        self._cells[cell + _OWNER] = self._cells[cell + _PROCESS] = 0
-        self.guards.pop(index, None)
+        self.cells[cell + OWNER] = self.cells[cell + PROCESS] = 0
+        self._drop(index)
+
+    def _drop(self, index: int) -> None:
+        if self.guards.pop(index, None) is not None and not self.guards:
+            _owning.discard(self)
 
     # -- who lives
 
     def _enter(self) -> None:
-        self._process = os.getpid() | _namespace() << _NAMESPACE_SHIFT
-        self.number = _lock_a_place(self._fd, self._file) or os.getpid()
-        _mine.add(self)
+        if not self.number:
+            self._process = os.getpid() | _namespace() << _NAMESPACE_SHIFT
+            _numbered.add(self)
+            number, self.release = _lock_a_place(self._fd, self._file) or (os.getpid(), None)
+            self.number = number
 
     def _lives(self, number: int, process: int) -> bool:
         """Tell whether an owner lives; each doubt says so."""
@@ -156,28 +198,32 @@ class Owners:
 
     # -- giving back
 
-    def give_back(self, index: int, guard: Guard | None, ended: int = 0) -> bool:
+    def give_back(
+        self, index: int, guard: Guard | None, ended: int = 0, patience: float = 0.0
+    ) -> bool:
         """Give a word back, if its owner has died or has the number ``ended``.
 
-        False also if somebody holds its lock.
+        False also if somebody holds its lock, for so many seconds.
         """
         cell = index * _CELLS
-        if self._cells[cell + _OWNER] == 0 or guard is None:
+        if self.cells[cell + OWNER] == 0 or guard is None:
             return False
         semlock = guard.semlock
         held = semlock._is_mine()
         given = False
         # As guarded(), but without waiting.
         try:
-            if not held and not semlock.acquire(False):  # noqa: FBT003
+            if not held and not semlock.acquire(patience > 0, patience):
                 return False
-            owner, process = self._cells[cell + _OWNER], self._cells[cell + _PROCESS]
+            owner, process = self.cells[cell + OWNER], self.cells[cell + PROCESS]
             if owner and (owner == ended or not self._lives(owner, process)):
                 number = self._values[index * self._step]
-                after = self._rules.get(number, number) if self._always is None else self._always
+                after = self._after(number)
                 self._values[index * self._step] = after
-                self._clear(index)
-                self._cells[cell] += 1
+                # As csrc/owner.h's aie_owners_end(): OWNED stays until the process has ended.
+                if not (ended and process & _OWNED and self._after(after) == after):
+                    self._clear(index)
+                self.cells[cell] += 1
                 self._event[0] += 1
                 given = True
             if not held:
@@ -189,13 +235,16 @@ class Owners:
             raise
         return given
 
+    def _after(self, number: int) -> int:
+        return self._rules.get(number, number) if self._always is None else self._always
+
     def _dead(self, first: int, count: int) -> list[int]:
         """Return the words whose owners seem to have died."""
         numbers = self._numbers[first : first + count].tolist()
         dead = set()
         for number in set(numbers) - {0, self.number}:
             index = first + numbers.index(number)
-            if not self._lives(number, self._cells[index * _CELLS + _PROCESS]):
+            if not self._lives(number, self.cells[index * _CELLS + PROCESS]):
                 dead.add(number)
         return [first + at for at, number in enumerate(numbers) if number in dead] if dead else []
 
@@ -211,7 +260,7 @@ class Owners:
         dead = set(self._dead(first, count))
         pids: list[int | None] = []
         for index in range(first, first + count):
-            process = self._cells[index * _CELLS + _PROCESS]
+            process = self.cells[index * _CELLS + PROCESS]
             pids.append((process & 0xFFFF_FFFF) or None if index not in dead else None)
         return pids
 
@@ -221,7 +270,7 @@ class Owners:
         The caller holds the word's lock.
         """
         cell = index * _CELLS
-        owner, process = self._cells[cell + _OWNER], self._cells[cell + _PROCESS]
+        owner, process = self.cells[cell + OWNER], self.cells[cell + PROCESS]
         if owner and owner != self.number:
             if not self.give_back(index, guard):
                 return process & 0xFFFF_FFFF
@@ -229,10 +278,10 @@ class Owners:
         if ends:
             if owner:
                 self._clear(index)
+                self.cells[cell] += 1
             return 0
-        if not self.number:
-            self._enter()
-        self._set(index, guard, _OWNED)
+        self.cells[cell + OWNER], self.cells[cell + PROCESS] = self._mine(index, guard, _OWNED)
+        self.cells[cell] += 1
         return 0
 
 
@@ -254,41 +303,48 @@ def _flock(fd: int, command: int, place: int) -> int:
     return kind
 
 
-def _lock_a_place(fd: int | None, file: tuple[int, int] | None) -> int | None:
-    """Lock a byte of the file that nobody has locked before; None where that cannot be had."""
-    if sys.platform != "linux":
+def _lock_a_place(
+    fd: int | None, file: tuple[int, int] | None
+) -> tuple[int, Callable[[], object]] | None:
+    """Lock a byte of the file that nobody has locked before; None where that cannot be had.
+
+    Returns:
+        Which, and what lets go of it.
+
+    """
+    # Asked before: to close what is somebody else's file would end this process's locks of it.
+    if sys.platform != "linux" or _identity(fd) != file:
         return None
     try:
         import ctypes  # noqa: PLC0415 - for who leases
         import fcntl  # noqa: PLC0415
         import mmap  # noqa: PLC0415
 
-        opened = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+        opened = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
     except (ImportError, OSError):
         return None
+    place = _FIRST_PLACE + secrets.randbits(61)
+    release = None
     try:
-        place = _FIRST_PLACE + secrets.randbits(61)
-        if _identity(opened) != file:
-            return None
         _flock(opened, fcntl.F_OFD_SETLK, place)
         # A page keeps the lock as long as the process has it mapped; no child gets it.
-        libc: Any = ctypes.CDLL(None, use_errno=True)
+        libc: Any = ctypes.CDLL(None)
         libc.mmap.restype = ctypes.c_void_p
-        libc.mmap.argtypes = (
-            *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-            ctypes.c_long,
-        )
-        libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 4)
+        libc.munmap.argtypes = libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
         page = libc.mmap(None, mmap.PAGESIZE, 0, mmap.MAP_SHARED, opened, 0)
-        if page in (None, ctypes.c_void_p(-1).value):
-            return None
-        if libc.madvise(page, mmap.PAGESIZE, mmap.MADV_DONTFORK):
-            return None
+        if page not in (None, ctypes.c_void_p(-1).value):
+            release = partial(libc.munmap, page, mmap.PAGESIZE)
+            if libc.madvise(page, mmap.PAGESIZE, mmap.MADV_DONTFORK):
+                release()
+                release = None
     except (AttributeError, OSError):
-        return None
+        pass
     finally:
         os.close(opened)
-    return place if _is_locked(fd, file, place) else None
+    if release is None or not _is_locked(fd, file, place):
+        return None
+    return place, release
 
 
 def _is_locked(fd: int | None, file: tuple[int, int] | None, place: int) -> bool | None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ..given_lock import Guard
     from ..vocabulary import Vocabulary
-    from .contract import Mapping
 
 
 #: Seconds from a wait's start to its next look for dead owners, and between those that follow:
@@ -85,6 +84,7 @@ class Binding(Generic[W]):
     """What a value or an array is bound to.
 
     Attributes:
+        mapping: the backend's; ``owned``: it has owners.
         place: the index of a value's word, or where an array's words are.
         words: the value's word, or the array's words; closing it replaces them.
         calls_from_value: the class overrides it, so a name is asked of it.
@@ -107,7 +107,7 @@ class Binding(Generic[W]):
     def __init__(
         self,
         table: Table,
-        mapping: Mapping,
+        mapping: Any,
         segment: Any,
         place: Any,
         words: W,
