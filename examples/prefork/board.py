@@ -29,5 +29,6 @@ class Board(IntEnumArray[Status]):
 
 def page(board: Board) -> bytes:
     """Return what a status page shows: how many workers are in each state."""
+    board.recover()  # the words of workers that were killed, if the board has on_death=
     counts = board.counts()
     return "".join(f"{status.name} {counts[status]}\n" for status in Status).encode()

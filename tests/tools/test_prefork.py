@@ -77,6 +77,7 @@ def until(port: int, wanted: dict[str, int]) -> None:
 
 
 TWO_WORKERS = {"FREE": 62, "STARTING": 0, "IDLE": 1, "BUSY": 1}
+ONE_WORKER = {"FREE": 63, "STARTING": 0, "IDLE": 0, "BUSY": 1}
 
 
 def children(pid: int) -> list[int]:
@@ -101,7 +102,11 @@ def test_gunicorn(tmp_path: Path) -> None:
 
 @needs("uvicorn")
 def test_uvicorn(tmp_path: Path) -> None:
-    """Each worker attaches the board by name, and has a word of its own."""
+    """Each worker has a word of its own in the board, and one that is killed gives it back."""
     port = free_port()
-    with serving(tmp_path, EXAMPLES / "serve.py", str(port)):
+    with serving(tmp_path, EXAMPLES / "serve.py", str(port)) as server:
         until(port, TWO_WORKERS)
+        if sys.platform == "linux":
+            os.kill(children(server.pid)[-1], signal.SIGKILL)
+            until(port, ONE_WORKER)
+            until(port, TWO_WORKERS)
