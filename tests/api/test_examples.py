@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atomic_intenum import BACKEND
+from helpers.inside import built_with
 from helpers.pages import Example, examples_of, pages
 
 if TYPE_CHECKING:
@@ -30,14 +32,25 @@ def may_unshare() -> bool:
     return False
 
 
+def is_here(needed: str) -> bool:
+    """Tell whether there is what an example needs."""
+    if needed == "root":
+        return may_unshare()
+    if needed == "life locks":
+        told = built_with("LIFE_LOCKS") if BACKEND == "native" else True
+        return sys.platform == "linux" and told
+    return find_spec(needed) is not None
+
+
 def marked(example: Example) -> object:
     """Return an example as a parameter, with what it cannot do without."""
     # On one binding of the core: the other one would say the same.
     core = "native" if sys.implementation.name == "cpython" else "cffi"
     marks = [pytest.mark.only_on(core, *(() if example.needs_core else ("lock",)))]
-    for module in example.needs:
-        missing = not may_unshare() if module == "root" else find_spec(module) is None
-        marks.append(pytest.mark.skipif(missing, reason=f"{module} is not here"))
+    marks += [
+        pytest.mark.skipif(not is_here(needed), reason=f"{needed}: not here")
+        for needed in example.needs
+    ]
     return pytest.param(example, id=example.name, marks=marks)
 
 

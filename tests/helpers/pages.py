@@ -5,7 +5,8 @@ A comment before a python block says what is special about it, with commas betwe
     <!-- example: continues, needs gunicorn, not on lock -->
 
 ``continues``: the block goes on where the one before it ended; both are one script.
-``needs NAME``: skipped where NAME cannot be imported; ``needs root``: where it is not root's.
+``needs NAME``: skipped where NAME cannot be imported; ``needs root``: where it is not root's;
+``needs life locks``: where the kernel does not tell who lives.
 ``not on lock``: does what the lock-based path cannot.
 """
 
@@ -50,7 +51,7 @@ class Example:
 
     @property
     def needs(self) -> list[str]:
-        """The modules without which it is skipped."""
+        """The modules, and what else, without which it is skipped."""
         return sorted(note.removeprefix("needs ") for note in self.notes if "needs " in note)
 
     @property
