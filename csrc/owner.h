@@ -21,6 +21,8 @@
  */
 #pragma once
 
+#include <sys/wait.h>
+
 #include "array.h"
 #include "life.h"
 
@@ -106,6 +108,11 @@ static inline bool aie_owner_ended(uint64_t name)
     uint32_t pid = (uint32_t)name;
     if (pid == 0 || pid > INT32_MAX) {
         return true;
+    }
+    siginfo_t child = {.si_pid = 0};
+    if (waitid(P_PID, pid, &child, WEXITED | WNOHANG | WNOWAIT) == 0
+        && child.si_pid == (pid_t)pid) {
+        return true; /* a child of this process, which has not waited for it yet */
     }
     return (name >> 32 & 0xFFFF) == (aie_pid_namespace() & 0xFFFF) && kill((pid_t)pid, 0) != 0
            && errno == ESRCH;

@@ -74,19 +74,22 @@ class Operations(Generic[T]):
 
         Nobody else gets that index: finding and making are one step.  Begins where this object
         found one last, passes over words that somebody holds the lock of while another matches,
-        and looks at every word before it returns None.  Where ``on_death`` is given, it first gives
-        back what dead processes own.
+        and looks at every word before it returns None.  Where ``on_death`` is given, it gives back
+        what dead processes own before it sleeps, and before it returns None.
 
         Args:
             old: what the word is.
             new: what it becomes.
             timeout: seconds to sleep until a word is ``old``; None sleeps for ever, 0 looks once.
+                While somebody holds the locks of all words that are, it waits for those: so long,
+                with 0 for ever, and on the lock-based path for ever.
 
         Returns:
             The index, which may be 0; None if no word is ``old``, still after that time.
 
         Raises:
-            RuntimeError: it would sleep, and this thread holds the locks of all words.
+            RuntimeError: it would sleep, and this thread holds the locks of all words; or as set()
+                of a value.
             ValueError: the array is closed, or was while this slept (noticed within 250 ms); or
                 the timeout is negative or NaN.
             TypeError, KeyError: as set() of a value.
@@ -177,7 +180,8 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         segment_name: as IntEnumValue's: the name for attach().
         padded: one word to a cache line, for words that many processes write all the time, each its
             own: side by side they would slow each other down.
-        on_death: as IntEnumValue's: what becomes of a word when its owner dies.
+        on_death: as IntEnumValue's: what becomes of a word when its owner dies.  It takes 8 KiB
+            more, and one descriptor in each process.
         exist_ok: as IntEnumValue's: attach to an array that a live process has created so, and keep
             its values.
 

@@ -56,6 +56,8 @@ class Operations(Generic[T]):
             TypeError: ``value`` is neither a member of EnumType nor a str.
             KeyError: no member has that name.
             ValueError: the value is closed.
+            RuntimeError: ``on_death`` maps the member, and this process cannot become an owner:
+                1,023 processes own values of its segment already, or the system gives it no lock.
 
         """
 
@@ -63,7 +65,7 @@ class Operations(Generic[T]):
         """Set to a member (or name) and return the previous member, in one step.
 
         Raises:
-            TypeError, KeyError: as set().
+            TypeError, KeyError, RuntimeError: as set().
             ValueError: the value is closed; or its word held no member's number, and then the
                 exchange has happened and the message has that number.
 
@@ -75,7 +77,7 @@ class Operations(Generic[T]):
         Of all processes that try at once exactly one gets True.  False never waits.
 
         Raises:
-            TypeError, KeyError, ValueError: as set(), for either argument.
+            TypeError, KeyError, ValueError, RuntimeError: as set(), for either argument.
 
         """
 
@@ -349,10 +351,11 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         """Have this process answer for the value until it ends: then it is what on_death says.
 
         Writes by anybody leave it so.  Doing it twice changes nothing; of several threads any may.
+        ``version`` counts it.
 
         Raises:
             RuntimeError: another live process owns or leases it; it was created without
-                ``on_death``; or 1,023 processes own values of its segment already.
+                ``on_death``; or this process cannot become an owner: see set().
             ValueError: the value is closed.
 
         """
@@ -379,7 +382,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
     def owner(self) -> int | None:
         """The pid of the process that answers for the value; None if nobody does, or nobody alive.
 
-        What a dead process owned is given back first.
+        It is the pid that the process has in its own PID namespace.  What a dead process owned is
+        given back first.
 
         Raises:
             ValueError: the value is closed.
