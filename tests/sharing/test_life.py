@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import pytest
 
 from atomic_intenum import IntEnumArray
 from helpers.crew import child
+from helpers.forks import Bystander, by_forks
 from helpers.marks import named
 from helpers.names import HEAD, make, own_name, run_alone, sweep
 from helpers.support import (
@@ -34,12 +33,8 @@ from helpers.support import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
-    from typing import Self
 
 pytestmark = pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
-
-#: Numbers of the system call clone, which runs no handlers of pthread_atfork.
-CLONE = {"x86_64": 56, "aarch64": 220}
 
 
 @pytest.fixture
@@ -302,65 +297,6 @@ def test_end_sweeps(tmp_path: Path) -> None:
 
 
 # -- forks, clones, and closed descriptors
-
-
-def clone() -> int:
-    """Fork past the handlers of pthread_atfork."""
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    return int(call(CLONE[platform.machine()], ctypes.c_ulong(signal.SIGCHLD), 0, 0, 0, 0))
-
-
-FORKS = {"fork": os.fork, "clone": clone}
-
-by_forks = pytest.mark.parametrize(
-    "how",
-    [
-        "fork",
-        pytest.param(
-            "clone",
-            marks=pytest.mark.skipif(
-                sys.platform != "linux" or platform.machine() not in CLONE,
-                reason="the number of that call is not known here",
-            ),
-        ),
-    ],
-)
-
-
-class Bystander:
-    """A process that a child of this one forks, and that outlives it until it is told to end."""
-
-    def __init__(self) -> None:
-        self.to_it, self.from_it = os.pipe(), os.pipe()
-
-    def live_in_a_child(self, how: str) -> None:
-        """Fork; in the child, live until told."""
-        if FORKS[how]() == 0:
-            try:  # it keeps nothing open that others wait for
-                low, high = sorted((self.to_it[0], self.from_it[1]))
-                os.closerange(0, low)
-                os.closerange(low + 1, high)
-                os.closerange(high + 1, 10_000)
-                while os.read(self.to_it[0], 1):
-                    os.write(self.from_it[1], b"alive")
-            finally:
-                os._exit(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def is_alive(self) -> bool:
-        """Ask it."""
-        os.write(self.to_it[1], b"?")
-        return os.read(self.from_it[0], 5) == b"alive"
-
-    def __exit__(self, *_: object) -> None:
-        """End it, and wait for that."""
-        for end in self.to_it[1], self.to_it[0], self.from_it[1]:
-            os.close(end)
-        os.read(self.from_it[0], 1)
-        os.close(self.from_it[0])
 
 
 @named
