@@ -232,3 +232,47 @@ def first_of(array: IntEnumArray[T]) -> T:
 
 
 assert_type(first_of(board), WorkerStatusEnum)
+
+
+# -- owners
+
+IDLE_AGAIN = {CALCULATING: IDLE}
+NAMES = {"CALCULATING": "IDLE"}
+
+WorkerStatus(IDLE, on_death=None)
+WorkerStatus(IDLE, on_death=IDLE)
+WorkerStatus(IDLE, on_death="UNAVAILABLE")
+WorkerStatus(IDLE, on_death={CALCULATING: IDLE})
+WorkerStatus(IDLE, on_death={"CALCULATING": "IDLE"}, segment_name="worker", exist_ok=True)
+WorkerStatus(IDLE, on_death={CALCULATING: "IDLE", "IDLE": WorkerStatusEnum.UNAVAILABLE})
+Board(3, IDLE, on_death={CALCULATING: IDLE}, segment_name="board", exist_ok=True)
+Board(3, IDLE, on_death=WorkerStatusEnum.UNAVAILABLE, padded=True)
+assert_type(IntEnumValue(IDLE, on_death={CALCULATING: IDLE}), IntEnumValue[WorkerStatusEnum])
+assert_type(IntEnumValue(IDLE, on_death=IDLE), IntEnumValue[WorkerStatusEnum])
+assert_type(IntEnumArray(3, IDLE, on_death={CALCULATING: "IDLE"}), IntEnumArray[WorkerStatusEnum])
+owned: IntEnumValue[WorkerStatusEnum] = IntEnumValue("IDLE", on_death="UNAVAILABLE")
+
+# A mapping in a variable is as right.  Its key's type is invariant, and these two errors tell so.
+WorkerStatus(IDLE, on_death=IDLE_AGAIN)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3, IDLE, on_death=NAMES)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+assert_type(status.owner, int | None)
+assert_type(status.recover(), bool)
+assert_type(board.owner(0), int | None)
+assert_type(board.owner(IDLE), int | None)
+assert_type(board.owners(), list[int | None])
+assert_type(board.recover(), list[int])
+assert_type(board.at(0).owner, int | None)
+status.own()
+status.disown()
+board.at(-1, WorkerStatus).own()
+
+# -- claims that sleep, and an array's changes
+
+assert_type(board.claim(IDLE, CALCULATING, timeout=1), int | None)
+assert_type(board.claim("IDLE", CALCULATING, timeout=0.5), int | None)
+assert_type(board.claim(old=IDLE, new="CALCULATING", timeout=None), int | None)
+assert_type(board.changes(), Iterator[dict[int, WorkerStatusEnum]])
+assert_type(next(board.changes(timeout=None)), dict[int, WorkerStatusEnum])
+assert_type([change[0].name for change in board.changes(0.5)], list[str])
+assert_type(next(LoggedBoard[WorkerStatusEnum](3, IDLE).changes()), dict[int, WorkerStatusEnum])

@@ -202,3 +202,50 @@ def job_board(array: IntEnumArray[JobEnum]) -> None:
 
 
 job_board(board)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# -- owners
+
+WorkerStatus(IDLE, on_death=JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death=True)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death=b"IDLE")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death=[IDLE])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death=[(IDLE, IDLE)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death={IDLE})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death={IDLE: 2})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death={2: IDLE})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death={IDLE: None})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death={IDLE: JobEnum.DONE})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, on_death={JobEnum.DONE: IDLE})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+WorkerStatus(IDLE, None, IDLE)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+WorkerStatus(IDLE, exist_ok="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3, IDLE, on_death=JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3, IDLE, on_death={JobEnum.DONE: IDLE})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+Board(3, IDLE, on_death=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Board(3, IDLE, IDLE)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+IntEnumArray[WorkerStatusEnum](3, IDLE, on_death=JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+status.own(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.disown(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+status.recover(timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+pid: int = status.owner  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+status.owner()  # type: ignore[misc, operator]  # pyright: ignore[reportCallIssue, reportOptionalCall]
+status.owner = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+board.owner()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+board.owner("0")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.owners(0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+board.recover(0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+board.own()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+pids: list[int] = board.owners()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+given: bool = board.recover()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+# -- claims that sleep, and an array's changes
+
+board.claim(IDLE, IDLE, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+board.claim(IDLE, IDLE, timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.claim(IDLE, JobEnum.DONE, timeout=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+slept: int = board.claim(IDLE, IDLE, timeout=None)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+board.changes(timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+board.changes(IDLE, IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+change: dict[int, JobEnum] = next(board.changes())  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+listed: list[WorkerStatusEnum] = next(board.changes())  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
