@@ -55,8 +55,8 @@ PENDING, RUNNING, DONE, DEAD = Work.PENDING, Work.RUNNING, Work.DONE, Work.DEAD
 LEASES: Any = {RUNNING: PENDING}
 
 
-def leased(**more: Any) -> Job:
-    """Return a value that is leased by who makes it RUNNING."""
+def leased(**more: Any) -> Any:
+    """Return a Job that is leased by who makes it RUNNING."""
     return Job(PENDING, on_death=LEASES, **more)
 
 

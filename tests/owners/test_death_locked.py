@@ -75,12 +75,18 @@ def test_other_words_are_not_kept_back() -> None:
     assert jobs.recover() == ([1] if ATOMIC else [0, 1, 2])
 
 
+def own_it(owned: Owned) -> None:
+    """Own it, and give that up."""
+    owned.job.own()
+    owned.job.disown()
+
+
 HELD: dict[str, Callable[[Owned], object]] = {
     "recover": lambda owned: owned.job.recover(),
     "owner": lambda owned: owned.job.owner,
     "wait": lambda owned: owned.job.wait_for(PENDING, timeout=0),
     "array": lambda owned: owned.jobs.recover(),
-    "own": lambda owned: (owned.job.own(), owned.job.disown()),
+    "own": own_it,
 }
 
 
@@ -113,7 +119,7 @@ def test_owner_that_dies_inside_the_lock() -> None:
             owner.kill()
         assert look() in ([1], 1)
         assert jobs[1] is PENDING
-        lock: Any = jobs.at(1).get_lock()
-        assert lock.acquire(timeout=PATIENCE)
-        assert jobs.at(1).abandoned  # who gave back took no report of the death
-        lock.release()
+        word: Any = jobs.at(1)
+        assert word.get_lock().acquire(timeout=PATIENCE)
+        assert word.abandoned  # who gave back took no report of the death
+        word.get_lock().release()

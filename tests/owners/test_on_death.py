@@ -115,7 +115,7 @@ def test_mapping_of_several() -> None:
 
 def test_mapping_of_a_member_to_itself() -> None:
     """A member that is mapped to itself is leased, and stays what it is."""
-    status = Job(PENDING, on_death={RUNNING: RUNNING})
+    status: Any = Job(PENDING, on_death={RUNNING: RUNNING})
     with fellow(status=status) as owner:
         owner.ask("status.set(RUNNING)")
         assert status.owner == owner.pid
@@ -237,6 +237,20 @@ def test_indices(on_death: Any) -> None:
             jobs.owner(wrong)
 
 
+#: What a value and an array have for their owners.
+USES: list[Callable[[Any], object]] = [
+    lambda status: status.own(),
+    lambda status: status.disown(),
+    lambda status: status.owner,
+    lambda status: status.recover(),
+]
+ARRAY_USES: list[Callable[[Any], object]] = [
+    lambda jobs: jobs.owner(0),
+    lambda jobs: jobs.owners(),
+    lambda jobs: jobs.recover(),
+]
+
+
 @pytest.mark.parametrize("on_death", [None, LEASES, DEAD])
 def test_closed(on_death: Any) -> None:
     """What is closed, or was never initialised, is a ValueError; what was owned stays so."""
@@ -247,14 +261,13 @@ def test_closed(on_death: Any) -> None:
         jobs.at(1).own()
     status.close()
     jobs.close()
-    for each in (status, object.__new__(Job)):
-        for use in (each.own, each.disown, each.recover, lambda e=each: e.owner):  # type: ignore[misc]
+    for made, uses in ((status, USES), (object.__new__(Job), USES), (jobs, ARRAY_USES)):
+        for use in uses:
             with pytest.raises(ValueError, match="closed"):
-                use()
-    for array in (jobs, object.__new__(Jobs)):
-        for use in (array.owners, array.recover, lambda a=array: a.owner(0)):  # type: ignore[misc]
-            with pytest.raises(ValueError, match="closed"):
-                use()
+                use(made)
+    for use in ARRAY_USES:
+        with pytest.raises(ValueError, match="closed"):
+            use(object.__new__(Jobs))
     if on_death is not None:
         assert twin.owner == whole.owner(1) == os.getpid()
         twin.disown()

@@ -102,7 +102,8 @@ def test_child_of_a_child() -> None:
 
 def test_threads_are_one_owner() -> None:
     """The process owns, not the thread: what one thread leased or owned any other may give up."""
-    status, other = leased(), Job(PENDING, on_death=DEAD)
+    status: Any = leased()
+    other: Any = Job(PENDING, on_death=DEAD)
     Task(lambda: (status.set(RUNNING), other.own())).result()
     assert status.owner == other.owner == ME()
     assert not status.recover()
@@ -339,7 +340,7 @@ def test_own_of_what_a_dead_one_owned(how: str) -> None:
 @pytest.mark.only_on("native", "cffi")  # on the lock path every write takes the lock
 def test_own_waits_for_a_dead_owners_word_alone() -> None:
     """own() takes no lock of a word that is nobody's, and waits for that of a dead one's."""
-    status = Job(PENDING, on_death=DEAD)
+    status: Any = Job(PENDING, on_death=DEAD)
     with child(hold_job, status) as holder:
         assert holder.says() == "held"
         status.own()

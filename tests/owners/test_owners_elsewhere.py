@@ -44,7 +44,7 @@ class Shared(NamedTuple):
 def make(**more: Any) -> tuple[WorkerStatus, Board]:
     """Make a value and an array that may have owners."""
     name = more.get("segment_name")
-    other = {} if name is None else {"segment_name": f"{name}-b"}
+    other: dict[str, Any] = {} if name is None else {"segment_name": f"{name}-b"}
     value = WorkerStatus(IDLE, on_death=LEASES, **more)
     return value, Board(3, UNAVAILABLE, on_death=LEASES, **other)
 

@@ -321,5 +321,6 @@ def test_row_is_given_up_with_the_last_object(request: pytest.FixtureRequest) ->
                 assert is_taken(status, row) is owns
                 assert status.owner == (peer.pid if owns else None)
                 peer.tell()
-        assert not is_taken(status, row)
+            assert is_taken(status, row_of(status))
+        assert status.recover() or status.load() is PENDING
         status.unlink()

@@ -106,11 +106,12 @@ def test_row_of_a_process() -> None:
     raw = Path(table_of(jobs)).read_bytes()
     at = jobs._atomic_segment.header.owners_offset + 8 * row
     assert int.from_bytes(raw[at : at + 8], sys.byteorder) & 0xFFFF_FFFF == os.getpid()
-    assert wait_for(fork(lambda: (jobs[0:5], jobs.at(2).set(RUNNING), _other(jobs, row)))) == 0
 
+    def lease_in_a_child() -> None:
+        jobs[2] = RUNNING
+        assert row_of(jobs.at(2)) not in (0, row)
 
-def _other(jobs: Jobs, row: int) -> None:
-    assert row_of(jobs.at(2)) not in (0, row)
+    assert wait_for(fork(lease_in_a_child)) == 0
 
 
 # -- what it takes
@@ -301,4 +302,5 @@ def test_other_text(made: tuple[Path, segment.Segment], text: bytes) -> None:
     """What every process would write so is read so: the check above is not merely of bytes."""
     path, created = made
     say(path, text)
-    assert attach_anew(created).on_death.text == text
+    rules: Any = attach_anew(created).on_death
+    assert rules.text == text

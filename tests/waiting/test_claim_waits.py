@@ -327,7 +327,12 @@ def test_signal_that_ends_nothing() -> None:
 
     def sleep() -> bool:
         signal.signal(signal.SIGUSR1, lambda *_: calls.append(1))
-        Task(lambda: [os.kill(os.getpid(), signal.SIGUSR1) for _ in range(50)])
+
+        def signal_often() -> None:
+            for _ in range(50):
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+        Task(signal_often)
         began = time.monotonic()
         return claim(board, 0.3) is None and time.monotonic() - began >= 0.29 and bool(calls)
 
