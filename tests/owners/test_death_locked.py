@@ -75,18 +75,11 @@ def test_other_words_are_not_kept_back() -> None:
     assert jobs.recover() == ([1] if ATOMIC else [0, 1, 2])
 
 
-def own_it(owned: Owned) -> None:
-    """Own it, and give that up."""
-    owned.job.own()
-    owned.job.disown()
-
-
 HELD: dict[str, Callable[[Owned], object]] = {
     "recover": lambda owned: owned.job.recover(),
     "owner": lambda owned: owned.job.owner,
     "wait": lambda owned: owned.job.wait_for(PENDING, timeout=0),
     "array": lambda owned: owned.jobs.recover(),
-    "own": own_it,
 }
 
 

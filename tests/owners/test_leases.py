@@ -9,7 +9,6 @@ import pytest
 
 from helpers.crew import PATIENCE
 from helpers.owners import (
-    ATOMIC,
     DEAD,
     DONE,
     LEASES,
@@ -153,18 +152,8 @@ SAME: dict[str, Callable[[Jobs], object]] = {
 
 by_same = pytest.mark.parametrize("write", SAME.values(), ids=SAME)
 
-leases_on_the_lock_path = pytest.mark.xfail(
-    not ATOMIC, strict=True, reason="a claim of the same member leases it there"
-)
 
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        pytest.param(write, id=name, marks=leases_on_the_lock_path if name == "claim" else ())
-        for name, write in SAME.items()
-    ],
-)
+@by_same
 def test_same_member_keeps_the_owner(write: Callable[[Jobs], object]) -> None:
     """A compare_and_set to the same member, and what comes to that, leaves the owner alone."""
     jobs = Jobs(3, DONE, on_death=LEASES)

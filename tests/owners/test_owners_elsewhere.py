@@ -157,8 +157,10 @@ def test_end_there(name: str) -> None:
         there.ask("value.set(CALCULATING)")
         there.ask("board.at(1).own()")
         assert value.owner == FIRST
-    assert (value.load(), board.at(1).version) == (IDLE, 1)
-    assert (value.recover(), board.recover()) == (False, [])
+    assert (value.load(), value.version, board.at(1).version) == (IDLE, 2, 1)
+    assert value.recover() is False
+    assert value.owner is None
+    assert board.owners() == [None] * 3
     value.unlink()
     board.unlink()
 

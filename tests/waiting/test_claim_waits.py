@@ -223,7 +223,6 @@ def hold_for_a_while(pipe: Connection, value: WorkerStatus) -> None:
 
 @pytest.mark.only_on("native", "cffi")  # on the lock path a write waits for the lock of all words
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a claim that sleeps does not look at the time any more")
 def test_locked_word_is_waited_for_no_longer() -> None:
     """A word that can be had but for its lock is waited for until the time is over."""
     board = Board(3, UNAVAILABLE)
@@ -240,7 +239,6 @@ def test_locked_word_is_waited_for_no_longer() -> None:
 
 @pytest.mark.only_on("native")
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="a claim that sleeps keeps the GIL where words are locked")
 def test_other_threads_go_on() -> None:
     """A claim that waits for a locked word keeps no other thread of its process from running."""
     board = Board(3, UNAVAILABLE)

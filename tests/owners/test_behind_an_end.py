@@ -1,0 +1,100 @@
+"""What others write to a status whose owner has ended, before and after somebody has looked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers.boards import until_watched
+from helpers.crew import PATIENCE, Task, child
+from helpers.owners import DEAD, DONE, PENDING, RUNNING, Job, board, leased, own_and_stay
+from helpers.waits import until_asleep
+
+if TYPE_CHECKING:
+    from helpers.crew import Peer
+
+owned_to_the_end = pytest.mark.xfail(
+    strict=True, reason="what a process owned stays its own behind its end, till somebody looks"
+)
+
+by_each_end = pytest.mark.parametrize(
+    "end", [pytest.param("normal", marks=owned_to_the_end), "killed"]
+)
+
+
+def finish(owner: Peer, how: str) -> None:
+    """Have a process end, by itself or not."""
+    if how == "killed":
+        owner.kill()
+    else:
+        owner.tell()
+        owner.process.join(PATIENCE)
+
+
+@by_each_end
+def test_new_state(end: str) -> None:
+    """A supervisor that hears of an end sets a new state, which no look takes for a dead one's."""
+    status = Job(PENDING, on_death=DEAD)
+    with child(own_and_stay, status.own) as owner:
+        owner.says()
+        status.set(RUNNING)
+        supervisor = Task(lambda: status.wait_for(DEAD, timeout=PATIENCE))
+        until_asleep(status)
+        finish(owner, end)
+        assert supervisor.result() is DEAD
+    status.set(PENDING)  # it begins anew
+    status.recover()
+    assert (status.load(), status.owner) == (PENDING, None)
+
+
+@pytest.mark.xfail(strict=True, reason="a claim leases nothing of what a dead process owned")
+@pytest.mark.parametrize("end", ["normal", "killed"])
+def test_claim(end: str) -> None:
+    """A job that a dead process owned is the live one's that claims it, and nobody else's."""
+    jobs = board()
+    with child(own_and_stay, jobs.at(1).own) as owner:
+        owner.says()
+        finish(owner, end)
+    with child(own_and_stay, lambda: jobs.claim(PENDING, RUNNING)) as claimer:
+        claimer.says()
+        assert jobs[1] is RUNNING
+        assert jobs.claim(PENDING, RUNNING) is None
+        assert jobs.owner(1) == claimer.pid
+        claimer.tell()
+
+
+@by_each_end
+def test_claim_of_what_came_back(end: str) -> None:
+    """A job that was claimed, owned and given back is the next claimer's alone, who lives."""
+    jobs = board()
+
+    def claim_and_own() -> None:
+        jobs.claim(PENDING, RUNNING)
+        jobs.at(1).own()
+
+    def claim_next() -> None:
+        jobs.claim(PENDING, RUNNING, timeout=PATIENCE)
+
+    with child(own_and_stay, claim_and_own) as owner:
+        owner.says()
+        with child(own_and_stay, claim_next) as claimer:
+            until_watched(jobs, claimer)
+            finish(owner, end)
+            claimer.says()
+            assert jobs.claim(PENDING, RUNNING) is None
+            assert jobs.owner(1) == claimer.pid
+            claimer.tell()
+
+
+@pytest.mark.parametrize("end", ["normal", "killed"])
+def test_lease_that_ended(end: str) -> None:
+    """What was leased, and not owned, is the next writer's, whether anybody has looked or not."""
+    status = leased()
+    for member in (RUNNING, DONE):
+        with child(own_and_stay, lambda: status.set(RUNNING)) as owner:
+            owner.says()
+            finish(owner, end)
+        status.set(member)
+        assert not status.recover()
+        assert status.load() is member
