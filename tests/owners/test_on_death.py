@@ -138,7 +138,7 @@ def test_mapping_of_a_member_to_itself() -> None:
         Work,
         [(RUNNING, PENDING)],
         {RUNNING},
-        object(),
+        ...,
         {RUNNING: 1},
         {2: PENDING},
         {RUNNING: None},
