@@ -97,6 +97,9 @@ static inline int64_t aie_cffi_change(const aie_cffi_place *place, size_t index,
     one.words += index * one.stride;
     one.count = 1;
     aie_result result = aie_cffi_leases(place, &one, &change);
+    if (one.owners != NULL) {
+        aie_change_resumes(one.owners, aie_array_word(&one, 0), &change);
+    }
     if (result == AIE_OK) {
         result = aie_change_slice(aie_array_word(&one, 0), control, one.event, &change,
                                   wait ? aie_now() + AIE_SLICE : 0);
@@ -136,7 +139,10 @@ static inline int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, 
     aie_result result;
     do {
         result = aie_cffi_leases(place, &here, &change);
-        result = result == AIE_OK ? aie_array_claim(&here, index, &change, &index) : result;
+        result = result == AIE_OK ? here.owners == NULL
+                                        ? aie_array_claim(&here, index, &change, &index)
+                                        : aie_owners_claim(&here, index, &change, &index)
+                                  : result;
     } while (here.owners != NULL
              && ((result == AIE_MISMATCH && at_last && aie_owners_recover(&here, true, NULL) > 0)
                  || (result == AIE_LOCKED && aie_owners_recover(&here, false, NULL) > 0)));

@@ -32,6 +32,12 @@ typedef struct {
     int32_t to;
 } aie_rule;
 
+/* What a process that ends has left of a word that it owned. */
+typedef struct {
+    size_t index;
+    uint64_t word;
+} aie_left_word;
+
 /* A segment's owners, as one process has them. */
 typedef struct aie_owners {
     _Atomic uint64_t *rows;  /* in the segment; row 0 is nobody's, and says which was taken last */
@@ -44,7 +50,9 @@ typedef struct aie_owners {
     bool always;             /* there is one rule, whatever the word is; then no write leases */
     aie_array words;         /* all words of the segment */
     void *page;              /* that keeps this process's row */
-    _Atomic uint32_t here;   /* what `mine` is where no page is wiped */
+    aie_left_word *left;     /* of this process, as it ends */
+    _Atomic size_t left_count;
+    _Atomic uint32_t here;           /* what `mine` is where no page is wiped */
     _Atomic int64_t asked[AIE_ROWS]; /* when a wait of this process found the owner alive */
 } aie_owners;
 
@@ -231,26 +239,37 @@ static inline bool aie_owners_give_back(const aie_array *words, uint32_t ended)
     return all;
 }
 
-/* As the owner of row `mine` ends by itself: what it owns becomes what on_death says.  A word that is
- * OWNED stays so until the process has ended: a daemon thread, or anybody, may still write it.  (But
- * not where on_death says yet another member of that one.) */
-static inline void aie_owners_end(const aie_array *words, uint32_t mine)
+/* Note in `left` the OWNED words of row `mine`, at most `room`, as giving back will leave them; or with
+ * NULL count them.  See aie_change_resumes. */
+static inline size_t aie_owners_note(const aie_array *words, uint32_t mine, aie_left_word *left,
+                                     size_t room)
 {
-    aie_owners *owners = words->owners;
-    for (size_t i = 0; i < words->count; i++) {
+    size_t count = 0;
+    for (size_t i = 0; i < words->count && count < room; i++) {
         uint64_t seen = aie_word_load(aie_array_word(words, i));
-        if (aie_word_owner(seen) != mine) {
-            continue;
+        if ((seen & AIE_OWNED_BIT) && aie_word_owner(seen) == mine) {
+            if (left != NULL) {
+                left[count] =
+                    (aie_left_word){i, aie_word_given_back(words->owners, seen) & ~AIE_LOCKED_BIT};
+            }
+            count++;
         }
-        const aie_rule *rule = aie_rule_of(owners, aie_word_value(seen));
-        if (!(seen & AIE_OWNED_BIT)
-            || (rule != NULL && !owners->always && aie_rule_of(owners, rule->to) != NULL)) {
-            (void)aie_owner_give_back(words, i, mine, 0);
-        }
-        else if (rule != NULL && rule->to != aie_word_value(seen)) {
-            aie_change change = {.desired = rule->to, .owned = true};
-            (void)aie_change_slice(aie_array_word(words, i), aie_array_control(words, i),
-                                   words->event, &change, 0);
+    }
+    return count;
+}
+
+/* A process that ends gives back what it owns while threads of it may write on.  What it called own()
+ * for is its own again as soon as it writes that, unless somebody has written it since: so what such a
+ * thread writes is given back as well. */
+static inline void aie_change_resumes(const aie_owners *owners, const aie_word *word,
+                                      aie_change *change)
+{
+    /* acquire: pairs with the release of aie_region_give_back. */
+    size_t count = atomic_load_explicit(&owners->left_count, memory_order_acquire);
+    for (size_t i = 0; i < count; i++) {
+        if (aie_array_word(&owners->words, owners->left[i].index) == word) {
+            change->left = owners->left[i].word;
+            change->resumed = AIE_OWNED_BIT | (uint64_t)aie_owners_mine(owners) << AIE_OWNER_SHIFT;
         }
     }
 }
@@ -288,6 +307,18 @@ static inline size_t aie_owners_recover(const aie_array *words, bool at_once, si
         alive[row / 64] |= UINT64_C(1) << row % 64;
     }
     return count;
+}
+
+/* As aie_array_claim; but what a dead process owns is given back, and not claimed for it. */
+static inline aie_result aie_owners_claim(const aie_array *words, size_t start, aie_change *change,
+                                          size_t *index)
+{
+    aie_result result = aie_array_claim(words, start, change, index);
+    while (result == AIE_OK && (change->seen & AIE_OWNED_BIT)
+           && aie_owner_give_back(words, *index, 0, 0) == AIE_OK) {
+        result = aie_array_claim(words, *index, change, index);
+    }
+    return result;
 }
 
 /* ------------------------------------------------------------------ asking and owning */

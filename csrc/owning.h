@@ -60,28 +60,6 @@ static inline int aie_region_has_owners(aie_region *region, const aie_owners_pla
     return 0;
 }
 
-/* Another descriptor of the region's file, with locks of its own; -1: there is no way to it. */
-static inline int aie_region_opened(const aie_region *region)
-{
-    int fd = atomic_load_explicit(&region->descriptor, memory_order_relaxed);
-    for (int attempt = 0; attempt < 2; attempt++) {
-        char path[32];
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        /* Asked before: to close what is somebody else's file would end this process's other locks
-         * of it. */
-        int opened = attempt > 0                 ? aie_name_open(region->name)
-                     : aie_region_is(region, fd) ? open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
-                                                 : -1;
-        if (aie_region_is(region, opened)) {
-            return opened;
-        }
-        if (opened >= 0) {
-            close(opened);
-        }
-    }
-    return -1;
-}
-
 /* Where no lock tells who lives: the row is whose name is in it, by one CAS. */
 static inline aie_result aie_row_by_name(const aie_array *words, uint32_t row, uint64_t name)
 {
@@ -143,6 +121,10 @@ static inline aie_result aie_region_take_row(aie_region *region)
     aie_array words = aie_region_words(region);
     uint64_t name = aie_owner_name(aie_regions.namespace);
     int fd = aie_life_by_page ? aie_region_opened(region) : -1;
+    if (fd < 0 && aie_region_is(region, region->spare)) {
+        fd = region->spare;
+        region->spare = -1;
+    }
     aie_result result = aie_life_by_page && fd < 0 ? AIE_NO_ROW : AIE_BUSY;
     bool named[AIE_ROWS] = {false};
     for (size_t i = 0; i < words.count; i++) {
@@ -162,9 +144,7 @@ static inline aie_result aie_region_take_row(aie_region *region)
             atomic_store_explicit(owners->mine, row, memory_order_release);
         }
     }
-    if (aie_region_is(region, fd)) {
-        close(fd); /* the page keeps the row's lock */
-    }
+    aie_region_close(region, fd); /* the page keeps the row's lock */
     return result == AIE_BUSY ? AIE_FULL : result;
 }
 

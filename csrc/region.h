@@ -47,6 +47,7 @@ typedef struct aie_region {
     bool elsewhere;         /* it was made in another PID namespace than this process is in */
     aie_owners *owners;     /* NULL: nobody can own its words; see owning.h */
     _Atomic int descriptor; /* of a segment with owners, for asking who lives; never has a lock */
+    int spare; /* another open of it, for the row of a process that may become another user; or -1 */
     char name[AIE_NAME_SIZE];
 } aie_region;
 
@@ -90,6 +91,7 @@ static inline void aie_regions_lingering(int more)
 /* A child, or a process that gives its row up, has none. */
 static inline void aie_owners_none(aie_owners *owners)
 {
+    atomic_store_explicit(&owners->left_count, 0, memory_order_relaxed);
     owners->page = NULL;
     atomic_store_explicit(owners->mine, 0, memory_order_relaxed);
 }
@@ -102,15 +104,23 @@ static inline aie_array aie_region_words(const aie_region *region)
     return words;
 }
 
-/* Give back what this process owns there.  It keeps its row: a daemon thread may lease until the
- * end. */
+/* Give back what this process owns there, as it ends.  It keeps its row: a daemon thread may lease
+ * until then. */
 static inline void aie_region_give_back(const aie_region *region)
 {
-    uint32_t mine = region->owners == NULL ? 0 : aie_owners_mine(region->owners);
-    if (mine != 0) {
-        aie_array words = aie_region_words(region);
-        aie_owners_end(&words, mine);
+    aie_owners *owners = region->owners;
+    uint32_t mine = owners == NULL ? 0 : aie_owners_mine(owners);
+    if (mine == 0) {
+        return;
     }
+    aie_array words = aie_region_words(region);
+    size_t count = owners->left == NULL ? aie_owners_note(&words, mine, NULL, words.count) : 0;
+    if (count > 0 && (owners->left = malloc(count * sizeof(*owners->left))) != NULL) {
+        size_t noted = aie_owners_note(&words, mine, owners->left, count);
+        /* release: pairs with the acquire of aie_change_resumes. */
+        atomic_store_explicit(&owners->left_count, noted, memory_order_release);
+    }
+    aie_owners_give_back(&words, mine);
 }
 
 /* Nobody here uses the region: whether this process owns a word of it that matters to somebody, being
@@ -136,16 +146,6 @@ static inline bool aie_region_is_owned(aie_region *region, bool alone)
     return false;
 }
 
-/* Of a segment with owners: keep a descriptor, to ask who lives though its name is gone. */
-static inline void aie_region_keep_descriptor(aie_region *region, int fd)
-{
-    if (aie_life_by_page) {
-        /* Not 0 to 2, which other code takes for what they are to everybody. */
-        atomic_store_explicit(&region->descriptor, fcntl(fd, F_DUPFD_CLOEXEC, 3),
-                              memory_order_relaxed);
-    }
-}
-
 /* Whether fd is a descriptor of the region's file: somebody may have closed it, and have something else
  * by its number. */
 static inline bool aie_region_is(const aie_region *region, int fd)
@@ -155,16 +155,67 @@ static inline bool aie_region_is(const aie_region *region, int fd)
            && is.st_dev == region->is.st_dev;
 }
 
-static inline void aie_region_free(aie_region *region)
+static inline void aie_region_close(const aie_region *region, int fd)
 {
-    int fd = atomic_load_explicit(&region->descriptor, memory_order_relaxed);
     if (aie_region_is(region, fd)) {
         close(fd);
     }
+}
+
+/* Another descriptor of the region's file, with locks of its own; -1: there is no way to it. */
+static inline int aie_region_opened(const aie_region *region)
+{
+    int fd = atomic_load_explicit(&region->descriptor, memory_order_relaxed);
+    for (int attempt = 0; attempt < 2; attempt++) {
+        char path[32];
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        /* Asked before: to close what is somebody else's file would end this process's other locks
+         * of it. */
+        int opened = attempt > 0                 ? aie_name_open(region->name)
+                     : aie_region_is(region, fd) ? open(path, O_RDWR | O_NOCTTY | O_CLOEXEC)
+                                                 : -1;
+        if (aie_region_is(region, opened)) {
+            return opened;
+        }
+        if (opened >= 0) {
+            close(opened);
+        }
+    }
+    return -1;
+}
+
+/* Root opens the file now: as another user, which it may become, it could not. */
+static inline void aie_region_keep_spare(aie_region *region)
+{
+    int opened = aie_life_by_page && geteuid() == 0 ? aie_region_opened(region) : -1;
+    region->spare = opened < 0 ? -1 : fcntl(opened, F_DUPFD_CLOEXEC, 3);
+    if (opened >= 0) {
+        close(opened);
+    }
+}
+
+/* Of a segment with owners: keep a descriptor, to ask who lives though its name is gone. */
+static inline void aie_region_keep_descriptor(aie_region *region, int fd)
+{
+    if (aie_life_by_page) {
+        /* Not 0 to 2, which other code takes for what they are to everybody. */
+        atomic_store_explicit(&region->descriptor, fcntl(fd, F_DUPFD_CLOEXEC, 3),
+                              memory_order_relaxed);
+    }
+    aie_region_keep_spare(region);
+}
+
+static inline void aie_region_free(aie_region *region)
+{
+    aie_region_close(region, atomic_load_explicit(&region->descriptor, memory_order_relaxed));
+    aie_region_close(region, region->spare);
     if (region->owners != NULL && region->owners->mine != &region->owners->here) {
         aie_life_end((void *)region->owners->mine); /* a page as well */
     }
     munmap(region->base, region->size);
+    if (region->owners != NULL) {
+        free(region->owners->left);
+    }
     free(region->owners);
     free(region);
 }
@@ -270,6 +321,8 @@ static inline void aie_regions_begin(void)
         }
         if (region->owners != NULL) {
             aie_owners_none(region->owners);
+            aie_region_close(region, region->spare); /* the parent's */
+            aie_region_keep_spare(region);
         }
         aie_region_place(region);
         if (region->users == 0 && region->until == 0) {
@@ -441,7 +494,8 @@ static inline aie_region *aie_region_new(const char *name, int fd, const struct 
                            .base = base,
                            .size = size,
                            .users = 1,
-                           .descriptor = -1};
+                           .descriptor = -1,
+                           .spare = -1};
     snprintf(region->name, sizeof(region->name), "%s", name);
     aie_regions.first = region;
     return region;

@@ -16,8 +16,8 @@
 
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
  * `seen` comes back as the word that the outcome was decided on (the one before the write).
- * In a segment with owners owner.h says `owned` and `lease`, the owner bits of a word that nobody
- * has called own() for. */
+ * In a segment with owners owner.h says `owned`, and `lease`: the owner bits of a word that nobody
+ * has called own() for; or, of the word that is `left`, `resumed`. */
 typedef struct {
     uint64_t seen;
     int32_t expected;
@@ -25,6 +25,8 @@ typedef struct {
     bool compare;
     bool owned;
     uint64_t lease;
+    uint64_t left; /* but for LOCKED and WAITERS; 0: none is */
+    uint64_t resumed;
 } aie_change;
 
 static inline uint64_t aie_word_load(const aie_word *word)
@@ -51,6 +53,9 @@ static inline uint64_t aie_word_changed(uint64_t seen, const aie_change *change)
     }
     bool keeps =
         (seen & AIE_OWNED_BIT) != 0 || (change->compare && change->expected == change->desired);
+    if (change->left != 0 && (seen & ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT)) == change->left) {
+        return after | change->resumed;
+    }
     return after | (keeps ? seen & (AIE_OWNED_BIT | AIE_OWNER_MASK) : change->lease);
 }
 

@@ -500,8 +500,10 @@ static int array_claim_now(Array *self, aie_change *change, int64_t deadline, si
         /* relaxed: where to begin is a hint; any index does. */
         *index = __atomic_load_n(&self->found, __ATOMIC_RELAXED);
         aie_result result;
+        aie_array words = array_words(self);
         WALK_BEGINS(self);
-        result = aie_array_claim(&self->words, *index, change, index);
+        result = words.owners == NULL ? aie_array_claim(&words, *index, change, index)
+                                      : aie_owners_claim(&words, *index, change, index);
         WALK_ENDS();
         if (result == AIE_LOCKED) {
             if (deadline > 0 && aie_now() >= deadline) {

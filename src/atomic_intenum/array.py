@@ -229,7 +229,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
             name=segment_name,
             first=vocabulary.number_to_write(initial),
             exist_ok=exist_ok,
-            on_death=rules_of(vocabulary, on_death),
+            on_death=rules_of(vocabulary, on_death, vocabulary.number_to_write),
         )
         _bind(self, vocabulary, segment, backend.own_guard())
 

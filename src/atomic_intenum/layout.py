@@ -9,6 +9,7 @@ import hashlib
 import json
 import struct
 import sys
+from itertools import chain
 from typing import NamedTuple
 
 MAGIC = 0x4D554E4554414D31
@@ -93,6 +94,11 @@ class Rules(NamedTuple):
         return json.dumps(self.pairs if self.always is None else self.always).encode("ascii")
 
     @property
+    def numbers(self) -> frozenset[int]:
+        """All that it speaks of."""
+        return frozenset(chain(*self.pairs) if self.always is None else (self.always,))
+
+    @property
     def packed(self) -> bytes:
         """As the core takes it: pairs of int32, by the first."""
         pairs = sorted(self.pairs) if self.always is None else ((0, self.always),)
@@ -104,6 +110,8 @@ def read_rules(text: bytes) -> Rules:
     said = json.loads(text)
     rules = Rules((), said) if type(said) is int else Rules(tuple(map(tuple, said)), None)
     _ = rules.packed  # or struct.error
-    if not rules.text == text or (rules.always is None and not rules.pairs):
+    before = [number for number, _ in rules.pairs]
+    whole = rules.text == text and {*map(type, rules.numbers)} == {int}
+    if not whole or before != sorted(set(before)):
         raise ValueError
     return rules

@@ -6,22 +6,27 @@ csrc/owner.h has the protocol.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import class_name, show
 from .layout import Rules
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .memory.segment import Segment
     from .vocabulary import Vocabulary
 
 
-def rules_of(vocabulary: Vocabulary, on_death: object) -> Rules | None:
+def rules_of(
+    vocabulary: Vocabulary, on_death: object, number: Callable[[Any], int]
+) -> Rules | None:
     """Return an ``on_death=`` in numbers.
 
     Args:
         vocabulary: of the value or array.
         on_death: a mapping from members to members, a member, or None; names as everywhere.
+        number: returns what to write for a member or a name.
 
     Raises:
         TypeError: it is something else, or has what is no member.
@@ -39,8 +44,7 @@ def rules_of(vocabulary: Vocabulary, on_death: object) -> Rules | None:
                 f"of {enum}, not {show(on_death)} of {class_name(type(on_death))}"
             )
             raise TypeError(message)
-        return Rules((), vocabulary.number_to_write(on_death))
-    number = vocabulary.number_to_write
+        return Rules((), number(on_death))
     pairs = {number(before): number(after) for before, after in on_death.items()}
     if not pairs:
         message = "on_death= is an empty mapping: it says of no member what becomes of it"

@@ -261,6 +261,10 @@ def require_vocabulary(segment: Segment, vocabulary: Vocabulary) -> None:
             f"here: {_shortened(vocabulary.text)}"
         )
         raise TypeError(message)
+    rules = segment.on_death
+    if rules is not None and not all(map(vocabulary.has, rules.numbers)):
+        message = f"the on_death of shared memory {shown(segment.name)!r} has what is no member"
+        raise ValueError(message)
 
 
 def require_kind(segment: Segment, kind: int, size: int | None = None) -> None:

@@ -225,15 +225,14 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         if vocabulary is None:
             vocabulary = vocabulary_of_member(type(self), value)
         first = vocabulary.number_of_member(value)
-        if first is None:
-            if not isinstance(value, str):
-                vocabulary.refuse(value)
-            outer, _initialising.value = _initialising.value, self
+        rules = None
+        if first is None or on_death is not None:
+            outer, _initialising.now = _initialising.now, (self, vocabulary)
             try:
-                first = vocabulary.check_number(self.to_value(value))
+                first = self._atomic_number(value)
+                rules = rules_of(vocabulary, on_death, self._atomic_number)
             finally:
-                _initialising.value = outer
-        rules = rules_of(vocabulary, on_death)
+                _initialising.now = outer
         guard = backend.own_guard() if lock is None else Guard(lock)
         if segment_name is None:
             segment, index = pool_of(vocabulary, rules).allocate()
@@ -446,8 +445,8 @@ class IntEnumValue(Typed, Shared, _Base[T]):
         return self._atomic_keep_lock(lock)
 
     def _atomic_vocabulary_here(self) -> Vocabulary:
-        vocabulary = self._atomic_class_vocabulary
-        if _initialising.value is self and vocabulary is not None:
+        value, vocabulary = _initialising.now
+        if value is self and vocabulary is not None:
             return vocabulary
         return super()._atomic_vocabulary_here()
 
@@ -489,9 +488,9 @@ class IntEnumValue(Typed, Shared, _Base[T]):
 
 
 class _Initialising(threading.local):
-    """Which value's __init__ is asking to_value() in this thread."""
+    """Which value's __init__ is asking to_value() in this thread, and what its members are."""
 
-    value: object = None
+    now: tuple[object, Vocabulary | None] = (None, None)
 
 
 _initialising = _Initialising()

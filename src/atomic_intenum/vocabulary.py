@@ -103,6 +103,10 @@ class Vocabulary:
         plain = _number_of(number)
         return plain if plain in self._by_number else self.refuse_number(plain)
 
+    def has(self, number: int) -> bool:
+        """Tell whether a member has that value."""
+        return number in self._by_number
+
     def refuse_number(self, number: int) -> NoReturn:
         """Raise ValueError: no member has this value."""
         message = f"{number} is not a valid {class_name(self.enum)}"

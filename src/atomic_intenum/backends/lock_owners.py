@@ -60,6 +60,7 @@ def _forget_parent() -> None:
     for owners in list(_numbered):
         owners.number, owners.release = 0, None
         owners.guards.clear()
+        owners.left.clear()
     _numbered.clear()
     _owning.clear()
     if not _ends:
@@ -131,6 +132,9 @@ class Owners:
         self._many = _FEW
         self.number = 0
         self.release: Callable[[], object] | None = None
+        #: Versions of what this process owned and gave back as it ends: a thread may write on, and
+        #: then owns it again, unless somebody has written it since.
+        self.left: dict[int, int] = {}
         self.guards: dict[int, Guard] = {}
 
     def index_of(self, control_offset: int) -> int:
@@ -152,6 +156,8 @@ class Owners:
         owner, process = self.cells[cell + OWNER], self.cells[cell + PROCESS]
         if process & _OWNED:
             return owner, process
+        if self.left.get(index) == self.cells[cell]:
+            return self._mine(index, guard, _OWNED)
         if number not in self._rules:
             self._drop(index)
             return 0, 0
@@ -220,10 +226,10 @@ class Owners:
                 number = self._values[index * self._step]
                 after = self._after(number)
                 self._values[index * self._step] = after
-                # As csrc/owner.h's aie_owners_end(): OWNED stays until the process has ended.
-                if not (ended and process & _OWNED and self._after(after) == after):
-                    self._clear(index)
+                self._clear(index)
                 self.cells[cell] += 1
+                if ended and process & _OWNED:
+                    self.left[index] = self.cells[cell]
                 self._event[0] += 1
                 given = True
             if not held:
