@@ -32,6 +32,11 @@ FALSE_RETURN = "return without the goal"
 REPORT = "report of a death"
 NEEDLESS = "a second needless wake-up"
 STUCK = "stuck"
+CLAIM_LOST = "a live claim lost"
+STRANDED = "a dead one's word stays"
+NOBODYS = "given back from nobody"
+OWNER_LOST = "an owner lost"
+MISLED = "refused for nobody"
 SIGNS = {
     LOST_WAKEUP: r"asleep\[",
     EXCLUSION: "inside",
@@ -39,6 +44,11 @@ SIGNS = {
     FALSE_RETURN: r"goal_of\[|need_of\[",
     REPORT: "flag_abandoned",
     NEEDLESS: "needless",
+    CLAIM_LOST: r"gone\[answers|answers\[.*==me",
+    STRANDED: "stranded",
+    NOBODYS: r"answers\[.*!=0",
+    OWNER_LOST: "robbed",
+    MISLED: "misled",
     STUCK: "invalid end state",
 }
 
@@ -54,12 +64,20 @@ class Run(NamedTuple):
 
 RUNS = [
     # The longest first.
+    Run("claims"),
     Run("killed", variant="LOCKERS"),
+    Run("claims", variant="LEAVING"),
     Run("killed"),
+    Run("own"),
+    Run("rows", variant="HELD"),
+    Run("rows"),
+    Run("claims", variant="NAMES"),
     Run("event", variant="KILLED"),
     Run("waiting"),
     Run("event"),
     Run("event", variant="LEFT_BEHIND"),
+    Run("looking"),
+    Run("looking", variant="AWAKE"),
     Run("waiting", "FAULT_NO_WAKE", LOST_WAKEUP),
     Run("waiting", "FAULT_WAKE_FIRST", LOST_WAKEUP),
     Run("waiting", "FAULT_NO_COMPARE", LOST_WAKEUP),
@@ -85,6 +103,32 @@ RUNS = [
     Run("event", "FAULT_NO_SECOND_LOOK", LOST_WAKEUP, "KILLED"),
     Run("event", "FAULT_NOT_DISARMED", NEEDLESS, "LEFT_BEHIND"),
     Run("event", "FAULT_LOSER_WAKES", NEEDLESS, "LEFT_BEHIND"),
+    Run("claims", "FAULT_ASKED_FIRST", CLAIM_LOST),
+    Run("claims", "FAULT_NOT_ASKED_AGAIN", CLAIM_LOST),
+    Run("claims", "FAULT_NO_WALK", STRANDED),
+    Run("claims", "FAULT_TWO_STEPS", STRANDED),
+    Run("claims", "FAULT_SAME_LEASES", STRANDED),
+    Run("claims", "FAULT_OWNER_KEPT", NOBODYS),
+    Run("claims", "FAULT_ASKED_FIRST", CLAIM_LOST, "NAMES"),
+    Run("claims", "FAULT_UNCONFIRMED", CLAIM_LOST, "NAMES"),
+    Run("claims", "FAULT_TWO_FIELDS", CLAIM_LOST, "NAMES"),
+    Run("claims", "FAULT_NO_WALK", STRANDED, "NAMES"),
+    Run("claims", "FAULT_ROW_FREED", CLAIM_LOST, "LEAVING"),
+    Run("claims", "FAULT_FLAG_IGNORED", CLAIM_LOST, "LEAVING"),
+    Run("claims", "FAULT_FLAG_FIRST", CLAIM_LOST, "LEAVING"),
+    Run("rows", "FAULT_WALK_ONCE", STRANDED),
+    Run("rows", "FAULT_LOCKED_PASSED", STRANDED, "HELD"),
+    Run("rows", "FAULT_TAKER_LIVES", STRANDED),
+    Run("rows", "FAULT_ANSWER_KEPT", CLAIM_LOST),
+    Run("rows", "FAULT_NOT_ASKED_INSIDE", CLAIM_LOST, "HELD"),
+    Run("own", "FAULT_OWNED_KEPT", STRANDED),
+    Run("own", "FAULT_OWNER_DROPPED", OWNER_LOST),
+    Run("own", "FAULT_OWN_UNCOUNTED", CLAIM_LOST),
+    Run("own", "FAULT_TAKER_LIVES", MISLED),
+    Run("own", "FAULT_REFUSED_AT_ONCE", MISLED),
+    Run("looking", "FAULT_NO_SECOND_LOOK", LOST_WAKEUP),
+    Run("looking", "FAULT_OWNER_NOT_ASKED", LOST_WAKEUP),
+    Run("looking", "FAULT_NOBODY_WOKEN", LOST_WAKEUP, "AWAKE"),
 ]
 
 
