@@ -6,7 +6,8 @@
  *   byte 0   read lock    somebody answers for the name; nobody: it is gone, whoever made it
  *            write lock   somebody is removing it, since it is gone
  *   byte 1   write lock   somebody is removing it
- *   2 + r    write lock   the owner of row r of the table of owners lives: owner.h
+ *   2 + r    read lock    the owner of row r of the table of owners lives: owner.h
+ *            write lock   somebody takes the row of one who does not
  *
  * The descriptor is closed at once.  A page of the file, PROT_NONE, mapped through the same open,
  * keeps the lock until the process ends or execs, or unmaps it.  With MADV_DONTFORK a child of fork
@@ -96,7 +97,7 @@ static inline int aie_life_asked(int fd)
     return !aie_life_by_page ? F_UNLCK : result == 0 ? lock.l_type : F_RDLCK;
 }
 
-/* Whether somebody has the lock of the byte of that memory: 1, 0; or -1, fd is not that memory. */
+/* Whether somebody has a read lock on the byte of that memory: 1, 0; or -1, fd is not that memory. */
 static inline int aie_life_has(int fd, off_t byte, const struct stat *is)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -111,7 +112,7 @@ static inline int aie_life_has(int fd, off_t byte, const struct stat *is)
         || now.st_ino != is->st_ino) {
         return -1;
     }
-    return lock.l_type != F_UNLCK;
+    return lock.l_type == F_RDLCK;
 }
 
 /* Keep the locks of fd though it is closed; `inherited`: by a child of fork, too.  NULL with errno. */

@@ -52,6 +52,7 @@ typedef struct aie_owners {
     void *page;              /* that keeps this process's row */
     aie_left_word *left;     /* of this process, as it ends */
     _Atomic size_t left_count;
+    _Atomic uint32_t ending;         /* this process's row, once it ends */
     _Atomic uint32_t here;           /* what `mine` is where no page is wiped */
     _Atomic int64_t asked[AIE_ROWS]; /* when a wait of this process found the owner alive */
 } aie_owners;
@@ -92,6 +93,10 @@ static inline bool aie_change_leases(const aie_owners *owners, aie_change *chang
 {
     change->owned = true;
     change->lease = 0;
+    change->ending =
+        change->compare && !owners->always && aie_rule_of(owners, change->expected) != NULL
+            ? &owners->ending
+            : NULL;
     if (owners->always || (change->compare && change->expected == change->desired)
         || aie_rule_of(owners, change->desired) == NULL) {
         return true;
@@ -129,7 +134,7 @@ static inline bool aie_owner_ended(uint64_t name)
 /* Out of line, so that it takes nothing from the calls that are frequent. */
 #define AIE_SELDOM __attribute__((noinline, cold, unused)) static
 
-/* Whether this row's lock is held.  Who closed all descriptors closed the one that asks: then it is
+/* Whether this row's owner holds its lock.  Who closed all descriptors closed the one that asks: then it is
  * opened again, if the name is there. */
 AIE_SELDOM int aie_owner_asked(aie_owners *owners, uint32_t row)
 {

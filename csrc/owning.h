@@ -1,8 +1,8 @@
 /* owning.h -- how a process comes to own words: its row of a segment's table of owners.  For
  * bindings, as region.h: it allocates, and has a mutex.
  *
- *   lock the byte of a row that nobody has locked;  give back every word that names the row, since its
- *   owner has died;  write the name;  use it
+ *   write-lock the byte of a row that nobody has locked;  give back every word that names the row, since
+ *   its owner has died;  have a read lock instead;  write the name;  use it
  *
  * The walk comes before the first use: a word that named the row from before would be this process's
  * from then on, and a dead one's state for ever.  The row is kept until the process ends, or until
@@ -91,7 +91,13 @@ static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t r
         return errno == EAGAIN || errno == EACCES ? AIE_BUSY : AIE_NO_ROW;
     }
     AIE_POINT("row-locked");
-    void *page = aie_life_page(fd, false);
+    if (!aie_owners_give_back(words, row)) {
+        aie_life_lock(fd, F_UNLCK, AIE_ROW_BYTE(row));
+        return AIE_BUSY;
+    }
+    AIE_POINT("row-walked");
+    /* From here on the row's words are this process's; before, anybody may give them back. */
+    void *page = aie_life_lock(fd, F_RDLCK, AIE_ROW_BYTE(row)) ? aie_life_page(fd, false) : NULL;
     /* Asked by another descriptor: somebody may have closed this one, and the page be another file's. */
     if (page == NULL || aie_owner_asked(words->owners, row) != 1) {
         if (page != NULL) {
@@ -99,12 +105,6 @@ static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t r
         }
         return AIE_NO_ROW;
     }
-    if (!aie_owners_give_back(words, row)) {
-        aie_life_end(page);
-        aie_life_lock(fd, F_UNLCK, AIE_ROW_BYTE(row));
-        return AIE_BUSY;
-    }
-    AIE_POINT("row-walked");
     words->owners->page = page;
     /* seq_cst: before any word names the row. */
     atomic_store_explicit(&words->owners->rows[row], name, memory_order_seq_cst);
@@ -113,8 +113,7 @@ static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t r
 }
 
 /* Have a row for this process, with the mutex.  Next-fit: a row that was given up is taken again as
- * late as can be.  Those that no word names come first: as long as another one is being walked, its
- * words seem to be a live process's. */
+ * late as can be. */
 static inline aie_result aie_region_take_row(aie_region *region)
 {
     aie_owners *owners = region->owners;
@@ -126,17 +125,10 @@ static inline aie_result aie_region_take_row(aie_region *region)
         region->spare = -1;
     }
     aie_result result = aie_life_by_page && fd < 0 ? AIE_NO_ROW : AIE_BUSY;
-    bool named[AIE_ROWS] = {false};
-    for (size_t i = 0; i < words.count; i++) {
-        named[aie_word_owner(aie_word_load(aie_array_word(&words, i)))] = true;
-    }
     /* relaxed: a hint. */
     uint64_t last = atomic_load_explicit(&owners->rows[0], memory_order_relaxed);
-    for (uint32_t i = 1; result == AIE_BUSY && i < 2 * AIE_ROWS - 1; i++) {
-        uint32_t row = (uint32_t)(last + i - 1) % (AIE_ROWS - 1) + 1;
-        if (named[row] != (i >= AIE_ROWS)) {
-            continue;
-        }
+    for (uint32_t i = 0; result == AIE_BUSY && i < AIE_ROWS - 1; i++) {
+        uint32_t row = (uint32_t)(last + i) % (AIE_ROWS - 1) + 1;
         result = aie_row_take(&words, fd, row, name);
         if (result == AIE_OK) {
             atomic_store_explicit(&owners->rows[0], row, memory_order_relaxed);

@@ -92,6 +92,7 @@ static inline void aie_regions_lingering(int more)
 static inline void aie_owners_none(aie_owners *owners)
 {
     atomic_store_explicit(&owners->left_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&owners->ending, 0, memory_order_relaxed);
     owners->page = NULL;
     atomic_store_explicit(owners->mine, 0, memory_order_relaxed);
 }
@@ -114,6 +115,8 @@ static inline void aie_region_give_back(const aie_region *region)
         return;
     }
     aie_array words = aie_region_words(region);
+    /* seq_cst: before the walk; pairs with the load of aie_change_is_late. */
+    atomic_store_explicit(&owners->ending, mine, memory_order_seq_cst);
     size_t count = owners->left == NULL ? aie_owners_note(&words, mine, NULL, words.count) : 0;
     if (count > 0 && (owners->left = malloc(count * sizeof(*owners->left))) != NULL) {
         size_t noted = aie_owners_note(&words, mine, owners->left, count);

@@ -27,6 +27,7 @@ typedef struct {
     uint64_t lease;
     uint64_t left; /* but for LOCKED and WAITERS; 0: none is */
     uint64_t resumed;
+    const _Atomic uint32_t *ending; /* or NULL; see aie_change_is_late */
 } aie_change;
 
 static inline uint64_t aie_word_load(const aie_word *word)
@@ -77,6 +78,18 @@ static inline void aie_word_wake(const aie_word *word, uint64_t seen, aie_event 
     aie_event_signal(event);
 }
 
+/* A process that ends has given back what it leased, and somebody else may have leased it since.  A
+ * thread of it that goes on and commits would take the other's for its own. */
+static inline bool aie_change_is_late(uint64_t seen, const aie_change *change)
+{
+    /* seq_cst, and behind the load of the word: either this sees that the process ends, or its walk comes
+     * after that load, and the CAS fails. */
+    uint32_t row = change->owned && change->ending != NULL
+                       ? atomic_load_explicit(change->ending, memory_order_seq_cst)
+                       : 0;
+    return row != 0 && aie_word_owner(seen) != row;
+}
+
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
  * the lock's holder).  `event` is the segment's.  OK, MISMATCH or LOCKED. */
 AIE_ALWAYS aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_change *change,
@@ -86,7 +99,8 @@ AIE_ALWAYS aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_cha
     for (;;) {
         change->seen = seen;
         /* Before the LOCKED test: a compare that fails is answered from the load alone. */
-        if (change->compare && aie_word_value(seen) != change->expected) {
+        if (change->compare
+            && (aie_word_value(seen) != change->expected || aie_change_is_late(seen, change))) {
             return AIE_MISMATCH;
         }
         if (seen & stop_bits) {

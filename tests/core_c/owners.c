@@ -348,6 +348,75 @@ static void check_reused(void)
     CHECK(all, done(take_its_row));
 }
 
+static void stop(void)
+{
+    raise(SIGSTOP);
+}
+
+static void take_slowly(void)
+{
+    hooked_point = "row-locked";
+    hook = stop;
+    take_its_row();
+}
+
+/* Whoever is stopped as it takes a dead owner's row keeps nobody from giving back. */
+static void check_stopped(void)
+{
+    int status;
+    leave_rows(1);
+    CHECK(all, was_killed(doing(die_owning)));
+    pid_t taker = doing(take_slowly);
+    CHECK(all, waitpid(taker, &status, WUNTRACED) == taker && WIFSTOPPED(status));
+    CHECK(all, aie_owners_recover(&words, true, NULL) == 3);
+    check_free(0);
+    kill(taker, SIGCONT);
+    CHECK(all, end_well(&taker, 1, aie_now() + WAIT_NS));
+}
+
+static void lease_and_die(void)
+{
+    lease(0);
+    tell(1);
+    reach(2);
+    kill(getpid(), SIGKILL);
+}
+
+static void commit_too_late(void)
+{
+    aie_change commit = {.expected = RUNNING, .desired = DONE, .compare = true};
+    aie_change late = {.desired = DONE};
+    lease(0);
+    own(1);
+    aie_regions_end();
+    check_free(0);
+    pid_t next = doing(lease_and_die);
+    reach(1);
+    CHECK(all, change(&commit, 0) == AIE_MISMATCH);
+    CHECK(all, aie_word_value(word_of(0)) == RUNNING);
+    tell(2);
+    CHECK(all, was_killed(next));
+    CHECK(all, aie_owners_recover(&words, true, NULL) == 1);
+    /* What it called own() for is its own again as it writes that. */
+    (void)aie_change_leases(words.owners, &late);
+    aie_change_resumes(words.owners, aie_array_word(&words, 1), &late);
+    CHECK(all, aie_word_change(aie_array_word(&words, 1), words.event, &late) == AIE_OK);
+    CHECK(all, word_of(1) & AIE_OWNED_BIT);
+    CHECK(all, aie_word_owner(word_of(1)) == aie_owners_mine(words.owners));
+}
+
+/* A thread of a process that ends commits what the next one works at. */
+static void check_late(void)
+{
+    tell(0);
+    leave_rows(AIE_ROWS);
+    CHECK(all, done(commit_too_late));
+    (void)aie_owners_recover(&words, true, NULL);
+    CHECK(all, aie_word_owner(word_of(1)) == 0);
+    aie_change renew = {.desired = PENDING};
+    CHECK(all, change(&renew, 1) == AIE_OK);
+}
+
 /* A child of an owner leases by a row of its own, and lives on. */
 static void outlive_the_owner(void)
 {
@@ -391,6 +460,10 @@ static void check_forked(void)
 static int run_cases(void)
 {
     check_reused();
+    if (AIE_LIFE_LOCKS) { /* where pids tell, a row is taken by one CAS behind its walk */
+        check_stopped();
+    }
+    check_late();
     check_locked();
     leave_rows(AIE_ROWS);
     check_forked();

@@ -425,6 +425,12 @@ OWNERS_FAULTS = {
         "owning.h", "void *page = aie_wiped_page();", "void *page = NULL;", "cases"
     ),
     "nobody is asked": Fault("owner.h", "? held > 0", "? false", "storm 200"),
+    "a taker that counts as the owner": Fault(
+        "life.h", "return lock.l_type == F_RDLCK;", "return lock.l_type != F_UNLCK;", "cases"
+    ),
+    "a commit that comes too late": Fault(
+        "word.h", "return row != 0 && aie_word_owner(seen) != row;", "return false;", "cases"
+    ),
     "a commit that leaves the owner": Fault(
         "word.h", "(seen & AIE_OWNED_BIT) != 0", "true", "storm 200"
     ),

@@ -142,10 +142,11 @@ class OwnedWord(LockedWord):
         return seen
 
     def compare_and_set(self, expected: int, desired: int) -> bool:
-        if expected != desired:
-            return super().compare_and_set(expected, desired)
-        if self.cell[()] != expected:
+        if self.cell[()] != expected or self.owners.is_late(self.index, expected):
             return False
+        if expected != desired:
+            self.exchange(desired)
+            return True
         super().exchange(desired)  # who writes what was there does not become its owner
         return True
 

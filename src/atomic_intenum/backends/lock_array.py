@@ -157,10 +157,11 @@ class OwnedWords(LockedWords):
         return seen
 
     def compare_and_set(self, index: int, expected: int, desired: int) -> bool:
-        if expected != desired:
-            return super().compare_and_set(index, expected, desired)
-        if self.values[index] != expected:
+        if self.values[index] != expected or self.owners.is_late(index, expected):
             return False
+        if expected != desired:
+            self.exchange(index, desired)
+            return True
         super().exchange(index, desired)  # who writes what was there does not become its owner
         return True
 

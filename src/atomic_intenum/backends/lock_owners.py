@@ -61,6 +61,7 @@ def _forget_parent() -> None:
         owners.number, owners.release = 0, None
         owners.guards.clear()
         owners.left.clear()
+        owners.ending = False
     _numbered.clear()
     _owning.clear()
     if not _ends:
@@ -79,6 +80,7 @@ def end() -> None:
     """Give back all that this process owns, as it ends."""
     patience = 0.1  # seconds, for who writes just now; in all, since some lock may be a dead one's
     for owners in list(_owning):
+        owners.ending = True
         for index, guard in list(owners.guards.items()):
             began = time.monotonic()
             owners.give_back(index, guard, owners.number, patience)
@@ -135,6 +137,7 @@ class Owners:
         #: Versions of what this process owned and gave back as it ends: a thread may write on, and
         #: then owns it again, unless somebody has written it since.
         self.left: dict[int, int] = {}
+        self.ending = False
         self.guards: dict[int, Guard] = {}
 
     def index_of(self, control_offset: int) -> int:
@@ -162,6 +165,10 @@ class Owners:
             self._drop(index)
             return 0, 0
         return self._mine(index, guard, 0)
+
+    def is_late(self, index: int, expected: int) -> bool:
+        """Tell whether this process ends, and what it would commit is not, or no more, its own."""
+        return self.ending and expected in self._rules and not self._has(index)
 
     def _mine(self, index: int, guard: Guard | None, owned: int) -> tuple[int, int]:
         if not self.number:
