@@ -14,13 +14,7 @@ from helpers.waits import until_asleep
 if TYPE_CHECKING:
     from helpers.crew import Peer
 
-owned_to_the_end = pytest.mark.xfail(
-    strict=True, reason="what a process owned stays its own behind its end, till somebody looks"
-)
-
-by_each_end = pytest.mark.parametrize(
-    "end", [pytest.param("normal", marks=owned_to_the_end), "killed"]
-)
+by_each_end = pytest.mark.parametrize("end", ["normal", "killed"])
 
 
 def finish(owner: Peer, how: str) -> None:
@@ -48,8 +42,7 @@ def test_new_state(end: str) -> None:
     assert (status.load(), status.owner) == (PENDING, None)
 
 
-@pytest.mark.xfail(strict=True, reason="a claim leases nothing of what a dead process owned")
-@pytest.mark.parametrize("end", ["normal", "killed"])
+@by_each_end
 def test_claim(end: str) -> None:
     """A job that a dead process owned is the live one's that claims it, and nobody else's."""
     jobs = board()

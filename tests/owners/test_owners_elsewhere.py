@@ -157,7 +157,7 @@ def test_end_there(name: str) -> None:
         there.ask("value.set(CALCULATING)")
         there.ask("board.at(1).own()")
         assert value.owner == FIRST
-    assert (value.load(), value.version, board.at(1).version) == (IDLE, 2, 1)
+    assert (value.load(), value.version, board.at(1).version) == (IDLE, 2, 2)
     assert value.recover() is False
     assert value.owner is None
     assert board.owners() == [None] * 3

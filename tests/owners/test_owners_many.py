@@ -136,17 +136,6 @@ def test_writes_that_lease_nothing_need_no_row() -> None:
             workers.at(0).own()
 
 
-@pytest.mark.xfail(strict=True, reason="a row is asked for before anybody looks at OWNED")
-def test_write_of_what_is_owned_needs_no_row() -> None:
-    """What another process owns is written beside a full table as well: nobody leases it."""
-    jobs = board()
-    with fellow(jobs=jobs) as owner:
-        owner.ask("jobs.at(1).own()")
-        with rows_taken(jobs):
-            jobs.at(1).set(RUNNING)
-            assert jobs.owner(1) == owner.pid
-
-
 def test_owner_of_a_row_goes_on() -> None:
     """Who has a row uses it, however full the table is by now."""
     jobs = board()

@@ -254,9 +254,6 @@ print(status.owner == mine.owner == os.getpid())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-@pytest.mark.xfail(
-    ATOMIC, strict=True, reason="who may not open a segment any more finds no way to a row of it"
-)
 def test_worker_that_becomes_another_user(tmp_path: Path) -> None:
     """A prefork worker that gives up its privileges owns what its master made, as any other."""
     done = run_script(HEAD + LESS_PRIVILEGED, folder=tmp_path)

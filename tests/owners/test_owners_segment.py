@@ -118,7 +118,7 @@ def test_row_of_a_process() -> None:
 
 
 def test_descriptors_are_given_back() -> None:
-    """A segment with owners takes a descriptor as long as it is used, however often attached."""
+    """A segment with owners takes a descriptor, and of root two, however often it is attached."""
     collect()
     before = descriptors()
     for _ in range(20):
@@ -129,7 +129,7 @@ def test_descriptors_are_given_back() -> None:
             )
         assert jobs.claim(PENDING, RUNNING) == 0
         assert jobs.owners() == [os.getpid(), None, None]
-        assert descriptors() <= before + 1
+        assert descriptors() <= before + (2 if os.geteuid() == 0 else 1)
         jobs[0] = PENDING
         del jobs, again
     collect()
@@ -275,7 +275,6 @@ def test_corrupt_text(made: tuple[Path, segment.Segment], text: bytes) -> None:
         attach_anew(created)
 
 
-@pytest.mark.xfail(strict=True, reason="read_rules() takes what no rules_of() makes")
 @pytest.mark.parametrize("text", [b"[[true, 1]]", b"[[1, 2], [1, 3]]", b"[[3, 4], [1, 2]]"])
 def test_text_that_nobody_writes(made: tuple[Path, segment.Segment], text: bytes) -> None:
     """An on_death with a member twice, or in another order than any is written in, is refused."""
@@ -285,7 +284,6 @@ def test_text_that_nobody_writes(made: tuple[Path, segment.Segment], text: bytes
         attach_anew(created)
 
 
-@pytest.mark.xfail(strict=True, reason="nobody compares on_death with the vocabulary")
 @pytest.mark.parametrize("text", [b"77", b"[[2, 77]]", b"[[77, 1]]"])
 def test_text_of_no_members(text: bytes, request: pytest.FixtureRequest) -> None:
     """An on_death with a number that is no member's is a ValueError."""

@@ -117,10 +117,15 @@ class LockedWords:
 
     def claim(self, expected: int, desired: int, deadline: float, at_last: bool) -> int | None:  # noqa: ARG002, FBT001
         index = self.find(expected)
+        while index is not None and self.given_back(index):
+            index = self.find(expected)
         if index is not None:
             self._found = index
             self.compare_and_set(index, expected, desired)
         return index
+
+    def given_back(self, index: int) -> bool:  # noqa: ARG002
+        return False
 
     def watcher(self, goal: python_bound.Goal, every: bool, guard: Guard | None) -> LockedWatcher:  # noqa: FBT001
         return LockedWatcher(self, goal, guard, every=every)
@@ -142,6 +147,10 @@ class OwnedWords(LockedWords):
 
     def notice(self, guard: Guard | None) -> None:
         self.owners.recover(0, len(self.values), guard)
+
+    def given_back(self, index: int) -> bool:
+        """Give a word back, if a dead process owns it, and not claim it for that."""
+        return self.owners.give_back(index, self.guard)
 
     def exchange(self, index: int, desired: int) -> int:
         index %= len(self.values)
