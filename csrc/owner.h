@@ -21,6 +21,8 @@
  */
 #pragma once
 
+#include "sysfeatures.h"
+
 #include <sys/wait.h>
 
 #include "array.h"

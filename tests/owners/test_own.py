@@ -241,7 +241,6 @@ def test_thread_that_forks_as_another_leases(monkeypatch: pytest.MonkeyPatch) ->
 # -- by own() and disown()
 
 
-@pytest.mark.xfail(not ATOMIC, strict=True, reason="version counts an own() that changes nothing")
 @pytest.mark.parametrize("on_death", [LEASES, DEAD], ids=["mapping", "member"])
 def test_own_twice(on_death: Any) -> None:
     """own() twice, by whichever thread, is own() once; so is disown(); version counts both once."""

@@ -293,8 +293,9 @@ class Owners:
                 self._clear(index)
                 self.cells[cell] += 1
             return 0
-        self.cells[cell + OWNER], self.cells[cell + PROCESS] = self._mine(index, guard, _OWNED)
-        self.cells[cell] += 1
+        if not (owner and process & _OWNED):  # else it is this process's already
+            self.cells[cell + OWNER], self.cells[cell + PROCESS] = self._mine(index, guard, _OWNED)
+            self.cells[cell] += 1
         return 0
 
 
