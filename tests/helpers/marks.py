@@ -19,6 +19,11 @@ needs_robust = pytest.mark.skipif(
     not built_with("ROBUST"), reason="no robust mutexes: a dead holder's lock stays taken"
 )
 
+#: For what only a lock of the kernel's tells of a process, and its pid does not.
+needs_life_locks = pytest.mark.skipif(
+    sys.platform != "linux", reason="no lock shows that a process lives: its pid is asked"
+)
+
 #: For tests that look whether a class is collected.
 classes_are_collected = pytest.mark.skipif(
     FREE_THREADED and sys.version_info < (3, 14),

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.crew import PATIENCE, child
 from helpers.forks import Bystander, by_forks
-from helpers.marks import named
+from helpers.marks import named, needs_life_locks
 from helpers.names import own_name
 from helpers.owners import (
     DONE,
@@ -188,6 +188,7 @@ def test_daemon_thread_that_leases_to_the_end(tmp_path: Path) -> None:
 # -- what is no life
 
 
+@needs_life_locks
 def test_zombie_is_dead() -> None:
     """A process that nobody has reaped is dead, also for a parent that waits and reaps later."""
     status = leased()
@@ -212,6 +213,7 @@ def wait(status: Job) -> bool:
     return status.wait_for(PENDING, timeout=PATIENCE) is PENDING
 
 
+@needs_life_locks
 def test_sleeper_hears_of_a_zombie() -> None:
     """A parent that sleeps until a child is done hears of its death, which only it could reap."""
     status = leased()
@@ -273,6 +275,7 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@needs_life_locks
 def test_exec_ends_an_owner() -> None:
     """A process that becomes another program owns nothing any more, though its pid goes on."""
     status = leased()
@@ -319,6 +322,7 @@ print(status.name, status.owner == os.getpid())
 
 @pytest.mark.slow
 @named
+@needs_life_locks
 def test_program_that_becomes_itself_again(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """A service that reloads itself by exec owns what it attaches to anew, as anybody."""
     with own_name(request.node.nodeid) as name:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from helpers.crew import PATIENCE, child
+from helpers.marks import needs_life_locks
 from helpers.names import own_name
 from helpers.owners import (
     DEAD,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from pathlib import Path
 
-pytestmark = pytest.mark.only_on("native", "cffi")  # the lock path has no table
+pytestmark = [pytest.mark.only_on("native", "cffi"), needs_life_locks]  # the lock path has no table
 
 FULL = "1023 live processes"
 

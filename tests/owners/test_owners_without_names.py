@@ -10,7 +10,7 @@ import pytest
 
 from helpers.crew import PATIENCE, Task, child
 from helpers.inside import as_elsewhere
-from helpers.marks import named
+from helpers.marks import named, needs_life_locks
 from helpers.names import own_name, path_of
 from helpers.owners import (
     DEAD,
@@ -29,6 +29,8 @@ from helpers.support import collect, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
+
+pytestmark = needs_life_locks
 
 
 @pytest.fixture
