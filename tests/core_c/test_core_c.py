@@ -429,7 +429,7 @@ OWNERS_FAULTS = {
         "life.h", "return lock.l_type == F_RDLCK;", "return lock.l_type != F_UNLCK;", "cases"
     ),
     "a commit that comes too late": Fault(
-        "word.h", "return row != 0 && aie_word_owner(seen) != row;", "return false;", "cases"
+        "word.h", "row != 0 && aie_word_owner(seen) != row;", "row > AIE_ROWS;", "cases"
     ),
     "a commit that leaves the owner": Fault(
         "word.h", "(seen & AIE_OWNED_BIT) != 0", "true", "storm 200"
