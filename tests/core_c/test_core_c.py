@@ -429,7 +429,7 @@ OWNERS_FAULTS = {
         "life.h", "return lock.l_type == F_RDLCK;", "return lock.l_type != F_UNLCK;", "cases"
     ),
     "a commit that comes too late": Fault(
-        "word.h", "row != 0 && aie_word_owner(seen) != row;", "row > AIE_ROWS;", "cases"
+        "word.h", "aie_word_owner(seen) != row;", "aie_word_owner(seen) > AIE_ROWS;", "cases"
     ),
     "a commit that leaves the owner": Fault(
         "word.h", "(seen & AIE_OWNED_BIT) != 0", "true", "storm 200"
