@@ -124,13 +124,15 @@ static inline bool aie_owner_ended(uint64_t name)
     if (pid == 0 || pid > INT32_MAX) {
         return true;
     }
+    if ((name >> 32 & 0xFFFF) != (aie_pid_namespace() & 0xFFFF)) {
+        return false;
+    }
     siginfo_t child = {.si_pid = 0};
     if (waitid(P_PID, pid, &child, WEXITED | WNOHANG | WNOWAIT) == 0
         && child.si_pid == (pid_t)pid) {
         return true; /* a child of this process, which has not waited for it yet */
     }
-    return (name >> 32 & 0xFFFF) == (aie_pid_namespace() & 0xFFFF) && kill((pid_t)pid, 0) != 0
-           && errno == ESRCH;
+    return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
 
 /* Out of line, so that it takes nothing from the calls that are frequent. */

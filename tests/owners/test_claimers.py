@@ -16,8 +16,8 @@ from helpers.support import soaked
 pytestmark = pytest.mark.slow
 
 JOBS, CLAIMERS = soaked(2_000, 10_000), soaked(6, 8)
-#: Of the protocol, which cffi has in common with native, or of the lock path's.
-RUNS = soaked(1, 200 if atomic_intenum.BACKEND == "native" else 40)
+#: Fewer where it takes long.
+RUNS = soaked(1, 40 if atomic_intenum.BACKEND == "lock" else 200)
 
 
 def seeds(runs: int) -> list[int]:

@@ -281,7 +281,6 @@ print(job.recover(), job.owner == mine, job.name)
 
 
 @named
-@pytest.mark.xfail(strict=True, reason="a child is asked for by its pid before its namespace is")
 def test_pid_of_a_child_and_of_somebody_else(name: str, tmp_path: Path) -> None:
     """Where pids alone tell, a dead child is not taken for an owner of that pid elsewhere."""
     if not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK):
