@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import atomic_intenum
 from atomic_intenum import IntEnumArray, IntEnumValue
 from helpers.crew import PATIENCE, Task, child
-from helpers.support import SHM, word_of
+from helpers.support import SHM, fork, word_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,6 +169,33 @@ def check_given_back(owned: Owned, version: int) -> None:
     assert owned.state == (owned.role.dead, version + 1)
     assert owned.job.owner is None
     assert owned.job.recover() is False
+
+
+@contextlib.contextmanager
+def pipe() -> Iterator[tuple[int, int]]:
+    """Make a pipe, and close what this process has of it at the end."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+@contextlib.contextmanager
+def forked(body: Callable[[], object]) -> Iterator[int]:
+    """Run the body in a child of plain os.fork, which ends with the block if it has not before.
+
+    Nobody reaps it meanwhile.
+    """
+    pid = fork(body)
+    try:
+        yield pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def hold_job(pipe: Connection, status: Job) -> None:

@@ -23,9 +23,11 @@ from helpers.owners import (
     RUNNING,
     Job,
     board,
+    forked,
     hold_job,
     leased,
     own_and_stay,
+    pipe,
     timed,
 )
 from helpers.support import METHODS, fork, run_script, until, wait_for
@@ -192,20 +194,17 @@ def test_daemon_thread_that_leases_to_the_end(tmp_path: Path) -> None:
 def test_zombie_is_dead() -> None:
     """A process that nobody has reaped is dead, also for a parent that waits and reaps later."""
     status = leased()
-    pids = []
+
+    def die() -> None:
+        status.set(RUNNING)
+        os.kill(os.getpid(), signal.SIGKILL)
+
     for look in (status.recover, lambda: status.owner is None, lambda: wait(status)):
-
-        def die() -> None:
-            status.set(RUNNING)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        pids.append(fork(die))
-        os.waitid(os.P_PID, pids[-1], os.WEXITED | os.WNOWAIT)
-        assert status.load() is RUNNING
-        assert look()
-        assert status.load() is PENDING
-    for pid in pids:
-        os.waitpid(pid, 0)
+        with forked(die) as pid:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            assert status.load() is RUNNING
+            assert look()
+            assert status.load() is PENDING
 
 
 def wait(status: Job) -> bool:
@@ -217,23 +216,19 @@ def wait(status: Job) -> bool:
 def test_sleeper_hears_of_a_zombie() -> None:
     """A parent that sleeps until a child is done hears of its death, which only it could reap."""
     status = leased()
-    read, write = os.pipe()
 
     def own_and_pause() -> None:
         status.set(RUNNING)
         os.write(write, b"leased")
         signal.pause()
 
-    pid = fork(own_and_pause)
-    assert os.read(read, 6) == b"leased"
-    sleeper = timed(lambda: wait(status))
-    assert sleeper.is_running()
-    os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert sleeper.result()[0]
-    os.waitpid(pid, 0)
-    os.close(read)
-    os.close(write)
+    with pipe() as (read, write), forked(own_and_pause) as pid:
+        assert os.read(read, 6) == b"leased"
+        sleeper = timed(lambda: wait(status))
+        assert sleeper.is_running()
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert sleeper.result()[0]
 
 
 @pytest.mark.skipif(platform.machine() not in EXIT, reason="the number of that call is not known")
@@ -279,8 +274,6 @@ def _state(pid: int) -> str:
 def test_exec_ends_an_owner() -> None:
     """A process that becomes another program owns nothing any more, though its pid goes on."""
     status = leased()
-    read, write = os.pipe()
-    until_told, tell = os.pipe()
 
     def become_another_program() -> None:
         status.set(RUNNING)
@@ -289,19 +282,13 @@ def test_exec_ends_an_owner() -> None:
         os.write(write, b"leased\n")
         os.execv("/bin/sh", ["sh", "-c", "echo another; read line"])
 
-    pid = fork(become_another_program)
-    try:
+    with pipe() as (read, write), pipe() as (until_told, _), forked(become_another_program):
         with open(read, closefd=False) as lines:
             assert lines.readline() == "leased\n"
             assert lines.readline() == "another\n"
         assert status.load() is RUNNING
         assert status.recover()
         assert status.owner is None
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        for each in (read, write, until_told, tell):
-            os.close(each)
 
 
 EXECS = """
@@ -366,8 +353,7 @@ def test_survivor_of_a_fork_keeps_nobody_alive(how: str, when: str) -> None:
 def test_survivor_that_keeps_all_its_descriptors(how: str) -> None:
     """The same, of a child that has closed nothing of what it inherited."""
     status = leased()
-    read, write = os.pipe()
-    with Bystander() as bystander:
+    with Bystander() as bystander, pipe() as (read, write):
 
         def own_and_fork() -> None:
             status.set(RUNNING)
@@ -375,12 +361,8 @@ def test_survivor_that_keeps_all_its_descriptors(how: str) -> None:
             os.write(write, b"forked")
             signal.pause()
 
-        pid = fork(own_and_fork)
-        assert os.read(read, 6) == b"forked"
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        with forked(own_and_fork):
+            assert os.read(read, 6) == b"forked"
         assert bystander.is_alive()
         assert status.recover()
         assert bystander.is_alive()
-    os.close(read)
-    os.close(write)

@@ -24,8 +24,10 @@ from helpers.owners import (
     Jobs,
     Work,
     fellow,
+    forked,
     hold_job,
     leased,
+    pipe,
     row_of,
 )
 from helpers.support import fork, until, wait_for
@@ -199,8 +201,6 @@ def test_threads_that_lease_first_at_once() -> None:
 def test_thread_that_forks_as_another_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that one thread forks as another one leases keeps nothing of the parent's alive."""
     status = leased()
-    to_the_child, end = os.pipe()
-    from_the_parent, told = os.pipe()
 
     def lease_and_fork() -> None:
         call, asked = fcntl.fcntl, threading.Event()
@@ -227,15 +227,10 @@ def test_thread_that_forks_as_another_leases(monkeypatch: pytest.MonkeyPatch) ->
         os.write(told, b"leased")
         signal.pause()
 
-    pid = fork(lease_and_fork)
-    try:
-        assert os.read(from_the_parent, 6) == b"leased"
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+    with pipe() as (to_the_child, end), pipe() as (from_the_parent, told):
+        with forked(lease_and_fork):
+            assert os.read(from_the_parent, 6) == b"leased"
         assert status.recover()
-    finally:
-        for each in (to_the_child, end, from_the_parent, told):
-            os.close(each)
 
 
 # -- by own() and disown()

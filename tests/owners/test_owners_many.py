@@ -158,17 +158,19 @@ def test_last_row(row: int) -> None:
 
 
 MANY = """
-import os, signal
+import os, signal, sys
 from helpers.owners import LEASES, PENDING, ROWS, RUNNING, Jobs
 from helpers.support import fork
 
 jobs = Jobs(ROWS + 2, PENDING, on_death=LEASES)
 ready, tell = os.pipe()
+until, end = os.pipe()
 
 def lease(index):
+    os.close(end)  # the parent's alone: its end is theirs
     jobs[index] = RUNNING
     os.write(tell, b".")
-    signal.pause()
+    os.read(until, 1)
 
 def told(count):
     while count:
