@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -22,6 +23,11 @@ needs_robust = pytest.mark.skipif(
 #: For what only a lock of the kernel's tells of a process, and its pid does not.
 needs_life_locks = pytest.mark.skipif(
     sys.platform != "linux", reason="no lock shows that a process lives: its pid is asked"
+)
+
+#: For tests of zombies: PyPy cannot wait for a child without reaping it.
+needs_waitid = pytest.mark.skipif(
+    not hasattr(os, "waitid"), reason="no way to wait and leave the zombie"
 )
 
 #: For tests that look whether a class is collected.

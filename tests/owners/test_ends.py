@@ -15,7 +15,7 @@ import pytest
 
 from helpers.crew import PATIENCE, child
 from helpers.forks import Bystander, by_forks
-from helpers.marks import named, needs_life_locks
+from helpers.marks import named, needs_life_locks, needs_waitid
 from helpers.names import own_name
 from helpers.owners import (
     DONE,
@@ -190,6 +190,7 @@ def test_daemon_thread_that_leases_to_the_end(tmp_path: Path) -> None:
 # -- what is no life
 
 
+@needs_waitid
 @needs_life_locks
 def test_zombie_is_dead() -> None:
     """A process that nobody has reaped is dead, also for a parent that waits and reaps later."""
@@ -212,6 +213,7 @@ def wait(status: Job) -> bool:
     return status.wait_for(PENDING, timeout=PATIENCE) is PENDING
 
 
+@needs_waitid
 @needs_life_locks
 def test_sleeper_hears_of_a_zombie() -> None:
     """A parent that sleeps until a child is done hears of its death, which only it could reap."""

@@ -10,7 +10,7 @@ import pytest
 from helpers import elsewhere
 from helpers.boards import Board
 from helpers.crew import Task, child, hold
-from helpers.marks import named, needs_robust
+from helpers.marks import named, needs_robust, needs_waitid
 from helpers.names import own_name
 from helpers.owners import own_and_stay
 from helpers.support import (
@@ -280,6 +280,7 @@ print(job.recover(), job.owner == mine, job.name)
 """
 
 
+@needs_waitid
 @named
 def test_pid_of_a_child_and_of_somebody_else(name: str, tmp_path: Path) -> None:
     """Where pids alone tell, a dead child is not taken for an owner of that pid elsewhere."""

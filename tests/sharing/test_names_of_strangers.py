@@ -17,7 +17,7 @@ import pytest
 from atomic_intenum import IntEnumValue
 from helpers.crew import Task, child
 from helpers.inside import layout
-from helpers.marks import named
+from helpers.marks import named, needs_waitid
 from helpers.names import HEAD, make, own_name, path_of, spoil
 from helpers.support import (
     CALCULATING,
@@ -261,7 +261,7 @@ def test_program_that_executes_itself(name: str, tmp_path: Path) -> None:
 
 
 @named
-@pytest.mark.skipif(not hasattr(os, "waitid"), reason="no way to wait and leave the zombie")
+@needs_waitid
 def test_name_of_a_zombie(name: str) -> None:
     """A creator that has ended and was not waited for is gone as well."""
     reader, writer = os.pipe()
