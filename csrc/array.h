@@ -139,6 +139,8 @@ static inline size_t aie_array_fill(const aie_array *array, size_t from, aie_cha
 
 /* ------------------------------------------------------------------ claiming */
 
+typedef aie_result (*aie_judge)(const aie_array *array, size_t index, int64_t deadline);
+
 /* Find a word that the change, which compares, can be made to, make it, and say which; looking at
  * every word once, from `start` on.
  *
@@ -147,9 +149,12 @@ static inline size_t aie_array_fill(const aie_array *array, size_t from, aie_cha
  *   MISMATCH  none matched
  *
  * Who loses a word to another claimer goes on elsewhere, once: claimers that start at one place
- * (the children of one fork) would otherwise meet again at every word. */
+ * (the children of one fork) would otherwise meet again at every word.
+ *
+ * A word that is OWNED is judged first, where there is a judge (owner.h): what a dead process owns is
+ * not claimed for it. */
 static inline aie_result aie_array_claim(const aie_array *array, size_t start, aie_change *change,
-                                         size_t *index)
+                                         size_t *index, aie_judge judge)
 {
     int32_t expected = change->expected;
     bool locked = false;
@@ -157,8 +162,13 @@ static inline aie_result aie_array_claim(const aie_array *array, size_t start, a
     size_t i = start < array->count ? start : 0;
     for (size_t left = array->count; left > 0; left--) {
         aie_word *word = aie_array_word(array, i);
-        if (aie_word_value(aie_word_load(word)) == expected) {
-            aie_result result = aie_word_change(word, array->event, change);
+        uint64_t seen = aie_word_load(word);
+        if (aie_word_value(seen) == expected) {
+            aie_result result =
+                judge == NULL || !(seen & AIE_OWNED_BIT) ? AIE_MISMATCH : judge(array, i, 0);
+            /* Neither nobody's, nor a live process's, and its lock is not to be had. */
+            bool kept = result != AIE_OK && result != AIE_MISMATCH;
+            result = kept ? AIE_LOCKED : aie_word_change(word, array->event, change);
             if (result == AIE_OK) {
                 *index = i;
                 return AIE_OK;
@@ -183,20 +193,33 @@ static inline aie_result aie_array_claim(const aie_array *array, size_t start, a
 /* 2 ms: how long one lock is waited for, of several. */
 #define AIE_CLAIM_SLICE (AIE_NS_PER_S / 500)
 
+/* A slice of the claim of one word that was LOCKED: as aie_change_slice. */
+static inline aie_result aie_array_claim_locked(const aie_array *array, size_t index,
+                                                aie_change *change, int64_t deadline,
+                                                aie_judge judge)
+{
+    aie_word *word = aie_array_word(array, index);
+    aie_result judged = judge == NULL || !(aie_word_load(word) & AIE_OWNED_BIT)
+                            ? AIE_MISMATCH
+                            : judge(array, index, deadline);
+    if (judged != AIE_MISMATCH) {
+        return judged == AIE_OK ? AIE_MISMATCH : judged; /* it has been given back: claim again */
+    }
+    return aie_change_slice(word, aie_array_control(array, index), array->event, change, deadline);
+}
+
 /* After LOCKED: wait a moment for the lock of word *index, and write if it still matches.  OK, or
  * MISMATCH or BUSY: claim again, since another word may match by now.
  *
  * First the locks of all that match are tried: one may be this thread's own, or that of a holder
  * who died, while *index stays locked for long. */
 static inline aie_result aie_array_claim_slice(const aie_array *array, aie_change *change,
-                                               size_t *index)
+                                               size_t *index, aie_judge judge)
 {
     size_t i = *index;
     for (size_t left = array->count; left > 0; left--) {
-        aie_word *word = aie_array_word(array, i);
-        if (aie_word_value(aie_word_load(word)) == change->expected) {
-            aie_result result =
-                aie_change_slice(word, aie_array_control(array, i), array->event, change, 0);
+        if (aie_word_value(aie_word_load(aie_array_word(array, i))) == change->expected) {
+            aie_result result = aie_array_claim_locked(array, i, change, 0, judge);
             if (result != AIE_MISMATCH && result != AIE_BUSY) {
                 *index = i;
                 return result;
@@ -204,8 +227,7 @@ static inline aie_result aie_array_claim_slice(const aie_array *array, aie_chang
         }
         i = i + 1 < array->count ? i + 1 : 0;
     }
-    return aie_change_slice(aie_array_word(array, *index), aie_array_control(array, *index),
-                            array->event, change, aie_now() + AIE_CLAIM_SLICE);
+    return aie_array_claim_locked(array, *index, change, aie_now() + AIE_CLAIM_SLICE, judge);
 }
 
 /* ------------------------------------------------------------------ watching */

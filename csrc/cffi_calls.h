@@ -97,9 +97,6 @@ static inline int64_t aie_cffi_change(const aie_cffi_place *place, size_t index,
     one.words += index * one.stride;
     one.count = 1;
     aie_result result = aie_cffi_leases(place, &one, &change);
-    if (one.owners != NULL) {
-        aie_change_resumes(one.owners, aie_array_word(&one, 0), &change);
-    }
     if (result == AIE_OK) {
         result = aie_change_slice(aie_array_word(&one, 0), control, one.event, &change,
                                   wait ? aie_now() + AIE_SLICE : 0);
@@ -135,19 +132,19 @@ static inline int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, 
 {
     size_t index = start;
     aie_array here = aie_cffi_here(place);
+    aie_judge judge = here.owners == NULL ? NULL : aie_owners_judge;
     aie_change change = {.expected = expected, .desired = desired, .compare = true};
     aie_result result;
     do {
         result = aie_cffi_leases(place, &here, &change);
-        result = result == AIE_OK ? here.owners == NULL
-                                        ? aie_array_claim(&here, index, &change, &index)
-                                        : aie_owners_claim(&here, index, &change, &index)
-                                  : result;
+        if (result == AIE_OK) {
+            result = aie_array_claim(&here, index, &change, &index, judge);
+        }
     } while (here.owners != NULL
              && ((result == AIE_MISMATCH && at_last && aie_owners_recover(&here, true, NULL) > 0)
                  || (result == AIE_LOCKED && aie_owners_recover(&here, false, NULL) > 0)));
     if (result == AIE_LOCKED) {
-        result = wait ? aie_array_claim_slice(&here, &change, &index) : AIE_BUSY;
+        result = wait ? aie_array_claim_slice(&here, &change, &index, judge) : AIE_BUSY;
         if (result == AIE_MISMATCH) {
             result = AIE_BUSY; /* of this word alone */
         }

@@ -34,12 +34,6 @@ typedef struct {
     int32_t to;
 } aie_rule;
 
-/* What a process that ends has left of a word that it owned. */
-typedef struct {
-    size_t index;
-    uint64_t word;
-} aie_left_word;
-
 /* A segment's owners, as one process has them. */
 typedef struct aie_owners {
     _Atomic uint64_t *rows;  /* in the segment; row 0 is nobody's, and says which was taken last */
@@ -52,10 +46,8 @@ typedef struct aie_owners {
     bool always;             /* there is one rule, whatever the word is; then no write leases */
     aie_array words;         /* all words of the segment */
     void *page;              /* that keeps this process's row */
-    aie_left_word *left;     /* of this process, as it ends */
-    _Atomic size_t left_count;
-    _Atomic uint32_t ending;         /* this process's row, once it ends */
-    _Atomic uint32_t here;           /* what `mine` is where no page is wiped */
+    aie_late late;           /* of this process */
+    _Atomic uint32_t here;   /* what `mine` is where no page is wiped */
     _Atomic int64_t asked[AIE_ROWS]; /* when a wait of this process found the owner alive */
 } aie_owners;
 
@@ -91,14 +83,12 @@ static inline uint32_t aie_owners_mine(const aie_owners *owners)
 
 /* Have the change say what it does to the owner.  False: it would make this process the owner, which
  * has no row yet; see aie_owners_enter. */
-static inline bool aie_change_leases(const aie_owners *owners, aie_change *change)
+static inline bool aie_change_leases(aie_owners *owners, aie_change *change)
 {
-    change->owned = true;
+    change->late = &owners->late;
     change->lease = 0;
-    change->ending =
-        change->compare && !owners->always && aie_rule_of(owners, change->expected) != NULL
-            ? &owners->ending
-            : NULL;
+    change->commits =
+        change->compare && !owners->always && aie_rule_of(owners, change->expected) != NULL;
     if (owners->always || (change->compare && change->expected == change->desired)
         || aie_rule_of(owners, change->desired) == NULL) {
         return true;
@@ -201,6 +191,7 @@ AIE_SELDOM aie_result aie_owner_give_back(const aie_array *words, size_t index, 
     aie_owners *owners = words->owners;
     aie_word *word = aie_array_word(words, index);
     aie_control *control = aie_array_control(words, index);
+    aie_left_word *note = ended == 0 ? NULL : aie_late_find(&owners->late, word);
     aie_result result = AIE_MISMATCH;
     bool inside = false;
     uint64_t seen = aie_word_load(word);
@@ -219,10 +210,15 @@ AIE_SELDOM aie_result aie_owner_give_back(const aie_array *words, size_t index, 
             continue;
         }
         AIE_POINT("owner-dead");
+        uint64_t after = aie_word_given_back(owners, seen);
+        if (note != NULL) {
+            /* seq_cst: before the CAS, so that who finds the word finds this; see word.h. */
+            atomic_store_explicit(&note->left, after & ~AIE_LOCKED_BIT, memory_order_seq_cst);
+        }
         /* seq_cst: as any write.  Strong, and of the whole word: a live process that came to own it
          * since has changed it, or had its row only after this word was rid of it. */
-        if (atomic_compare_exchange_strong_explicit(word, &seen, aie_word_given_back(owners, seen),
-                                                    memory_order_seq_cst, memory_order_seq_cst)) {
+        if (atomic_compare_exchange_strong_explicit(word, &seen, after, memory_order_seq_cst,
+                                                    memory_order_seq_cst)) {
             AIE_POINT("owner-given-back");
             aie_word_wake(word, seen, words->event);
             result = AIE_OK;
@@ -248,39 +244,23 @@ static inline bool aie_owners_give_back(const aie_array *words, uint32_t ended)
     return all;
 }
 
-/* Note in `left` the OWNED words of row `mine`, at most `room`, as giving back will leave them; or with
- * NULL count them.  See aie_change_resumes. */
-static inline size_t aie_owners_note(const aie_array *words, uint32_t mine, aie_left_word *left,
+/* How many words row `mine` has called own() for; and with `list`, of so much `room`, which. */
+static inline size_t aie_owners_list(const aie_array *words, uint32_t mine, aie_left_word *list,
                                      size_t room)
 {
     size_t count = 0;
     for (size_t i = 0; i < words->count && count < room; i++) {
-        uint64_t seen = aie_word_load(aie_array_word(words, i));
+        const aie_word *word = aie_array_word(words, i);
+        uint64_t seen = aie_word_load(word);
         if ((seen & AIE_OWNED_BIT) && aie_word_owner(seen) == mine) {
-            if (left != NULL) {
-                left[count] =
-                    (aie_left_word){i, aie_word_given_back(words->owners, seen) & ~AIE_LOCKED_BIT};
+            if (list != NULL) {
+                list[count].word = word;
+                atomic_init(&list[count].left, 0);
             }
             count++;
         }
     }
     return count;
-}
-
-/* A process that ends gives back what it owns while threads of it may write on.  What it called own()
- * for is its own again as soon as it writes that, unless somebody has written it since: so what such a
- * thread writes is given back as well. */
-static inline void aie_change_resumes(const aie_owners *owners, const aie_word *word,
-                                      aie_change *change)
-{
-    /* acquire: pairs with the release of aie_region_give_back. */
-    size_t count = atomic_load_explicit(&owners->left_count, memory_order_acquire);
-    for (size_t i = 0; i < count; i++) {
-        if (aie_array_word(&owners->words, owners->left[i].index) == word) {
-            change->left = owners->left[i].word;
-            change->resumed = AIE_OWNED_BIT | (uint64_t)aie_owners_mine(owners) << AIE_OWNER_SHIFT;
-        }
-    }
 }
 
 /* Give back what dead processes own of these words.  How many; the indices go to `given`, unless it
@@ -318,16 +298,11 @@ static inline size_t aie_owners_recover(const aie_array *words, bool at_once, si
     return count;
 }
 
-/* As aie_array_claim; but what a dead process owns is given back, and not claimed for it. */
-static inline aie_result aie_owners_claim(const aie_array *words, size_t start, aie_change *change,
-                                          size_t *index)
+/* Before a word is claimed that is OWNED: MISMATCH, its owner lives, or it has none; OK, it had a dead
+ * one, and is given back; else that cannot be done now.  See aie_array_claim. */
+AIE_SELDOM aie_result aie_owners_judge(const aie_array *words, size_t index, int64_t deadline)
 {
-    aie_result result = aie_array_claim(words, start, change, index);
-    while (result == AIE_OK && (change->seen & AIE_OWNED_BIT)
-           && aie_owner_give_back(words, *index, 0, 0) == AIE_OK) {
-        result = aie_array_claim(words, *index, change, index);
-    }
-    return result;
+    return aie_owner_give_back(words, index, 0, deadline);
 }
 
 /* ------------------------------------------------------------------ asking and owning */

@@ -82,7 +82,8 @@ static inline aie_result aie_row_by_name(const aie_array *words, uint32_t row, u
 }
 
 /* Take this row, if it is nobody's.  BUSY: it is somebody's, or a word that names it is locked. */
-static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t row, uint64_t name)
+static inline aie_result aie_row_take(const aie_region *region, const aie_array *words, int fd,
+                                      uint32_t row, uint64_t name)
 {
     if (!aie_life_by_page) {
         return aie_row_by_name(words, row, name);
@@ -99,7 +100,7 @@ static inline aie_result aie_row_take(const aie_array *words, int fd, uint32_t r
     /* From here on the row's words are this process's; before, anybody may give them back. */
     void *page = aie_life_lock(fd, F_RDLCK, AIE_ROW_BYTE(row)) ? aie_life_page(fd, false) : NULL;
     /* Asked by another descriptor: somebody may have closed this one, and the page be another file's. */
-    if (page == NULL || aie_owner_asked(words->owners, row) != 1) {
+    if (page == NULL || !aie_region_is(region, fd) || aie_owner_asked(words->owners, row) != 1) {
         if (page != NULL) {
             aie_life_end(page);
         }
@@ -120,23 +121,26 @@ static inline aie_result aie_region_take_row(aie_region *region)
     aie_array words = aie_region_words(region);
     uint64_t name = aie_owner_name(aie_regions.namespace);
     int fd = aie_life_by_page ? aie_region_opened(region) : -1;
-    if (fd < 0 && aie_region_is(region, region->spare)) {
-        fd = region->spare;
-        region->spare = -1;
-    }
+    bool spare =
+        fd < 0 && aie_region_is(region, region->spare)
+        && region->spare != atomic_load_explicit(&region->descriptor, memory_order_relaxed);
+    fd = spare ? region->spare : fd;
     aie_result result = aie_life_by_page && fd < 0 ? AIE_NO_ROW : AIE_BUSY;
     /* relaxed: a hint. */
     uint64_t last = atomic_load_explicit(&owners->rows[0], memory_order_relaxed);
     for (uint32_t i = 0; result == AIE_BUSY && i < AIE_ROWS - 1; i++) {
         uint32_t row = (uint32_t)(last + i) % (AIE_ROWS - 1) + 1;
-        result = aie_row_take(&words, fd, row, name);
+        result = aie_row_take(region, &words, fd, row, name);
         if (result == AIE_OK) {
             atomic_store_explicit(&owners->rows[0], row, memory_order_relaxed);
             /* release: who finds the row finds the process's lock on it. */
             atomic_store_explicit(owners->mine, row, memory_order_release);
         }
     }
-    aie_region_close(region, fd); /* the page keeps the row's lock */
+    if (!spare || result == AIE_OK) {
+        aie_region_close(region, fd); /* the page keeps the row's lock */
+        region->spare = spare ? -1 : region->spare;
+    }
     return result == AIE_BUSY ? AIE_FULL : result;
 }
 

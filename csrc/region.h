@@ -91,8 +91,11 @@ static inline void aie_regions_lingering(int more)
 /* A child, or a process that gives its row up, has none. */
 static inline void aie_owners_none(aie_owners *owners)
 {
-    atomic_store_explicit(&owners->left_count, 0, memory_order_relaxed);
-    atomic_store_explicit(&owners->ending, 0, memory_order_relaxed);
+    /* No other thread of this process is in a call with it. */
+    free(owners->late.words);
+    owners->late.words = NULL;
+    owners->late.count = 0;
+    atomic_store_explicit(&owners->late.row, 0, memory_order_relaxed);
     owners->page = NULL;
     atomic_store_explicit(owners->mine, 0, memory_order_relaxed);
 }
@@ -115,14 +118,13 @@ static inline void aie_region_give_back(const aie_region *region)
         return;
     }
     aie_array words = aie_region_words(region);
-    /* seq_cst: before the walk; pairs with the load of aie_change_is_late. */
-    atomic_store_explicit(&owners->ending, mine, memory_order_seq_cst);
-    size_t count = owners->left == NULL ? aie_owners_note(&words, mine, NULL, words.count) : 0;
-    if (count > 0 && (owners->left = malloc(count * sizeof(*owners->left))) != NULL) {
-        size_t noted = aie_owners_note(&words, mine, owners->left, count);
-        /* release: pairs with the acquire of aie_change_resumes. */
-        atomic_store_explicit(&owners->left_count, noted, memory_order_release);
+    aie_late *late = &owners->late;
+    size_t room = late->words == NULL ? aie_owners_list(&words, mine, NULL, words.count) : 0;
+    if (room > 0 && (late->words = malloc(room * sizeof(*late->words))) != NULL) {
+        late->count = aie_owners_list(&words, mine, late->words, room);
     }
+    /* seq_cst: with the list, and before the walk; pairs with the load of aie_word_attempt. */
+    atomic_store_explicit(&late->row, mine, memory_order_seq_cst);
     aie_owners_give_back(&words, mine);
 }
 
@@ -217,7 +219,7 @@ static inline void aie_region_free(aie_region *region)
     }
     munmap(region->base, region->size);
     if (region->owners != NULL) {
-        free(region->owners->left);
+        free(region->owners->late.words);
     }
     free(region->owners);
     free(region);

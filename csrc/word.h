@@ -14,20 +14,31 @@
 /* Part of each frequent call, however often it stands elsewhere: a call would cost it a tenth. */
 #define AIE_ALWAYS static inline __attribute__((always_inline))
 
+/* What a process that ends has left of a word that it had called own() for, but for LOCKED. */
+typedef struct {
+    const aie_word *word;
+    _Atomic uint64_t left;
+} aie_left_word;
+
+/* A segment as this process has it once it ends, while threads of it may write on. */
+typedef struct {
+    _Atomic uint32_t row; /* this process's; 0: it does not end */
+    size_t count;
+    aie_left_word *words;
+} aie_late;
+
 /* What to write: `desired`, and with `compare` only where the word holds `expected`.
  * `seen` comes back as the word that the outcome was decided on (the one before the write).
- * In a segment with owners owner.h says `owned`, and `lease`: the owner bits of a word that nobody
- * has called own() for; or, of the word that is `left`, `resumed`. */
+ * In a segment with owners owner.h says the rest: `late`; `lease`, the owner bits of a word that nobody
+ * has called own() for; and whether it `commits`, by a compare with what is leased. */
 typedef struct {
     uint64_t seen;
     int32_t expected;
     int32_t desired;
     bool compare;
-    bool owned;
+    bool commits;
     uint64_t lease;
-    uint64_t left; /* but for LOCKED and WAITERS; 0: none is */
-    uint64_t resumed;
-    const _Atomic uint32_t *ending; /* or NULL; see aie_change_is_late */
+    aie_late *late; /* NULL: there are no owners */
 } aie_change;
 
 static inline uint64_t aie_word_load(const aie_word *word)
@@ -44,20 +55,35 @@ static inline uint64_t aie_word_successor(uint64_t seen, int32_t value)
     return version | (seen & AIE_LOCKED_BIT) | (uint32_t)value;
 }
 
-/* What a change leaves.  A word that is OWNED keeps its owner, and who writes what was there does not
- * become it. */
-static inline uint64_t aie_word_changed(uint64_t seen, const aie_change *change)
+/* What the ending process has left of a word; NULL if it had not called own() for it. */
+static inline aie_left_word *aie_late_find(const aie_late *late, const aie_word *word)
 {
-    uint64_t after = aie_word_successor(seen, change->desired);
-    if (!change->owned) {
-        return after;
+    for (size_t i = 0; i < late->count; i++) {
+        if (late->words[i].word == word) {
+            return &late->words[i];
+        }
     }
-    bool keeps =
-        (seen & AIE_OWNED_BIT) != 0 || (change->compare && change->expected == change->desired);
-    if (change->left != 0 && (seen & ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT)) == change->left) {
-        return after | change->resumed;
+    return NULL;
+}
+
+/* The owner bits that a change leaves, in a process that is of row `ends` if it ends.  A word that is
+ * OWNED keeps its owner, and who writes what was there does not become it.  What an ending process
+ * owned is its own again as soon as it writes that, unless somebody has written it since: so what it
+ * writes is given back as well. */
+static inline uint64_t aie_word_owner_after(const aie_word *word, uint64_t seen,
+                                            const aie_change *change, uint32_t ends)
+{
+    if ((seen & AIE_OWNED_BIT) || (change->compare && change->expected == change->desired)) {
+        return seen & (AIE_OWNED_BIT | AIE_OWNER_MASK);
     }
-    return after | (keeps ? seen & (AIE_OWNED_BIT | AIE_OWNER_MASK) : change->lease);
+    aie_left_word *mine = ends == 0 ? NULL : aie_late_find(change->late, word);
+    /* seq_cst: stored before the CAS that left this word. */
+    if (mine != NULL
+        && atomic_load_explicit(&mine->left, memory_order_seq_cst)
+               == (seen & ~(AIE_LOCKED_BIT | AIE_WAITERS_BIT))) {
+        return AIE_OWNED_BIT | (uint64_t)ends << AIE_OWNER_SHIFT;
+    }
+    return change->lease;
 }
 
 /* The half of the word that a sleeper sleeps on: LOCKED, WAITERS and the version.  Only the kernel
@@ -78,18 +104,6 @@ static inline void aie_word_wake(const aie_word *word, uint64_t seen, aie_event 
     aie_event_signal(event);
 }
 
-/* A process that ends has given back what it leased, and somebody else may have leased it since.  A
- * thread of it that goes on and commits would take the other's for its own. */
-static inline bool aie_change_is_late(uint64_t seen, const aie_change *change)
-{
-    /* seq_cst, and behind the load of the word: either this sees that the process ends, or its walk comes
-     * after that load, and the CAS fails. */
-    uint32_t row = change->owned && change->ending != NULL
-                       ? atomic_load_explicit(change->ending, memory_order_seq_cst)
-                       : 0;
-    return row != 0 && aie_word_owner(seen) != row;
-}
-
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
  * the lock's holder).  `event` is the segment's.  OK, MISMATCH or LOCKED. */
 AIE_ALWAYS aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_change *change,
@@ -99,9 +113,19 @@ AIE_ALWAYS aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_cha
     for (;;) {
         change->seen = seen;
         /* Before the LOCKED test: a compare that fails is answered from the load alone. */
-        if (change->compare
-            && (aie_word_value(seen) != change->expected || aie_change_is_late(seen, change))) {
+        if (change->compare && aie_word_value(seen) != change->expected) {
             return AIE_MISMATCH;
+        }
+        uint64_t owner = 0;
+        if (change->late != NULL) {
+            /* seq_cst, and behind the load of the word: either this sees that the process ends, or its
+             * walk comes after that load, and the CAS fails. */
+            uint32_t ends = atomic_load_explicit(&change->late->row, memory_order_seq_cst);
+            /* It has given back what it leased, and somebody else may lease it by now. */
+            if (ends != 0 && change->commits && aie_word_owner(seen) != ends) {
+                return AIE_MISMATCH;
+            }
+            owner = aie_word_owner_after(word, seen, change, ends);
         }
         if (seen & stop_bits) {
             return AIE_LOCKED;
@@ -110,7 +134,8 @@ AIE_ALWAYS aie_result aie_word_attempt(aie_word *word, aie_event *event, aie_cha
          * with aie_word_load), and orders the write against the lock's fetch-or of LOCKED: either
          * this CAS comes first, or it fails and sees LOCKED.  seq_cst on failure: `seen` is then
          * a load like any other. */
-        if (atomic_compare_exchange_weak_explicit(word, &seen, aie_word_changed(seen, change),
+        if (atomic_compare_exchange_weak_explicit(word, &seen,
+                                                  aie_word_successor(seen, change->desired) | owner,
                                                   memory_order_seq_cst, memory_order_seq_cst)) {
             aie_word_wake(word, seen, event);
             return AIE_OK;

@@ -481,7 +481,8 @@ static aie_result array_claim_locked(Array *self, aie_change *change, size_t *in
     if (leases > 0 && given == 0) {
         aie_array words = array_words(self);
         Py_BEGIN_ALLOW_THREADS
-        result = aie_array_claim_slice(&words, change, index);
+        result = aie_array_claim_slice(&words, change, index,
+                                       self->words.owners == NULL ? NULL : aie_owners_judge);
         Py_END_ALLOW_THREADS
     }
     return result;
@@ -502,8 +503,9 @@ static int array_claim_now(Array *self, aie_change *change, int64_t deadline, si
         aie_result result;
         aie_array words = array_words(self);
         WALK_BEGINS(self);
-        result = words.owners == NULL ? aie_array_claim(&words, *index, change, index)
-                                      : aie_owners_claim(&words, *index, change, index);
+        result = words.owners == NULL
+                     ? aie_array_claim(&words, *index, change, index, NULL)
+                     : aie_array_claim(&words, *index, change, index, aie_owners_judge);
         WALK_ENDS();
         if (result == AIE_LOCKED) {
             if (deadline > 0 && aie_now() >= deadline) {

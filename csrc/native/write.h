@@ -48,9 +48,6 @@ static inline int change_leases(Bound *of, const char *what, const aie_array *wo
 static inline int target_leases(const target *to, aie_change *change)
 {
     aie_array one = {.words = (unsigned char *)to->word, .count = 1, .owners = to->owners};
-    if (to->owners != NULL) {
-        aie_change_resumes(to->owners, to->word, change);
-    }
     return change_leases(to->of, to->what, &one, change);
 }
 

@@ -400,7 +400,6 @@ static void commit_too_late(void)
     CHECK(all, aie_owners_recover(&words, true, NULL) == 1);
     /* What it called own() for is its own again as it writes that. */
     (void)aie_change_leases(words.owners, &late);
-    aie_change_resumes(words.owners, aie_array_word(&words, 1), &late);
     CHECK(all, aie_word_change(aie_array_word(&words, 1), words.event, &late) == AIE_OK);
     CHECK(all, word_of(1) & AIE_OWNED_BIT);
     CHECK(all, aie_word_owner(word_of(1)) == aie_owners_mine(words.owners));
@@ -505,7 +504,7 @@ static void claim_jobs(void)
             CHECK(all, aie_owners_enter(region) == AIE_OK);
             continue;
         }
-        if (aie_array_claim(&words, index, &claim, &index) == AIE_OK) {
+        if (aie_array_claim(&words, index, &claim, &index, aie_owners_judge) == AIE_OK) {
             work_at(index);
         }
         else if (aie_owners_recover(&words, true, NULL) == 0) {

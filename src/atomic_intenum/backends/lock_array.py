@@ -121,7 +121,8 @@ class LockedWords:
             index = self.find(expected)
         if index is not None:
             self._found = index
-            self.compare_and_set(index, expected, desired)
+            if not self.compare_and_set(index, expected, desired):
+                return None  # this process ends, and it is somebody else's
         return index
 
     def given_back(self, index: int) -> bool:  # noqa: ARG002
