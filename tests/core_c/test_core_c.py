@@ -429,10 +429,10 @@ OWNERS_FAULTS = {
         "life.h", "return lock.l_type == F_RDLCK;", "return lock.l_type != F_UNLCK;", "cases"
     ),
     "a commit that comes too late": Fault(
-        "word.h", "aie_word_owner(seen) != row;", "aie_word_owner(seen) > AIE_ROWS;", "cases"
+        "word.h", "aie_word_owner(seen) != ends", "aie_word_owner(seen) > AIE_ROWS", "cases"
     ),
     "a commit that leaves the owner": Fault(
-        "word.h", "(seen & AIE_OWNED_BIT) != 0", "true", "storm 200"
+        "word.h", "if ((seen & AIE_OWNED_BIT) ||", "if (true ||", "storm 200"
     ),
 }
 
