@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from helpers.boards import until_watched
 from helpers.crew import PATIENCE, Task, child
-from helpers.owners import DEAD, DONE, PENDING, RUNNING, Job, board, leased, own_and_stay
+from helpers.owners import (
+    ATOMIC,
+    DEAD,
+    DONE,
+    LEASES,
+    PENDING,
+    RUNNING,
+    Job,
+    Jobs,
+    board,
+    leased,
+    own_and_stay,
+)
+from helpers.support import fork, wait_for
 from helpers.waits import until_asleep
 
 if TYPE_CHECKING:
@@ -91,3 +106,63 @@ def test_lease_that_ended(end: str) -> None:
         status.set(member)
         assert not status.recover()
         assert status.load() is member
+
+
+def test_claim_loses_no_job() -> None:
+    """A job that a dead process owned and never began is claimed, and not taken for a begun one."""
+    jobs = Jobs(2, PENDING, on_death={RUNNING: DEAD})
+    jobs[1] = DONE
+    with child(own_and_stay, jobs.at(0).own) as owner:
+        owner.says()
+        owner.kill()
+    assert jobs.claim(PENDING, RUNNING) == 0
+    assert (jobs.snapshot(), jobs.owner(0)) == ([RUNNING, DONE], os.getpid())
+
+
+def test_claim_that_waits_for_a_lock() -> None:
+    """Who claims a dead one's job as its lock comes free has it for itself."""
+    jobs = Jobs(1, PENDING, on_death=LEASES)
+    with child(own_and_stay, jobs.at(0).own) as owner:
+        owner.says()
+        owner.kill()
+    lock = jobs.at(0).get_lock()
+    lock.acquire()
+    with child(own_and_stay, lambda: jobs.claim(PENDING, RUNNING, timeout=PATIENCE)) as claimer:
+        assert claimer.is_silent()  # it waits for the lock
+        lock.release()
+        claimer.says()
+        assert jobs.recover() == []
+        assert jobs.claim(PENDING, RUNNING) is None
+        assert jobs.owner(0) == claimer.pid
+        claimer.tell()
+
+
+def look(jobs: Any) -> None:
+    """Look for dead owners until all is claimed."""
+    while jobs.count(PENDING):
+        jobs.recover()
+        for index in range(0, len(jobs), 10):
+            jobs.owner(index)
+
+
+@pytest.mark.slow
+def test_claims_beside_who_looks() -> None:
+    """Of what a dead process owned each job is claimed once, though another looks for such jobs."""
+    count = 300 if ATOMIC else 30
+
+    def own_all(jobs: Any) -> None:
+        for index in range(len(jobs)):
+            jobs.at(index).own()
+
+    for _ in range(5):
+        jobs = Jobs(count, PENDING, on_death=LEASES)
+        with child(own_and_stay, partial(own_all, jobs)) as owner:
+            owner.says()
+            owner.kill()
+        watcher = fork(partial(look, jobs))
+        claimed = []
+        while (index := jobs.claim(PENDING, RUNNING)) is not None:
+            claimed.append(index)
+        assert wait_for(watcher) == 0
+        assert sorted(claimed) == list(range(count))
+        assert jobs.owners() == [os.getpid()] * count
