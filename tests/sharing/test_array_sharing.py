@@ -381,7 +381,7 @@ def test_arrays_that_come_and_go() -> None:
         del array, value
         collect_unless_counted()
         assert own_segments() == before
-    assert len(os.listdir("/proc/self/fd")) == descriptors  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208
     assert keeper[0] is IDLE
 
 
