@@ -11,10 +11,10 @@ import contextlib
 import ctypes
 import os
 import pickle
-import select
 import signal
 import sys
 import traceback
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ class Elsewhere:
 
     def is_silent(self, watch: float = WATCH) -> bool:
         """Tell whether no answer comes while watched."""
-        return not select.select([self._back], [], [], watch)[0]
+        return not wait([self._back], watch)
 
     def answer(self) -> str:
         """Return the next answer; AssertionError if none comes in time."""

@@ -27,7 +27,10 @@ from helpers.support import fork, wait_for
 from helpers.waits import until_asleep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from helpers.crew import Peer
+    from helpers.owners import Jobs
 
 by_each_end = pytest.mark.parametrize("end", ["normal", "killed"])
 
@@ -70,6 +73,36 @@ def test_claim(end: str) -> None:
         assert jobs.claim(PENDING, RUNNING) is None
         assert jobs.owner(1) == claimer.pid
         claimer.tell()
+
+
+def assign(jobs: Jobs) -> None:
+    """Assign to word 1."""
+    jobs[1] = RUNNING
+
+
+#: Each other way to claim the word 1 of a board.
+CLAIMS: dict[str, Callable[[Jobs], object]] = {
+    "compare_and_set": lambda jobs: jobs.at(1).compare_and_set(PENDING, RUNNING),
+    "compare_and_set(i)": lambda jobs: jobs.compare_and_set(1, PENDING, RUNNING),
+    "set": lambda jobs: jobs.at(1).set(RUNNING),
+    "exchange": lambda jobs: jobs.exchange(1, RUNNING),
+    "update": lambda jobs: jobs.at(1).update(lambda _: RUNNING),
+    "assign": assign,
+    "fill": lambda jobs: jobs.fill(RUNNING),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="of all writes claim() alone judges who owns a word")
+@pytest.mark.parametrize("write", CLAIMS.values(), ids=CLAIMS)
+def test_lease(write: Callable[[Jobs], object]) -> None:
+    """Whoever writes a mapped member to what a dead process owned answers for it, and keeps it."""
+    jobs = board()
+    with child(own_and_stay, jobs.at(1).own) as owner:
+        owner.says()
+        owner.kill()
+    write(jobs)
+    jobs.recover()
+    assert (jobs[1], jobs.owner(1)) == (RUNNING, os.getpid())
 
 
 @by_each_end
