@@ -96,7 +96,7 @@ class Elsewhere:
 
     def is_silent(self, watch: float = WATCH) -> bool:
         """Tell whether no answer comes while watched."""
-        return not wait([self._back], watch)
+        return not wait([self._back.fileno()], watch)
 
     def answer(self) -> str:
         """Return the next answer; AssertionError if none comes in time."""
