@@ -56,7 +56,7 @@ test: $(VENV)/test-tools  ## run the tests on each backend, and name at the end 
 	[ -n "$$found" ] || { echo "No test is chosen on any of: $(BACKENDS)" >&2; exit 5; }; \
 	[ -z "$$failed" ] || { echo "Failed on:$$failed"; cat build/failures 2>/dev/null; exit 1; } >&2
 
-soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: about half an hour
+soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: an hour or more
 	@set -e; for backend in $(BACKENDS); do \
 	    ATOMIC_INTENUM_SOAK=1 ATOMIC_INTENUM_BACKEND=$$backend $(PY) -m pytest \
 	        -m "soak or scaled" -rP -o timeout=0 -o faulthandler_timeout=0 $(ARGS); \
