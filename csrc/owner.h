@@ -128,8 +128,8 @@ static inline bool aie_owner_ended(uint64_t name)
 /* Out of line, so that it takes nothing from the calls that are frequent. */
 #define AIE_SELDOM __attribute__((noinline, cold, unused)) static
 
-/* Whether this row's owner holds its lock.  Who closed all descriptors closed the one that asks: then it is
- * opened again, if the name is there. */
+/* Whether this row's owner holds its lock.  Who closed all descriptors closed the one that asks: then
+ * it is opened again, if the name is there. */
 AIE_SELDOM int aie_owner_asked(aie_owners *owners, uint32_t row)
 {
     if (!aie_life_by_page) {

@@ -104,6 +104,9 @@ static inline aie_result aie_row_take(const aie_region *region, const aie_array 
         if (page != NULL) {
             aie_life_end(page);
         }
+        if (aie_region_is(region, fd)) { /* it may be the spare one, and stay open */
+            aie_life_lock(fd, F_UNLCK, AIE_ROW_BYTE(row));
+        }
         return AIE_NO_ROW;
     }
     words->owners->page = page;

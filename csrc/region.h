@@ -245,11 +245,13 @@ static inline bool aie_region_let_go(aie_region *region)
         region->page = NULL;
     }
     AIE_POINT("end-unanswered");
+    /* Who has a nameless one mapped answers for it, until somebody removes its name on request. */
+    bool told = answer == AIE_ANSWER_NAMELESS && aie_life_by_page && region->owners != NULL
+                && aie_name_is(region->name, &region->is);
     /* Where no lock tells, the creator alone removes it. */
     aie_life outcome = aie_life_remove_patiently(region->name, &region->is, aie_life_by_page,
                                                  aie_regions.namespace);
-    /* Who has a nameless one mapped answers for it. */
-    return answer == AIE_ANSWER_NAMELESS && aie_life_by_page && outcome == AIE_GONE;
+    return told && outcome == AIE_GONE;
 }
 
 /* Whether a thread of this process holds a lock in it.  In a child of fork none does. */
