@@ -23,7 +23,7 @@ from helpers.owners import (
     row_of,
     table_of,
 )
-from helpers.support import SHM, collect, fork, spoil, wait_for
+from helpers.support import SHM, collect, fork, run_script, spoil, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -301,3 +301,36 @@ def test_other_text(made: tuple[Path, segment.Segment], text: bytes) -> None:
     say(path, text)
     rules: Any = attach_anew(created).on_death
     assert rules.text == text
+
+
+UNLINKED_ELSEWHERE = """
+import gc, os
+from enum import IntEnum
+from atomic_intenum import IntEnumArray
+
+class Work(IntEnum):
+    PENDING = 1
+    RUNNING = 2
+
+jobs = IntEnumArray[Work](2, Work.PENDING, on_death={Work.RUNNING: Work.PENDING})
+(told, tell), (gone, go) = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    jobs.unlink()
+    os.write(tell, b".")
+    os.read(gone, 1)
+    print(jobs.owner(0) == os.getppid(), jobs[0].name, flush=True)
+    os._exit(0)
+os.read(told, 1)
+jobs[0] = Work.RUNNING
+del jobs
+gc.collect()
+os.write(go, b".")
+os.waitpid(child, 0)
+"""
+
+
+def test_what_is_owned_when_its_name_is_gone(tmp_path: Path) -> None:
+    """Who drops the last object of what another has unlinked still owns what it leased."""
+    done = run_script(UNLINKED_ELSEWHERE, folder=tmp_path)
+    assert done.stdout == "True RUNNING\n", done.stderr
