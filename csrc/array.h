@@ -55,6 +55,19 @@ static inline void aie_array_read(const aie_array *array, int32_t *values)
     }
 }
 
+/* The sum of all versions: how many writes there were, but for what the versions lose as they come
+ * round. */
+static inline uint64_t aie_array_writes(const aie_array *array)
+{
+    const unsigned char *at = array->words;
+    uint64_t writes = 0;
+    for (size_t left = array->count; left > 0; left--) {
+        writes += aie_word_version(aie_word_load((const aie_word *)(const void *)at));
+        at += array->stride;
+    }
+    return writes;
+}
+
 /* ------------------------------------------------------------------ counting */
 
 #define AIE_FEW_VALUES 16 /* so many values are counted block by block, more word by word */
@@ -287,7 +300,7 @@ static inline aie_result aie_watch_sleeping(const aie_array *array, aie_watch *w
                                             int64_t deadline)
 {
     int64_t now = aie_now(); /* before the look, as in aie_await_sleeping */
-    uint32_t armed = aie_event_arm(array->event);
+    uint32_t armed = aie_event_arm(array->event, AIE_ARMED);
     AIE_POINT("watch-armed");
     if (aie_watch_met(array, watch)) {
         return AIE_OK;

@@ -100,8 +100,8 @@ typedef struct {
     uint32_t on_death_size;
     uint64_t owners_offset; /* of the table of owners; 0: there is none */
     uint32_t reserved[4];
-    /* Watching a whole segment: bit 0 armed, the rest a sequence.  On a line of its own, since a
-     * watcher writes it while everybody reads the fields above. */
+    /* For watchers of many words: see event.h.  On a line of its own, since a watcher writes it while
+     * everybody reads the fields above. */
     _Atomic uint32_t event;
     uint32_t event_padding[15];
 } aie_header;

@@ -94,14 +94,23 @@ static inline const _Atomic uint32_t *aie_word_upper(const aie_word *word)
     return AIE_VALUE_OFFSET == 0 ? halves + 1 : halves;
 }
 
+/* Who saw WAITERS wakes who sleeps on the word, and who watches it or the segment. */
+__attribute__((noinline, cold, unused)) static void aie_word_wake_waiters(const aie_word *word,
+                                                                          aie_event *event)
+{
+    AIE_POINT("write-before-wake");
+    aie_wake_all(aie_word_upper(word));
+    aie_event_signal(event, AIE_ARMED | AIE_BELL);
+}
+
 /* After the CAS of a write over `seen`: wake who sleeps on the word, and who watches the segment. */
 static inline void aie_word_wake(const aie_word *word, uint64_t seen, aie_event *event)
 {
-    if (seen & AIE_WAITERS_BIT) {
-        AIE_POINT("write-before-wake");
-        aie_wake_all(aie_word_upper(word));
+    if (__builtin_expect((seen & AIE_WAITERS_BIT) != 0, 0)) {
+        aie_word_wake_waiters(word, event);
+        return;
     }
-    aie_event_signal(event);
+    aie_event_signal(event, AIE_ARMED);
 }
 
 /* One attempt to make the change, stopping at `stop_bits` (LOCKED for a bare writer, nothing for
