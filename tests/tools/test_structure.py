@@ -25,6 +25,7 @@ LADDER = (
     ("array",),
     ("value",),
     ("typed",),
+    ("aio",),
     ("registry", "sharing", "own_lock", "on_death"),
     ("memory",),
     ("backends",),
@@ -37,7 +38,7 @@ COMPILED = ("_native", "_cffi")
 
 #: The longest that a file gets, and all of them together.
 LONGEST_FILE = 600
-ALL_LINES = 13_100
+ALL_LINES = 14_750
 
 PACKAGE = ROOT / "src" / "atomic_intenum"
 CORE = ROOT / "csrc"
