@@ -83,6 +83,11 @@ typedef struct {
     const int32_t *before;
 } aie_watch;
 
+typedef struct {
+    int ends[2];
+    ...;
+} aie_desk;
+
 int aie_cffi_create(aie_region **region, const char *name, const unsigned char *head,
                     size_t head_size, size_t size, int32_t first, bool nameless);
 int aie_cffi_attach(aie_region **region, const char *name, int answer, char *why);
@@ -118,6 +123,14 @@ void aie_cffi_notice(const aie_cffi_place *place);
 void aie_cffi_owners(const aie_region *region, size_t first, size_t count, uint32_t *pids);
 size_t aie_cffi_recover(const aie_region *region, size_t first, size_t count, size_t *given);
 int64_t aie_cffi_own(aie_region *region, size_t index, bool ends, bool wait);
+
+int aie_desk_open(aie_desk *desk);
+void aie_desk_close(aie_desk *desk);
+int aie_desk_watch(aie_desk *desk, aie_region *region, const aie_array *words, bool whole,
+                   uint32_t *slot);
+int aie_desk_watch_on(aie_desk *desk, uint32_t slot, bool content);
+void aie_desk_unwatch(aie_desk *desk, uint32_t slot);
+size_t aie_desk_take(aie_desk *desk, uint32_t *slots, size_t room);
 
 int64_t aie_now(void);
 int aie_await(aie_word *word, const aie_goal *goal, int64_t deadline, bool spin, uint64_t *seen);

@@ -9,7 +9,7 @@
 #include "attach.h"
 #include "core.h"
 #include "create.h"
-#include "owning.h"
+#include "desk.h"
 
 #define AIE_CFFI_RESULT (-(INT64_C(1) << 40)) /* below any 32-bit value */
 #define AIE_CFFI_ANY AIE_CFFI_RESULT          /* as an expected value: whatever it is */

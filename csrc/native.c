@@ -12,6 +12,7 @@
  *   native/row_methods.h    Array: what it does with many words of one segment
  *   native/row.h            Array: what IntEnumArray inherits; what it is bound to, and its type
  *   native/view.h           View: the values of an Array as a buffer
+ *   native/loop.h           Desk: what one event loop has watched for it
  *   native/semlock.h        Lock: what a multiprocessing RLock calls its _semlock: the robust lock
  *                           of one value
  *
@@ -33,6 +34,7 @@
  * The limited API of 3.11, so one binary serves all later versions; Py_RETURN_NONE and its kin are
  * avoided, because headers of 3.12 and later make them take no reference, which 3.11 needs.
  */
+#include "native/loop.h"
 #include "native/row.h"
 #include "native/semlock.h"
 #include "native/value.h"
@@ -187,6 +189,9 @@ static PyMethodDef module_methods[] = {
     {"peek", module_peek, METH_VARARGS,
      "peek($module, name, /)\n--\n\n"
      "The first bytes of a segment of this user; empty if that is none."},
+    {"Desk", module_desk, METH_NOARGS,
+     "Desk($module, /)\n--\n\n"
+     "What one event loop has watched for it; OSError if there are no more descriptors."},
     {"expire", module_expire, METH_NOARGS,
      "expire($module, /)\n--\n\n"
      "Let go of what was pickled and was last used long ago."},
@@ -269,7 +274,9 @@ static int module_exec(PyObject *module)
         || (state->array_type = add_type(module, &array_spec)) == NULL
         || (state->view_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &view_spec, NULL))
                == NULL
-        || (state->lock_type = add_type(module, &lock_spec)) == NULL) {
+        || (state->lock_type = add_type(module, &lock_spec)) == NULL
+        || (state->desk_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &desk_spec, NULL))
+               == NULL) {
         return -1;
     }
     return 0;
@@ -283,6 +290,7 @@ static int module_exec(PyObject *module)
         apply(state->array_type);     \
         apply(state->view_type);      \
         apply(state->lock_type);      \
+        apply(state->desk_type);      \
         apply(state->str_set);        \
         apply(state->str_from_value); \
         apply(state->str_number);     \

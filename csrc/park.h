@@ -6,6 +6,9 @@
  *       AIE_OK           woken, or the word differs; or for no reason: the caller looks again
  *       AIE_BUSY         the deadline is past
  *       AIE_INTERRUPTED  a signal came: the caller looks at it, and waits for the time that is left
+ *   aie_wait_any(parked, count, deadline)
+ *       The same of several words, at most AIE_PARKED_MOST: sleep while each is what is expected of it.
+ *       AIE_AGAIN        it cannot: the caller takes naps
  *   aie_wake_all(address)
  *       Wake all who sleep on it, in every process.
  *
@@ -16,9 +19,22 @@
  * polling aie_wake_all wakes nobody, and a sleeper of another step then looks only every 250 ms.  An
  * error that is none of the three is AIE_OK or AIE_INTERRUPTED: the caller looks again.
  *
- * Build switch: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too.
+ * Build switches: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too; AIE_PRETEND_NO_WAITV is
+ * Linux before 5.16.
  */
 #pragma once
+
+#include "platform.h"
+
+#define AIE_PARKED_MOST 128
+
+/* Where it is naps: the longest; park_poll.h says why. */
+#define AIE_LONGEST_NAP INT64_C(16000000)
+
+typedef struct {
+    const _Atomic uint32_t *address;
+    uint32_t expected;
+} aie_parked;
 
 #if defined(__linux__) && !defined(AIE_PRETEND_NO_FUTEX)
 #define AIE_FUTEX 1

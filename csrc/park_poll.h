@@ -11,7 +11,6 @@
 #include "result.h"
 
 #define AIE_SHORTEST_NAP INT64_C(1000)
-#define AIE_LONGEST_NAP INT64_C(16000000)
 
 /* A signal that comes between two naps interrupts neither.  So a call ends after 50 ms for no
  * reason, for the caller to look at signals; and what it calls again for goes on with naps as long
@@ -57,6 +56,12 @@ static inline aie_result aie_wait(const _Atomic uint32_t *address, uint32_t expe
     }
     last = (aie_polling){address, expected, began, now};
     return result;
+}
+
+static inline aie_result aie_wait_any(const aie_parked *parked, size_t count, int64_t deadline)
+{
+    (void)parked, (void)count, (void)deadline;
+    return AIE_AGAIN;
 }
 
 static inline void aie_wake_all(const _Atomic uint32_t *address)

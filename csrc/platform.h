@@ -20,7 +20,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <fcntl.h>
+
 #if defined(__linux__)
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #elif defined(__FreeBSD__)
 #include <pthread_np.h>
@@ -131,6 +135,34 @@ static inline aie_self *aie_self_get(void)
         atomic_store_explicit(aie_process, process, memory_order_relaxed);
     }
     return self;
+}
+
+/* For who looks at the threads of a process. */
+static inline void aie_name_thread(const char *name)
+{
+#if defined(__linux__)
+    prctl(PR_SET_NAME, name);
+#else
+    (void)name;
+#endif
+}
+
+/* What an event loop reads, and a thread writes to: both without waiting.  False with errno. */
+static inline bool aie_bell_open(int ends[2])
+{
+#if defined(__linux__) && !defined(AIE_PRETEND_NO_EVENTFD)
+    ends[0] = ends[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return ends[0] >= 0;
+#else
+    if (pipe(ends) != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+        fcntl(ends[i], F_SETFL, O_NONBLOCK);
+    }
+    return true;
+#endif
 }
 
 /* Nanoseconds of a clock that nobody sets. */

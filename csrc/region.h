@@ -47,6 +47,7 @@ typedef struct aie_region {
     bool elsewhere;         /* it was made in another PID namespace than this process is in */
     aie_owners *owners;     /* NULL: nobody can own its words; see owning.h */
     _Atomic int descriptor; /* of a segment with owners, for asking who lives; never has a lock */
+    struct aie_watched *watched; /* see watch.h, whose mutex this needs */
     int spare; /* another open of it, for the row of a process that may become another user; or -1 */
     char name[AIE_NAME_SIZE];
 } aie_region;
@@ -422,6 +423,14 @@ static inline void aie_region_leave_lock(aie_region *region, aie_control *contro
     else if (left == NULL) {
         region->users++; /* for good: there is no memory to note why */
     }
+    aie_regions_unlock();
+}
+
+/* One user more, of a region that has one. */
+static inline void aie_region_hold(aie_region *region)
+{
+    aie_regions_lock();
+    region->users++;
     aie_regions_unlock();
 }
 

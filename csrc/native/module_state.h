@@ -16,7 +16,7 @@
 #include "../core.h"
 #include "../attach.h"
 #include "../create.h"
-#include "../owning.h"
+#include "../desk.h"
 
 typedef struct {
     PyTypeObject *table_type;
@@ -25,6 +25,7 @@ typedef struct {
     PyTypeObject *array_type;
     PyTypeObject *view_type;
     PyTypeObject *lock_type;
+    PyTypeObject *desk_type;
     PyObject *str_set;
     PyObject *str_from_value;
     PyObject *str_number;

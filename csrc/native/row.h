@@ -99,6 +99,8 @@ static PyMethodDef array_methods[] = {
      "wait_all($self, member, /, *members, timeout=None)\n--\n\n"},
     {"wait_any", FAST(array_wait_any), FASTCALL,
      "wait_any($self, member, /, *members, timeout=None)\n--\n\n"},
+    {"_atomic_look", FAST(array_look), METH_FASTCALL,
+     "_atomic_look($self, every, member, /, *members)\n--\n\n"},
     {"_atomic_moved", array_moved, METH_VARARGS,
      "_atomic_moved($self, before, timeout, /)\n--\n\n"},
     {"_atomic_bind", FAST(array_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,

@@ -391,31 +391,42 @@ static void array_wait_begins(Array *self, array_waiter *wait, const char *name)
     };
 }
 
-/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which. */
+/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which.  `once`: it looks, and
+ * returns None if it is not so. */
 static PyObject *array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                            bool all)
+                            bool all, bool once)
 {
     if (!array_is_open(self)) {
         return NULL;
     }
     array_waiter wait = {.watch = {.all = all}};
     array_wait_begins(self, &wait, all ? "wait_all" : "wait_any");
-    if (wait_for_goal(&wait.waiting, args, nargs, kwnames) <= 0) {
-        return NULL;
+    wait.waiting.once = once;
+    int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
+    if (met <= 0) {
+        return met == 0 && once ? none() : NULL;
     }
-    return all ? none() : PyLong_FromSize_t(wait.watch.index);
+    return !all ? PyLong_FromSize_t(wait.watch.index) : once ? boolean(true) : none();
+}
+
+/* _atomic_look(every, member, /, *members): what wait_any() would return at once, or for `every` whether
+ * wait_all() would. */
+static PyObject *array_look(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    int every = nargs < 1 ? 0 : PyObject_IsTrue(args[0]);
+    return every < 0 ? NULL : array_wait((Array *)op, args + 1, nargs - 1, NULL, every != 0, true);
 }
 
 static PyObject *array_wait_all(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    return array_wait((Array *)op, args, nargs, kwnames, true);
+    return array_wait((Array *)op, args, nargs, kwnames, true, false);
 }
 
 static PyObject *array_wait_any(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    return array_wait((Array *)op, args, nargs, kwnames, false);
+    return array_wait((Array *)op, args, nargs, kwnames, false, false);
 }
 
 /* _atomic_moved(before, timeout): the values of all words, as bytes, once one differs from `before`

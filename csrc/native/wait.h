@@ -13,6 +13,7 @@ typedef struct waiter {
     const char *what;       /* it is of, for an error */
     const char *own;        /* the error where only this thread could end the wait */
     const aie_array *owned; /* its words, if somebody can own them, or NULL */
+    bool once;              /* it is one look, and no error if it finds nothing */
     /* Whether this thread holds the lock that would be needed to end it: 1, 0, or -1 with an
      * exception. */
     int (*is_own)(struct waiter *);
@@ -106,8 +107,8 @@ static int wait_until(waiter *waiting, int64_t deadline)
     return !wait_goes_on(waiting) ? -1 : result == AIE_OK; /* closed, whatever came after */
 }
 
-/* A method that waits: the members of its arguments are the goal's.  1 met, 0 with TimeoutError, -1
- * with another exception. */
+/* A method that waits: the members of its arguments are the goal's.  1 met, 0 with TimeoutError (but
+ * none if it looks once), -1 with another exception. */
 static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
 {
@@ -130,6 +131,7 @@ static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t narg
     if (timeout_deadline(timeout, true, &deadline) < 0) {
         return -1;
     }
+    deadline = waiting->once ? 0 : deadline;
     int32_t *values = PyMem_Malloc((size_t)nargs * sizeof(*values));
     if (values == NULL) {
         PyErr_NoMemory();
@@ -146,7 +148,7 @@ static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t narg
         waiting->goal->count = (size_t)nargs;
         met = wait_until(waiting, deadline);
     }
-    if (met == 0) {
+    if (met == 0 && !waiting->once) {
         raise_timed_out(waiting, args, nargs, timeout);
     }
     PyMem_Free(values);

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
+    from .aio import AsyncArray
     from .backends import contract
     from .memory.segment import Segment
 
@@ -349,22 +350,36 @@ class IntEnumArray(Typed, Shared, _Base[T]):
         return self._atomic_changes(timeout)
 
     def _atomic_changes(self, timeout: float | None) -> Iterator[dict[int, T]]:
-        member_of: Any = self._atomic_vocabulary_here().member_of
         seen: Any = self._atomic_moved(None, None)
-        yield dict(enumerate(map(member_of, memoryview(seen).cast("i"))))
+        yield self._atomic_differing(seen)
         while True:
             now: Any = self._atomic_moved(seen, timeout)
             if now is None:
                 self._atomic_timed_out("changes", (), timeout)
-            pairs = zip(memoryview(now).cast("i"), memoryview(seen).cast("i"), strict=True)
-            changed = {
-                index: member_of(number)
-                for index, (number, before) in enumerate(pairs)
-                if number != before
-            }
+            changed = self._atomic_differing(now, seen)
             seen = now
             if changed:  # else it has changed back
                 yield changed
+
+    def _atomic_differing(self, now: bytes, seen: bytes | None = None) -> dict[int, T]:
+        """Return the members by index of words that differ from what was seen; None: of all."""
+        member_of: Any = self._atomic_vocabulary_here().member_of
+        numbers = memoryview(now).cast("i")
+        if seen is None:
+            return dict(enumerate(map(member_of, numbers)))
+        pairs = zip(numbers, memoryview(seen).cast("i"), strict=True)
+        return {
+            index: member_of(number)
+            for index, (number, before) in enumerate(pairs)
+            if number != before
+        }
+
+    @property
+    def aio(self) -> AsyncArray[T]:
+        """Waits for asyncio: ``await jobs.aio.claim(...)``, wait_any, wait_all and changes."""
+        from .aio import AsyncArray  # noqa: PLC0415 - asyncio takes longer than all of this package
+
+        return AsyncArray(self)
 
     # -- as a sequence; len(), items and iteration are the backend's
 

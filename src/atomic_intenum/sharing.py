@@ -17,6 +17,7 @@ from .memory.segment import attach, create, shown, unpickled
 from .timeouts import deadline_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from enum import IntEnum
     from typing import Self
 
@@ -31,6 +32,10 @@ _KINDS = {
     KIND_VALUE: "one value with a name",
     KIND_ARRAY: "an array",
 }
+
+
+#: Who is told of each object that is closed: aio, once somebody has awaited something.
+closing: list[Callable[[Shared], None]] = []
 
 
 class Shared(_Bound):
@@ -93,6 +98,8 @@ class Shared(_Bound):
         its buffer among them, and other processes.  Closing twice is allowed.
         """
         self._atomic_close()
+        for tell in closing:
+            tell(self)
 
     def unlink(self) -> None:
         """Remove the name of the segment now: nobody can attach or unpickle from here on.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Lock, RLock
     from typing import Self
 
+    from .aio import AsyncValue
     from .backends import contract
     from .memory.segment import Segment
 
@@ -301,6 +302,13 @@ class IntEnumValue(Typed, Shared, _Base[T]):
                 member = self.wait_while(member, timeout=timeout)
             except TimeoutError:
                 raise timed_out("changes", (), member._name_, timeout) from None
+
+    @property
+    def aio(self) -> AsyncValue[T]:
+        """Waits for asyncio: ``await status.aio.wait_for(...)``, wait_while and changes."""
+        from .aio import AsyncValue  # noqa: PLC0415 - asyncio takes longer than all of this package
+
+        return AsyncValue(self)
 
     def to_value(self, name: str) -> int:
         """Return the value of the member of that name; may be overridden.

@@ -16,13 +16,24 @@ from .._cffi import ffi, lib  # type: ignore[import-not-found,import-untyped,unu
 from ..layout import EVENT_OFFSET
 from ..timeouts import deadline_of
 from . import python_bound, python_row, python_value
+from .cffi_desk import Desk
 from .cffi_mapping import Mapping, attach, create, peek, raise_result
 from .python_bound import Bound, Closed, Table, document, prepare_class
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
 
-__all__ = ["Array", "Table", "Value", "attach", "create", "document", "peek", "prepare_class"]
+__all__ = [
+    "Array",
+    "Desk",
+    "Table",
+    "Value",
+    "attach",
+    "create",
+    "document",
+    "peek",
+    "prepare_class",
+]
 
 NAME = "cffi"
 ABI = (lib.AIE_MUTEX_SIZE, lib.AIE_LIBC, lib.AIE_CONTROL_SIZE)

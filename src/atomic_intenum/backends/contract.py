@@ -104,6 +104,9 @@ if TYPE_CHECKING:  # at run time each backend has its own
             the class overrides from_value(), and the first value or None.
             """
 
+        def _atomic_look(self, leave: bool, /, *members: Any) -> Any:  # noqa: FBT001
+            """Return what wait_for() or (``leave``) wait_while() would return at once, or None."""
+
         def _atomic_keep_lock(self, lock: Any, /) -> synchronize.Lock | synchronize.RLock:
             """Keep the lock, if none is kept, and return the one kept."""
 
@@ -141,8 +144,46 @@ if TYPE_CHECKING:  # at run time each backend has its own
             blocks, and guard.
             """
 
+        def _atomic_look(self, every: bool, /, *members: Any) -> int | None:  # noqa: FBT001
+            """Return what wait_any() would at once, or None; ``every``: True for wait_all()."""
+
         def _atomic_moved(self, before: bytes | None, timeout: float | None, /) -> bytes | None:
             """Return the values, int32, once one is another than before; None after the timeout."""
+
+
+class Desk(Protocol):
+    """What one event loop has watched for it: values and arrays, each by a slot.
+
+    It is told of each that moves once, and then looks, and watches it on.
+    """
+
+    def fileno(self) -> int:
+        """Return what becomes readable when something has moved; -1: nothing does: take naps."""
+
+    def nap(self) -> float:
+        """Return the seconds until the next look, where there is no descriptor."""
+
+    def watch(self, of: Value | Array, /) -> int:
+        """Watch it, and return its slot; the caller keeps it, and looks again after this.
+
+        Raises:
+            ValueError: it is closed.
+            OSError: there is no thread to be had that watches.
+
+        """
+
+    def watch_on(self, slot: int, content: bool, /) -> None:  # noqa: FBT001
+        """Go on watching what has moved; the caller looks again after this.
+
+        ``content``: somebody had waited for what came; else it is looked at a little later.
+        OSError as of watch().
+        """
+
+    def unwatch(self, slot: int, /) -> None:
+        """Watch it no more; the slot may be another's from here on."""
+
+    def take(self, into: list[int], /) -> None:
+        """Append the slots of those that have moved, each once until it is watched on."""
 
 
 class Backend(Protocol):
@@ -213,6 +254,9 @@ class Backend(Protocol):
         entries: tuple[tuple[IntEnum, str, int], ...],
     ) -> Any:
         """Make what Value and Array look members up in, from (member, name, number), no aliases."""
+
+    def Desk(self) -> Desk:  # noqa: N802 - a class, in each backend
+        """Make an event loop's desk.  OSError: there are no more descriptors."""
 
     def own_guard(self) -> Guard | None:
         """Return what each write of a new value enters where no lock was given; None: nothing."""

@@ -23,6 +23,7 @@ from ..given_lock import Guard, LockLike, guarded
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, LINE, VALUE_OFFSET
 from . import python_bound, python_row, python_value
 from .lock_array import event_of, locked_words, nap
+from .lock_desk import Desk
 from .lock_owners import OWNER, PROCESS, Owners, end
 from .python_bound import Table, document, prepare_class
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from .contract import Mapping
 
-__all__ = ["Array", "Owners", "Table", "Value", "document", "end", "prepare_class"]
+__all__ = ["Array", "Desk", "Owners", "Table", "Value", "document", "end", "prepare_class"]
 
 NAME = "lock"
 ABI = (0, 0, LINE)

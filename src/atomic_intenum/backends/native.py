@@ -7,12 +7,25 @@ from types import GetSetDescriptorType, MethodDescriptorType
 from typing import Any
 
 from .. import _native
-from .._native import Array, Lock, Table, Value, attach, create, document, end, expire, peek
+from .._native import (
+    Array,
+    Desk,
+    Lock,
+    Table,
+    Value,
+    attach,
+    create,
+    document,
+    end,
+    expire,
+    peek,
+)
 from ..process import ProcessLock
 from .contract import overriders
 
 __all__ = [
     "Array",
+    "Desk",
     "Lock",
     "Table",
     "Value",

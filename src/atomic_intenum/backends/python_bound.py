@@ -219,11 +219,14 @@ class Bound:
     ) -> int:
         """Wait for members; return what was found.  ``name`` is the method's."""
         deadline = deadline_of(timeout)
-        goal = Goal(frozenset(self._atomic_value(member) for member in members), leave)
-        found = self._atomic_wait_until(self._atomic_watch(goal, every), deadline)
+        found = self._atomic_wait_until(self._atomic_begin(members, leave, every), deadline)
         if found is None:
             self._atomic_timed_out(name, members, timeout)
         return found
+
+    def _atomic_begin(self, members: tuple[Any, ...], leave: bool, every: bool) -> Watch:  # noqa: FBT001
+        goal = Goal(frozenset(self._atomic_value(member) for member in members), leave)
+        return self._atomic_watch(goal, every)
 
     def _atomic_wait_until(self, watch: Watch, deadline: float) -> int | None:
         """Look, sleep and look again; return what was found, or None."""

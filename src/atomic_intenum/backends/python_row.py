@@ -262,6 +262,10 @@ class Array(Bound):
     def wait_any(self, member: Any, /, *members: Any, timeout: float | None = None) -> int:
         return self._atomic_wait("wait_any", (member, *members), timeout)
 
+    def _atomic_look(self, every: bool, /, *members: Any) -> int | None:  # noqa: FBT001
+        found = self._atomic_wait_until(self._atomic_begin(members, False, every), 0.0)  # noqa: FBT003
+        return found if found is None or not every else True
+
     def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001
         binding = self._atomic_open()
         return binding.words.watcher(goal, every, binding.guard)
