@@ -37,6 +37,10 @@ STRANDED = "a dead one's word stays"
 NOBODYS = "given back from nobody"
 OWNER_LOST = "an owner lost"
 MISLED = "refused for nobody"
+SPOT_LEFT = "a spot without a wait"
+TOLD_TWICE = "told twice"
+UNWATCHED = "watched by nobody"
+UNRELATED = "rung for nobody"
 SIGNS = {
     LOST_WAKEUP: r"asleep\[",
     EXCLUSION: "inside",
@@ -49,6 +53,10 @@ SIGNS = {
     NOBODYS: r"answers\[.*!=0",
     OWNER_LOST: "robbed",
     MISLED: "misled",
+    SPOT_LEFT: r"waits\[",
+    TOLD_TWICE: r"served\[",
+    UNWATCHED: r"spot\[",
+    UNRELATED: "related",
     STUCK: "invalid end state",
 }
 
@@ -69,11 +77,18 @@ RUNS = [
     Run("claims", variant="LEAVING"),
     Run("killed"),
     Run("own"),
+    Run("watch", variant="KILLED"),
+    Run("watch", variant="WHOLE"),
     Run("rows", variant="HELD"),
     Run("rows"),
     Run("claims", variant="NAMES"),
     Run("event", variant="KILLED"),
+    Run("watch"),
+    Run("watch", variant="TWO_LOOPS"),
+    Run("watch", variant="OTHERS"),
     Run("waiting"),
+    Run("watch", variant="SEEN_LOOKED"),
+    Run("watch", variant="LEFT_BEHIND"),
     Run("event"),
     Run("event", variant="LEFT_BEHIND"),
     Run("looking"),
@@ -129,6 +144,29 @@ RUNS = [
     Run("looking", "FAULT_NO_SECOND_LOOK", LOST_WAKEUP),
     Run("looking", "FAULT_OWNER_NOT_ASKED", LOST_WAKEUP),
     Run("looking", "FAULT_NOBODY_WOKEN", LOST_WAKEUP, "AWAKE"),
+    Run("watch", "FAULT_COUNTER_LATE", LOST_WAKEUP),
+    Run("watch", "FAULT_COUNTER_KEPT", LOST_WAKEUP),
+    Run("watch", "FAULT_SCAN_FIRST", LOST_WAKEUP),
+    Run("watch", "FAULT_RELOADED", LOST_WAKEUP),
+    Run("watch", "FAULT_WITHOUT_BELL", LOST_WAKEUP),
+    Run("watch", "FAULT_WITHOUT_WAITERS", LOST_WAKEUP),
+    Run("watch", "FAULT_NO_LOOK_AFTER", LOST_WAKEUP),
+    Run("watch", "FAULT_SEEN_BY_WATCHER", LOST_WAKEUP),
+    Run("watch", "FAULT_FLAG_CLEARED_LAST", LOST_WAKEUP),
+    Run("watch", "FAULT_EVENT_LOADED_FIRST", LOST_WAKEUP),
+    Run("watch", "FAULT_NOT_ADVANCED", LOST_WAKEUP),
+    Run("watch", "FAULT_NO_WAKE", LOST_WAKEUP),
+    Run("watch", "FAULT_NOT_RETRIED", LOST_WAKEUP, "OTHERS"),
+    Run("watch", "FAULT_WHOLE_BY_BELL", LOST_WAKEUP, "WHOLE"),
+    Run("watch", "FAULT_NO_SECOND_LOOK", LOST_WAKEUP, "KILLED"),
+    Run("watch", "FAULT_NO_LOOK_WHEN_TOLD", FALSE_RETURN),
+    Run("watch", "FAULT_STAYS_LISTED", TOLD_TWICE),
+    Run("watch", "FAULT_SPOT_LEFT", SPOT_LEFT),
+    Run("watch", "FAULT_ENDS_UNLOOKED", UNWATCHED),
+    Run("watch", "FAULT_ENDS_OUTSIDE", UNWATCHED),
+    Run("watch", "FAULT_BELL_FOR_ALL", UNRELATED),
+    Run("watch", "FAULT_ARMED_KEPT", NEEDLESS, "LEFT_BEHIND"),
+    Run("watch", "FAULT_BELL_KEPT", NEEDLESS, "LEFT_BEHIND"),
 ]
 
 
