@@ -111,3 +111,8 @@ def set_spin(microseconds: float) -> None:
         core._native.set_spin(microseconds)
     elif atomic_intenum.BACKEND == "cffi":
         core.lib.aie_cffi_set_spin(int(microseconds * 1000))
+
+
+def aio() -> Any:
+    """Return the module behind ``aio``, which nothing imports before it is used."""
+    return importlib.import_module(f"{atomic_intenum.__name__}.aio")
