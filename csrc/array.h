@@ -221,13 +221,13 @@ static inline aie_result aie_array_claim_locked(const aie_array *array, size_t i
     return aie_change_slice(word, aie_array_control(array, index), array->event, change, deadline);
 }
 
-/* After LOCKED: wait a moment for the lock of word *index, and write if it still matches.  OK, or
+/* After LOCKED: wait so long (ns) for the lock of word *index, and write if it still matches.  OK, or
  * MISMATCH or BUSY: claim again, since another word may match by now.
  *
  * First the locks of all that match are tried: one may be this thread's own, or that of a holder
  * who died, while *index stays locked for long. */
 static inline aie_result aie_array_claim_slice(const aie_array *array, aie_change *change,
-                                               size_t *index, aie_judge judge)
+                                               size_t *index, int64_t patience, aie_judge judge)
 {
     size_t i = *index;
     for (size_t left = array->count; left > 0; left--) {
@@ -240,7 +240,9 @@ static inline aie_result aie_array_claim_slice(const aie_array *array, aie_chang
         }
         i = i + 1 < array->count ? i + 1 : 0;
     }
-    return aie_array_claim_locked(array, *index, change, aie_now() + AIE_CLAIM_SLICE, judge);
+    return patience == 0
+               ? AIE_BUSY
+               : aie_array_claim_locked(array, *index, change, aie_now() + patience, judge);
 }
 
 /* ------------------------------------------------------------------ watching */

@@ -144,7 +144,7 @@ static inline int64_t aie_cffi_claim(const aie_cffi_place *place, size_t start, 
              && ((result == AIE_MISMATCH && at_last && aie_owners_recover(&here, true, NULL) > 0)
                  || (result == AIE_LOCKED && aie_owners_recover(&here, false, NULL) > 0)));
     if (result == AIE_LOCKED) {
-        result = wait ? aie_array_claim_slice(&here, &change, &index, judge) : AIE_BUSY;
+        result = aie_array_claim_slice(&here, &change, &index, wait ? AIE_CLAIM_SLICE : 0, judge);
         if (result == AIE_MISMATCH) {
             result = AIE_BUSY; /* of this word alone */
         }

@@ -29,8 +29,8 @@ static inline int aie_watcher_start(void)
     return error;
 }
 
-/* The region's place in the thread's list; NULL: there is no memory. */
-static inline aie_watched *aie_watched_of(aie_region *region)
+/* The region's place in the thread's list, with one spot more; NULL: there is no memory. */
+static inline aie_watched *aie_watched_enter(aie_region *region)
 {
     aie_watched *watched = region->watched;
     if (watched == NULL && (watched = calloc(1, sizeof(*watched))) != NULL) {
@@ -42,15 +42,35 @@ static inline aie_watched *aie_watched_of(aie_region *region)
         aie_region_hold(region);
         region->watched = aie_watcher.first = watched;
     }
+    if (watched != NULL) {
+        watched->spots++;
+    }
     return watched;
+}
+
+static inline void aie_watched_leave(aie_watched *watched)
+{
+    if (--watched->spots > 0) {
+        return;
+    }
+    aie_watched **link = &aie_watcher.first;
+    while (*link != watched) {
+        link = &(*link)->next;
+    }
+    *link = watched->next;
+    watched->region->watched = NULL;
+    aie_region_drop(watched->region);
+    free(watched->words);
+    free(watched);
 }
 
 /* 0, or an errno. */
 static inline int aie_spot_list(aie_spot *spot)
 {
-    aie_watched *watched = aie_watched_of(spot->region);
-    if (watched == NULL) {
-        return ENOMEM;
+    aie_watched *watched = spot->watched;
+    int error = aie_watcher_start();
+    if (error != 0) {
+        return error;
     }
     if (spot->whole) {
         spot->next = watched->whole;
@@ -72,13 +92,20 @@ static inline int aie_spot_list(aie_spot *spot)
     }
     watched->fresh = true;
     spot->state = AIE_SPOT_LISTED;
-    return aie_watcher_start();
+    return 0;
 }
 
+/* It is listed no more, nor told. */
 static inline void aie_spot_unlist(aie_spot *spot)
 {
-    aie_watched *watched = spot->region->watched;
-    if (spot->whole) {
+    aie_watched *watched = spot->watched;
+    if (spot->state == AIE_SPOT_MOVED) {
+        *spot->link = spot->next;
+        if (spot->next != NULL) {
+            spot->next->link = spot->link;
+        }
+    }
+    else if (spot->whole) {
         aie_spot **link = &watched->whole;
         while (*link != spot) {
             link = &(*link)->next;
@@ -96,15 +123,38 @@ static inline void aie_spot_unlist(aie_spot *spot)
 static inline int aie_desk_open(aie_desk *desk)
 {
     memset(desk, 0, sizeof(*desk));
+    desk->pid = getpid();
     return aie_bell_open(desk->ends) ? 0 : errno;
+}
+
+/* The spot of this slot; NULL: it stands for nothing that is waited for, or for a parent's. */
+static inline aie_spot *aie_desk_spot(const aie_desk *desk, uint32_t slot)
+{
+    return desk->pid == aie_watcher.pid && slot < desk->slots
+                   && desk->spots[slot]->state != AIE_SPOT_FREE
+               ? desk->spots[slot]
+               : NULL;
+}
+
+/* Of what is neither listed nor told. */
+static inline void aie_desk_recycle(aie_desk *desk, aie_spot *spot)
+{
+    if (spot->watched != NULL) {
+        aie_watched_leave(spot->watched);
+    }
+    spot->state = AIE_SPOT_FREE;
+    spot->next = desk->free;
+    desk->free = spot;
 }
 
 static inline void aie_desk_close(aie_desk *desk)
 {
     aie_watcher_lock();
     for (uint32_t slot = 0; slot < desk->slots; slot++) {
-        if (desk->spots[slot]->state == AIE_SPOT_LISTED) {
-            aie_spot_unlist(desk->spots[slot]);
+        aie_spot *spot = aie_desk_spot(desk, slot);
+        if (spot != NULL) {
+            aie_spot_unlist(spot);
+            aie_watched_leave(spot->watched);
         }
         free(desk->spots[slot]);
     }
@@ -114,20 +164,6 @@ static inline void aie_desk_close(aie_desk *desk)
     if (desk->ends[1] != desk->ends[0]) {
         close(desk->ends[1]);
     }
-}
-
-/* Of this slot; NULL: it stands for nothing that is waited for. */
-static inline aie_spot *aie_desk_spot(const aie_desk *desk, uint32_t slot)
-{
-    return slot < desk->slots && desk->spots[slot]->region != NULL ? desk->spots[slot] : NULL;
-}
-
-static inline void aie_desk_recycle(aie_desk *desk, aie_spot *spot)
-{
-    spot->region = NULL;
-    spot->state = AIE_SPOT_TOLD;
-    spot->next = desk->free;
-    desk->free = spot;
 }
 
 /* A spot that is free, with its slot; NULL: there is no memory. */
@@ -163,27 +199,25 @@ static inline uint64_t aie_spot_writes(const aie_array *words, bool whole)
 }
 
 /* Watch a word (`words` has one), or with `whole` all of an array's, for a loop; and look again after
- * this.  The caller holds the region until it unwatches.  0 and the slot, or an errno. */
+ * this.  The caller holds the region meanwhile.  0 and the slot, or an errno. */
 static inline int aie_desk_watch(aie_desk *desk, aie_region *region, const aie_array *words,
                                  bool whole, uint32_t *slot)
 {
-    uint64_t seen = aie_spot_writes(words, whole);
+    uint64_t seen =
+        whole ? aie_array_writes(words) : aie_word_version(aie_word_load(aie_array_word(words, 0)));
     aie_watcher_lock();
-    aie_spot *spot = aie_desk_fresh(desk);
-    int error = spot == NULL ? ENOMEM : 0;
-    if (error == 0) {
+    aie_spot *spot = desk->pid == aie_watcher.pid ? aie_desk_fresh(desk) : NULL;
+    int error = ENOMEM;
+    if (spot != NULL) {
         *spot = (aie_spot){.desk = desk,
-                           .region = region,
+                           .watched = aie_watched_enter(region),
                            .words = *words,
                            .whole = whole,
                            .seen = seen,
                            .slot = spot->slot};
         *slot = spot->slot;
-        error = aie_spot_list(spot);
+        error = spot->watched == NULL ? ENOMEM : aie_spot_list(spot);
         if (error != 0) {
-            if (spot->state == AIE_SPOT_LISTED) {
-                aie_spot_unlist(spot);
-            }
             aie_desk_recycle(desk, spot);
         }
     }
@@ -192,20 +226,24 @@ static inline int aie_desk_watch(aie_desk *desk, aie_region *region, const aie_a
     return error;
 }
 
-/* Go on watching what this loop was told of; and look again after this.  `content`: what it was told
- * was waited for by somebody; else it is looked at a little later.  0, or an errno. */
+/* Go on watching what has moved, and has been looked at.  What came since it was told is told again.
+ * `content`: what came was waited for by somebody; else it is looked at a little later.  0, or an
+ * errno: it stays told. */
 static inline int aie_desk_watch_on(aie_desk *desk, uint32_t slot, bool content)
 {
-    int error = 0;
-    aie_spot *spot = aie_desk_spot(desk, slot);
-    if (spot == NULL || spot->state != AIE_SPOT_TOLD) {
-        return EINVAL;
-    }
-    spot->seen = aie_spot_writes(&spot->words, spot->whole);
+    int error = EINVAL;
     aie_watcher_lock();
-    spot->pace = content ? 0 : aie_pace(spot->pace, spot->told - spot->due);
-    spot->due = content ? 0 : aie_now() + spot->pace;
-    error = aie_spot_list(spot);
+    aie_spot *spot = aie_desk_spot(desk, slot);
+    if (spot != NULL && spot->state == AIE_SPOT_MOVED) {
+        aie_spot before = *spot;
+        spot->pace = content ? 0 : aie_pace(spot->pace, spot->told - spot->due);
+        spot->due = content ? 0 : aie_now() + spot->pace;
+        aie_spot_unlist(spot);
+        error = aie_spot_list(spot);
+        if (error != 0) {
+            aie_spot_tell(spot, before.seen, before.told);
+        }
+    }
     aie_watcher_unlock();
     aie_watcher_call();
     return error;
@@ -215,19 +253,15 @@ static inline void aie_desk_unwatch(aie_desk *desk, uint32_t slot)
 {
     aie_watcher_lock();
     aie_spot *spot = aie_desk_spot(desk, slot);
-    if (spot != NULL && spot->state == AIE_SPOT_MOVED) {
-        spot->state = AIE_SPOT_DROPPED; /* aie_desk_take finds it */
-    }
-    else if (spot != NULL && spot->state != AIE_SPOT_DROPPED) {
-        if (spot->state == AIE_SPOT_LISTED) {
-            aie_spot_unlist(spot);
-        }
+    if (spot != NULL) {
+        aie_spot_unlist(spot);
         aie_desk_recycle(desk, spot);
     }
     aie_watcher_unlock();
 }
 
-/* The descriptor was readable: the slots of at most `room` that have moved.  Again, if so many. */
+/* The descriptor was readable: the slots of at most `room` that have moved.  They are told again until
+ * the loop watches them on, or no more. */
 static inline size_t aie_desk_take(aie_desk *desk, uint32_t *slots, size_t room)
 {
     size_t count = 0;
@@ -238,14 +272,7 @@ static inline size_t aie_desk_take(aie_desk *desk, uint32_t *slots, size_t room)
         (void)taken;
         desk->rung = false;
     }
-    while (desk->moved != NULL && count < room) {
-        aie_spot *spot = desk->moved;
-        desk->moved = spot->next;
-        if (spot->state == AIE_SPOT_DROPPED) {
-            aie_desk_recycle(desk, spot);
-            continue;
-        }
-        spot->state = AIE_SPOT_TOLD;
+    for (const aie_spot *spot = desk->moved; spot != NULL && count < room; spot = spot->next) {
         slots[count++] = spot->slot;
     }
     aie_watcher_unlock();

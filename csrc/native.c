@@ -10,6 +10,7 @@
  *   native/value_methods.h  Value: what it does
  *   native/value.h          Value: what IntEnumValue inherits; what it is bound to, and its type
  *   native/row_methods.h    Array: what it does with many words of one segment
+ *   native/claim.h          Array: finding a word that can be had
  *   native/row.h            Array: what IntEnumArray inherits; what it is bound to, and its type
  *   native/view.h           View: the values of an Array as a buffer
  *   native/loop.h           Desk: what one event loop has watched for it

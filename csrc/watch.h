@@ -21,17 +21,18 @@
 
 struct aie_watched;
 
-/* What has become of a spot: the loop has it; it is listed; it is among what the loop is told next;
- * likewise, but the loop waits no more. */
-typedef enum { AIE_SPOT_TOLD, AIE_SPOT_LISTED, AIE_SPOT_MOVED, AIE_SPOT_DROPPED } aie_spot_state;
+/* What has become of a spot: the loop has none such; it is listed; it has moved, until the loop watches
+ * it on. */
+typedef enum { AIE_SPOT_FREE, AIE_SPOT_LISTED, AIE_SPOT_MOVED } aie_spot_state;
 
 /* What a loop waits for: one word, or all words of an array. */
 typedef struct aie_spot {
-    struct aie_spot *next; /* listed and whole; moved; or free */
+    struct aie_spot *next;  /* listed and whole; moved; or free */
+    struct aie_spot **link; /* moved: what leads to it */
     struct aie_desk *desk;
-    aie_region *region; /* held by whoever waits; and by the watched one that this is listed in */
+    struct aie_watched *watched;
     aie_array words;
-    uint64_t seen; /* how many writes: of the word, or of all */
+    uint64_t seen; /* how many writes: of the word, or of all; as it was listed, or told */
     int64_t due;   /* when to look at it; 0: at once */
     int64_t pace;  /* what was last between telling and looking */
     int64_t told;  /* when */
@@ -44,6 +45,7 @@ typedef struct aie_spot {
 /* One event loop. */
 typedef struct aie_desk {
     int ends[2]; /* it reads the first; the thread writes to the second */
+    pid_t pid;   /* whose; a child of fork can only close it */
     bool rung;
     aie_spot *moved;
     aie_spot *free;
@@ -59,11 +61,12 @@ typedef struct {
     aie_spot *spot;
 } aie_listed;
 
-/* A segment of which something is listed, or was at the thread's last look.  Only the thread ends one:
- * it may be about to sleep on it, and an address that is unmapped would fail the whole call. */
+/* A segment that loops have spots in.  It ends with the last of them, though the thread may be about to
+ * sleep on it: then that call fails, and it looks again. */
 typedef struct aie_watched {
     struct aie_watched *next;
     aie_region *region; /* one user of it */
+    size_t spots;
     aie_event *event;
     uint32_t bits;  /* that are armed for it */
     uint32_t heard; /* the event word, as arming left it */
@@ -113,13 +116,18 @@ static inline void aie_watcher_call(void)
 
 /* ------------------------------------------------------------------ telling */
 
-/* The spot, which is listed no more, has moved. */
-static inline void aie_spot_tell(aie_spot *spot, int64_t now)
+/* The spot, which is listed no more, has moved: there were so many writes as this looked. */
+static inline void aie_spot_tell(aie_spot *spot, uint64_t writes, int64_t now)
 {
     aie_desk *desk = spot->desk;
     spot->state = AIE_SPOT_MOVED;
+    spot->seen = writes;
     spot->told = now;
     spot->next = desk->moved;
+    spot->link = &desk->moved;
+    if (spot->next != NULL) {
+        spot->next->link = &spot->next;
+    }
     desk->moved = spot;
     aie_watcher.told = true;
     if (!desk->rung) {
@@ -138,11 +146,11 @@ static inline void aie_watched_unlist(aie_watched *watched, size_t place)
     last->spot->place = place;
 }
 
-/* Have WAITERS on a word; false: it has been written to since. */
-static inline bool aie_listed_arm(const aie_listed *listed)
+/* Have WAITERS on a word; false: it has been written to since it was seen, so many times. */
+static inline bool aie_listed_arm(const aie_listed *listed, uint64_t *writes)
 {
     uint64_t seen = aie_word_load(listed->word);
-    while (aie_word_version(seen) == listed->seen) {
+    while ((*writes = aie_word_version(seen)) == listed->seen) {
         if (seen & AIE_WAITERS_BIT) {
             return true;
         }
@@ -178,19 +186,15 @@ static inline void aie_watched_notice(const aie_watched *watched)
     }
 }
 
-/* Tell of the arrays that have moved.  The sum takes 0.3 us for 1,000 words: without the mutex. */
+/* Tell of the arrays that have moved.  The sum takes 0.3 us for 1,000 words. */
 static inline bool aie_watched_look_whole(aie_watched *watched, int64_t now)
 {
     bool told = false;
-    aie_array words = watched->whole->words;
-    pthread_mutex_unlock(&aie_watcher.mutex);
-    uint64_t writes = aie_array_writes(&words);
-    pthread_mutex_lock(&aie_watcher.mutex);
+    uint64_t writes = aie_array_writes(&watched->whole->words);
     for (aie_spot **link = &watched->whole, *spot; (spot = *link) != NULL;) {
-        /* What was listed meanwhile may differ and not have moved: its loop looks. */
         if (spot->due <= now && spot->seen != writes) {
             *link = spot->next;
-            aie_spot_tell(spot, now);
+            aie_spot_tell(spot, writes, now);
             told = true;
         }
         else {
@@ -219,10 +223,11 @@ static inline void aie_watched_look(aie_watched *watched, bool rung, int64_t now
     }
     for (size_t i = 0; i < watched->count;) {
         aie_listed *listed = &watched->words[i];
-        if (listed->due <= now && !aie_listed_arm(listed)) {
+        uint64_t writes;
+        if (listed->due <= now && !aie_listed_arm(listed, &writes)) {
             aie_spot *spot = listed->spot;
             aie_watched_unlist(watched, i);
-            aie_spot_tell(spot, now);
+            aie_spot_tell(spot, writes, now);
             told = true;
             continue;
         }
@@ -250,32 +255,12 @@ static inline bool aie_watched_rung(const aie_watched *watched)
            && atomic_load_explicit(watched->event, memory_order_seq_cst) != watched->heard;
 }
 
-/* End the segments of which nothing is listed any more, with the mutex, but without it meanwhile. */
-static inline void aie_watcher_tidy(void)
-{
-    for (aie_watched **link = &aie_watcher.first, *watched; (watched = *link) != NULL;) {
-        if (watched->count > 0 || watched->whole != NULL) {
-            link = &watched->next;
-            continue;
-        }
-        *link = watched->next;
-        watched->region->watched = NULL;
-        pthread_mutex_unlock(&aie_watcher.mutex);
-        aie_region_drop(watched->region);
-        pthread_mutex_lock(&aie_watcher.mutex);
-        free(watched->words);
-        free(watched);
-        link = &aie_watcher.first; /* others may have come */
-    }
-}
-
 /* One look at everything that may have moved, or with `all` at everything.  What to sleep on goes to
  * `parked`, behind the control word; how many, or AIE_PARKED_MOST + 1 if they are too many.  *until
  * becomes earlier where something is due then. */
 static inline size_t aie_watcher_look(bool all, int64_t now, aie_parked *parked, int64_t *until)
 {
     size_t count = 1;
-    aie_watcher_tidy();
     for (aie_watched *watched = aie_watcher.first; watched != NULL; watched = watched->next) {
         if (watched->region->owners != NULL && now >= watched->notice) {
             watched->notice = now + AIE_NOTICE;
@@ -355,12 +340,6 @@ static inline void aie_watcher_begin(void)
     aie_watcher.left = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     for (aie_watched *watched; (watched = aie_watcher.first) != NULL;) {
         aie_watcher.first = watched->next;
-        for (size_t i = 0; i < watched->count; i++) {
-            watched->words[i].spot->state = AIE_SPOT_TOLD;
-        }
-        for (aie_spot *spot = watched->whole; spot != NULL; spot = spot->next) {
-            spot->state = AIE_SPOT_TOLD;
-        }
         watched->region->watched = NULL;
         aie_region_drop(watched->region);
         free(watched->words);

@@ -99,22 +99,18 @@ static PyObject *desk_unwatch(PyObject *op, PyObject *slot)
     return none();
 }
 
-static PyObject *desk_take(PyObject *op, PyObject *into)
+static PyObject *desk_take(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     uint32_t slots[64];
-    size_t count;
-    do {
-        count = aie_desk_take(&((Desk *)op)->desk, slots, 64);
-        for (size_t i = 0; i < count; i++) {
-            PyObject *slot = PyLong_FromUnsignedLong(slots[i]);
-            int failed = slot == NULL ? -1 : PyList_Append(into, slot);
-            Py_XDECREF(slot);
-            if (failed < 0) {
-                return NULL;
-            }
+    size_t count = aie_desk_take(&((Desk *)op)->desk, slots, 64);
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        PyObject *slot = PyLong_FromUnsignedLong(slots[i]);
+        if (slot == NULL || PyList_SetItem(list, (Py_ssize_t)i, slot) < 0) {
+            Py_CLEAR(list);
         }
-    } while (count == 64);
-    return none();
+    }
+    return list;
 }
 
 static PyMethodDef desk_methods[] = {
@@ -122,7 +118,7 @@ static PyMethodDef desk_methods[] = {
     {"watch", desk_watch, METH_O, "watch($self, of, /)\n--\n\n"},
     {"watch_on", desk_watch_on, METH_VARARGS, "watch_on($self, slot, content, /)\n--\n\n"},
     {"unwatch", desk_unwatch, METH_O, "unwatch($self, slot, /)\n--\n\n"},
-    {"take", desk_take, METH_O, "take($self, into, /)\n--\n\n"},
+    {"take", desk_take, METH_NOARGS, "take($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,7 +1,7 @@
 /* row.h -- the type Array, which IntEnumArray inherits: its buffer, its binding, its life. */
 #pragma once
 
-#include "row_methods.h"
+#include "claim.h"
 #include "view.h"
 
 /* ---- the values as a buffer: read-only int32s, as far apart as the words */
@@ -100,7 +100,9 @@ static PyMethodDef array_methods[] = {
     {"wait_any", FAST(array_wait_any), FASTCALL,
      "wait_any($self, member, /, *members, timeout=None)\n--\n\n"},
     {"_atomic_look", FAST(array_look), METH_FASTCALL,
-     "_atomic_look($self, every, member, /, *members)\n--\n\n"},
+     "_atomic_look($self, later, every, member, /, *members)\n--\n\n"},
+    {"_atomic_claim_once", FAST(array_claim_once), METH_FASTCALL,
+     "_atomic_claim_once($self, old, new, /)\n--\n\n"},
     {"_atomic_moved", array_moved, METH_VARARGS,
      "_atomic_moved($self, before, timeout, /)\n--\n\n"},
     {"_atomic_bind", FAST(array_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,

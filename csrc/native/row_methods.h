@@ -391,42 +391,44 @@ static void array_wait_begins(Array *self, array_waiter *wait, const char *name)
     };
 }
 
-/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which.  `once`: it looks, and
- * returns None if it is not so. */
+/* wait_all(member, /, *members, timeout=None) and wait_any: `all` tells which.  `look`: it
+ * looks once, and returns None if it is not so. */
 static PyObject *array_wait(Array *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                            bool all, bool once)
+                            bool all, int look)
 {
     if (!array_is_open(self)) {
         return NULL;
     }
     array_waiter wait = {.watch = {.all = all}};
     array_wait_begins(self, &wait, all ? "wait_all" : "wait_any");
-    wait.waiting.once = once;
+    wait.waiting.once = look & LOOK;
+    wait.waiting.later = look & LOOK_LATER;
     int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
     if (met <= 0) {
-        return met == 0 && once ? none() : NULL;
+        return met == 0 && look ? none() : NULL;
     }
-    return !all ? PyLong_FromSize_t(wait.watch.index) : once ? boolean(true) : none();
+    return !all ? PyLong_FromSize_t(wait.watch.index) : look ? boolean(true) : none();
 }
 
-/* _atomic_look(every, member, /, *members): what wait_any() would return at once, or for `every` whether
- * wait_all() would. */
+/* _atomic_look(later, every, member, /, *members): what wait_any() would return at once, or for `every`
+ * whether wait_all() would. */
 static PyObject *array_look(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    int every = nargs < 1 ? 0 : PyObject_IsTrue(args[0]);
-    return every < 0 ? NULL : array_wait((Array *)op, args + 1, nargs - 1, NULL, every != 0, true);
+    int how = look_of(args, nargs);
+    return how < 0 ? NULL
+                   : array_wait((Array *)op, args + 2, nargs - 2, NULL, how & LOOK_OTHER, how);
 }
 
 static PyObject *array_wait_all(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    return array_wait((Array *)op, args, nargs, kwnames, true, false);
+    return array_wait((Array *)op, args, nargs, kwnames, true, 0);
 }
 
 static PyObject *array_wait_any(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    return array_wait((Array *)op, args, nargs, kwnames, false, false);
+    return array_wait((Array *)op, args, nargs, kwnames, false, 0);
 }
 
 /* _atomic_moved(before, timeout): the values of all words, as bytes, once one differs from `before`
@@ -459,135 +461,4 @@ static PyObject *array_moved(PyObject *op, PyObject *args)
         aie_array_read(&self->words, (int32_t *)(void *)PyBytes_AsString(values));
     }
     return values;
-}
-
-/* ---- claiming */
-
-/* Give back what dead processes own: 1 something, 0 nothing, -1 it was closed meanwhile. */
-static int array_recovers(Array *self, bool at_once)
-{
-    if (self->words.owners == NULL) {
-        return 0;
-    }
-    aie_array words = array_words(self);
-    size_t given;
-    Py_BEGIN_ALLOW_THREADS
-    given = aie_owners_recover(&words, at_once, NULL);
-    Py_END_ALLOW_THREADS
-    return array_is_open(self) ? given > 0 : -1;
-}
-
-/* Of words that match the locks are held: wait a moment for one, looking at signals, and for words whose
- * owners have died. */
-static aie_result array_claim_locked(Array *self, aie_change *change, size_t *index)
-{
-    int leases = PyErr_CheckSignals() < 0 || !array_is_open(self)
-                     ? -1
-                     : change_leases(&self->bound, "array", &self->words, change);
-    int given = leases > 0 ? array_recovers(self, false) : leases;
-    if (leases < 0 || given < 0) {
-        return AIE_INTERRUPTED;
-    }
-    aie_result result = AIE_MISMATCH;
-    if (leases > 0 && given == 0) {
-        aie_array words = array_words(self);
-        Py_BEGIN_ALLOW_THREADS
-        result = aie_array_claim_slice(&words, change, index,
-                                       self->words.owners == NULL ? NULL : aie_owners_judge);
-        Py_END_ALLOW_THREADS
-    }
-    return result;
-}
-
-/* Claim now: 1 and the index, 0 there is none, -1 with an exception.  It waits for the locks of words
- * that match, until the deadline, if that is positive. */
-static int array_claim_now(Array *self, aie_change *change, int64_t deadline, size_t *index)
-{
-    for (;;) {
-        int leases =
-            array_is_open(self) ? change_leases(&self->bound, "array", &self->words, change) : -1;
-        if (leases <= 0) {
-            return leases;
-        }
-        /* relaxed: where to begin is a hint; any index does. */
-        *index = __atomic_load_n(&self->found, __ATOMIC_RELAXED);
-        aie_result result;
-        aie_array words = array_words(self);
-        WALK_BEGINS(self);
-        result = words.owners == NULL
-                     ? aie_array_claim(&words, *index, change, index, NULL)
-                     : aie_array_claim(&words, *index, change, index, aie_owners_judge);
-        WALK_ENDS();
-        if (result == AIE_LOCKED) {
-            if (deadline > 0 && aie_now() >= deadline) {
-                return 0;
-            }
-            result = array_claim_locked(self, change, index);
-            if (result == AIE_BUSY || result == AIE_MISMATCH) {
-                continue; /* another word may match by now */
-            }
-        }
-        if (result == AIE_OK) {
-            __atomic_store_n(&self->found, *index, __ATOMIC_RELAXED);
-            return 1;
-        }
-        if (result == AIE_MISMATCH) {
-            return 0;
-        }
-        if (result != AIE_INTERRUPTED) {
-            raise_result(result);
-        }
-        return -1;
-    }
-}
-
-/* The same; and before it says that there is none, it looks for dead owners. */
-static int array_claim_at_last(Array *self, aie_change *change, int64_t deadline, size_t *index)
-{
-    int claimed;
-    do {
-        claimed = array_claim_now(self, change, deadline, index);
-    } while (claimed == 0 && (claimed = array_recovers(self, true)) > 0);
-    return claimed;
-}
-
-SLOW int array_claim_waiting(Array *self, aie_change *change, int64_t deadline, size_t *index)
-{
-    array_waiter wait = {.watch = {.goal = {&change->expected, 1, false}}};
-    array_wait_begins(self, &wait, "claim");
-    int claimed = 0;
-    do {
-        if (wait_until(&wait.waiting, deadline) < 0) {
-            return -1;
-        }
-        claimed = array_claim_now(self, change, deadline, index);
-    } while (claimed == 0 && aie_now() < deadline);
-    return claimed == 0 ? array_claim_at_last(self, change, deadline, index) : claimed;
-}
-
-/* claim(old, new, *, timeout=0.0) */
-static PyObject *array_claim(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                             PyObject *kwnames)
-{
-    static const char *const names[] = {"old", "new", "timeout"};
-    Array *self = (Array *)op;
-    PyObject *parsed[3];
-    aie_change change = {.compare = true};
-    int64_t deadline = 0;
-    if (nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "claim() takes 2 positional arguments (%zd given)", nargs);
-        return NULL;
-    }
-    if (parse_arguments("claim", args, nargs, kwnames, names, 2, 3, parsed) < 0
-        || (parsed[2] != NULL && timeout_deadline(parsed[2], true, &deadline) < 0)
-        || array_number(self, parsed[0], &change.expected) < 0
-        || array_number(self, parsed[1], &change.desired) < 0) {
-        return NULL;
-    }
-    size_t index;
-    int claimed = array_claim_at_last(self, &change, deadline, &index);
-    if (claimed == 0 && deadline != 0) {
-        claimed = array_claim_waiting(self, &change, deadline, &index);
-    }
-    return claimed < 0 ? NULL : claimed == 0 ? none() : PyLong_FromSize_t(index);
 }

@@ -136,7 +136,7 @@ static PyMethodDef value_methods[] = {
     {"wait_while", FAST(value_wait_while), FASTCALL,
      "wait_while($self, member, /, *members, timeout=None)\n--\n\n"},
     {"_atomic_look", FAST(value_look), METH_FASTCALL,
-     "_atomic_look($self, leave, member, /, *members)\n--\n\n"},
+     "_atomic_look($self, later, leave, member, /, *members)\n--\n\n"},
     {"get_lock", value_get_lock, METH_NOARGS, "get_lock($self, /)\n--\n\n"},
     {"_atomic_bind", FAST(value_bind), METH_METHOD | METH_FASTCALL | METH_KEYWORDS,
      "_atomic_bind($self, /, *args)\n--\n\n"},

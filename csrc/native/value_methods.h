@@ -239,10 +239,10 @@ static aie_result value_wait_sleep(waiter *waiting, int64_t deadline, bool spin)
     return aie_await(wait->word, &wait->goal, deadline, spin, &wait->seen);
 }
 
-/* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which.  `once`: it looks, and
- * returns None if it is not so. */
+/* wait_for(member, /, *members, timeout=None) and wait_while: `leave` tells which.  `look`: it
+ * looks once, and returns None if it is not so. */
 static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                            bool leave, bool once)
+                            bool leave, int look)
 {
     aie_word *word = value_word(self);
     if (word == NULL) {
@@ -255,7 +255,8 @@ static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs
         .waiting = {.of = &self->bound,
                     .goal = &wait.goal,
                     .owned = self->owners == NULL ? NULL : &one,
-                    .once = once,
+                    .once = look & LOOK,
+                    .later = look & LOOK_LATER,
                     .name = leave ? "wait_while" : "wait_for",
                     .what = "value",
                     .own = "waiting while holding the value's lock: nobody could change the value",
@@ -268,27 +269,28 @@ static PyObject *value_wait(Value *self, PyObject *const *args, Py_ssize_t nargs
     };
     int met = wait_for_goal(&wait.waiting, args, nargs, kwnames);
     return met > 0            ? table_member(self->bound.table, aie_word_value(wait.seen))
-           : met == 0 && once ? none()
+           : met == 0 && look ? none()
                               : NULL;
 }
 
 static PyObject *value_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                 PyObject *kwnames)
 {
-    return value_wait((Value *)op, args, nargs, kwnames, false, false);
+    return value_wait((Value *)op, args, nargs, kwnames, false, 0);
 }
 
 static PyObject *value_wait_while(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                                   PyObject *kwnames)
 {
-    return value_wait((Value *)op, args, nargs, kwnames, true, false);
+    return value_wait((Value *)op, args, nargs, kwnames, true, 0);
 }
 
-/* _atomic_look(leave, member, /, *members): what wait_for() or wait_while() would return at once. */
+/* _atomic_look(later, leave, member, /, *members): what wait_for() or wait_while() would return at once. */
 static PyObject *value_look(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    int leave = nargs < 1 ? 0 : PyObject_IsTrue(args[0]);
-    return leave < 0 ? NULL : value_wait((Value *)op, args + 1, nargs - 1, NULL, leave != 0, true);
+    int how = look_of(args, nargs);
+    return how < 0 ? NULL
+                   : value_wait((Value *)op, args + 2, nargs - 2, NULL, how & LOOK_OTHER, how);
 }
 
 /* ---- comparing */

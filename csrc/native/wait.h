@@ -14,6 +14,7 @@ typedef struct waiter {
     const char *own;        /* the error where only this thread could end the wait */
     const aie_array *owned; /* its words, if somebody can own them, or NULL */
     bool once;              /* it is one look, and no error if it finds nothing */
+    bool later; /* it is not the first one: others of this thread may hold the lock by now */
     /* Whether this thread holds the lock that would be needed to end it: 1, 0, or -1 with an
      * exception. */
     int (*is_own)(struct waiter *);
@@ -75,7 +76,7 @@ static int wait_until(waiter *waiting, int64_t deadline)
     if (waiting->is_met(waiting)) {
         return 1;
     }
-    int own = waiting->is_own(waiting);
+    int own = waiting->later ? 0 : waiting->is_own(waiting);
     if (own > 0) {
         PyErr_SetString(PyExc_RuntimeError, waiting->own);
     }
@@ -153,4 +154,19 @@ static int wait_for_goal(waiter *waiting, PyObject *const *args, Py_ssize_t narg
     }
     PyMem_Free(values);
     return met;
+}
+
+/* How _atomic_look looks: not for the first time; for the other of the two waits. */
+enum { LOOK = 1, LOOK_LATER = 2, LOOK_OTHER = 4 };
+
+/* By its first two arguments; -1 with an exception. */
+static int look_of(PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 2) {
+        PyErr_SetString(PyExc_TypeError, "_atomic_look() takes two bools, and members");
+        return -1;
+    }
+    int later = PyObject_IsTrue(args[0]);
+    int other = later < 0 ? -1 : PyObject_IsTrue(args[1]);
+    return other < 0 ? -1 : LOOK | (later ? LOOK_LATER : 0) | (other ? LOOK_OTHER : 0);
 }

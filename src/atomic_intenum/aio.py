@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,11 +27,12 @@ __all__ = ["AsyncArray", "AsyncValue"]
 
 T = TypeVar("T", bound="IntEnum")
 
-#: Seconds of a claim that does not wait: not 0, or it would wait for the lock of a word.
-_AT_ONCE = 1e-9
+#: Seconds until a word is claimed again whose lock somebody held, who may leave without a write;
+#: each time in vain doubles them.
+_LOCKED, _LOCKED_LONGEST = 0.002, 0.05
 
-#: Seconds until a word is claimed again whose lock somebody held: he may leave without a write.
-_LOCKED = 0.002
+#: If so many have moved there may be more: other callbacks come first.
+_TAKEN = 64
 
 
 class AsyncValue(Generic[T]):
@@ -98,13 +100,17 @@ class AsyncArray(Generic[T]):
         claimed nothing.  Errors are those of the array's claim(), and OSError as for wait_any().
 
         """
-        attempt = partial(self._of.claim, old, new, timeout=_AT_ONCE)
+        number: int = self._of._atomic_number(old)
+        attempt = partial(self._of._atomic_claim_once, old, new)
         desk = _known_desk()
-        if desk is None or not desk.is_claimed(self._of, old):
+        if desk is None or not desk.is_claimed(self._of, number):
             index: int | None = attempt()
-            if index is not None:
+            if index is not None and index >= 0:
                 return index
-        return await _desk().claim(self._of, old, attempt)
+        while True:
+            index = await _desk().claim(self._of, old, number, attempt)
+            if index is not None:  # else its spot was lost
+                return index
 
     async def wait_any(self, member: T | str, /, *members: T | str) -> int:
         """Wait until a word is one of the members, and return the lowest index of such a word.
@@ -140,7 +146,8 @@ class AsyncArray(Generic[T]):
         yield self._of._atomic_differing(seen)
         while True:
             key = object()  # nobody else waits from the same state
-            now: Any = await _until(self._of, key, partial(self._of._atomic_moved, seen, 0.0))
+            look = partial(self._of._atomic_moved, seen, 0.0)
+            now: Any = await _until(self._of, key, look, look)
             changed: dict[int, T] = self._of._atomic_differing(now, seen)
             seen = now
             if changed:  # else it has changed back
@@ -149,22 +156,23 @@ class AsyncArray(Generic[T]):
 
 def _looks(of: Any, *goal: Any) -> Any:
     """Return an awaitable of what ``_atomic_look`` finds."""
-    return _until(of, tuple(map(id, goal)), partial(of._atomic_look, *goal))
+    first, later = (partial(of._atomic_look, asked, *goal) for asked in (False, True))
+    return _until(of, tuple(map(id, goal)), first, later)
 
 
 # ---------------------------------------------------------------- one loop
 
 
-async def _until(of: Any, key: object, look: Callable[[], Any]) -> Any:
-    """Return what ``look`` finds, as soon as it finds something.
+async def _until(of: Any, key: object, look: Callable[[], Any], later: Callable[[], Any]) -> Any:
+    """Return what ``look`` finds, and ``later`` from then on, as soon as it finds something.
 
-    Waits of one ``key`` have one look in common.
+    Waits of one ``key`` have one ``later`` in common.
     """
     found = look()
     while found is None:
-        found = await _desk().wait(of, key, look)
-        if found is None:  # what was met is not known, or the look raised
-            found = look()
+        found = await _desk().wait(of, key, later)
+        if found is None:  # the look raised, or its spot was lost
+            found = later()
     return found
 
 
@@ -178,10 +186,9 @@ class _Group:
         self.futures: dict[asyncio.Future[Any], None] = {}
 
     def found(self, what: Any) -> None:
-        for future in self.futures:
+        for future in list(self.futures):
             if not future.done():
                 future.set_result(what)
-        self.futures.clear()
 
 
 class _Queue:
@@ -191,25 +198,22 @@ class _Queue:
     meanwhile would lose.
     """
 
-    __slots__ = ("_count", "waiting")
+    __slots__ = ("_count", "locked", "waiting")
 
     def __init__(self, of: Any, old: Any) -> None:
-        self._count = partial(of.count, old)
+        self._count = partial(backend.Array.count, of, old)
         self.waiting: dict[object, asyncio.Future[None]] = {}
+        self.locked = False  # the last attempt found nothing but locks
 
-    def give(self) -> int:
-        """Give as many turns as there are words to claim, and return how many those are."""
+    def give(self) -> bool:
+        """Give as many turns as there are words to claim; tell whether they are to be had."""
         try:
             count: int = self._count()
-        except Exception:  # noqa: BLE001 - it is closed: each of them finds out by itself
+        except ValueError:  # it is closed: each of them finds out by itself
             count = len(self.waiting)
-        left = count
-        for future in self.waiting.values():
-            if left <= 0:
-                break
-            left -= 1
+        for future in itertools.islice(list(self.waiting.values()), count):
             _wake(future)
-        return count
+        return count > 0 and not self.locked
 
 
 def _wake(future: asyncio.Future[None]) -> None:
@@ -236,33 +240,33 @@ class _Spot:
                 found = group.look()
                 if found is None:
                     continue
-            except Exception:  # noqa: BLE001 - each of them looks, and raises it
+            except (RuntimeError, ValueError):  # each of them looks, and raises it
                 found = None
             content = True
-            del self.groups[key]
-            group.found(found)
-        return sum([queue.give() for queue in self.queues.values()]) > 0 or content
+            group.found(found)  # before it is forgotten: a signal handler may raise
+            self.groups.pop(key, None)
+        given = [queue.give() for queue in self.queues.values()]
+        return content or any(given)
 
     def wake_all(self) -> None:
         """Have everybody look."""
         for group in self.groups.values():
             group.found(None)
-        self.groups.clear()
         for queue in self.queues.values():
             for future in queue.waiting.values():
                 _wake(future)
+        self.groups.clear()
 
 
 class _Desk:
     """What one event loop waits for."""
 
-    __slots__ = ("__weakref__", "_backend", "_moved", "_nap", "_slots", "loop", "spots")
+    __slots__ = ("__weakref__", "_backend", "_nap", "_slots", "loop", "spots")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.spots: dict[int, _Spot] = {}  # by the id of what is waited for
         self._slots: dict[int, _Spot] = {}
-        self._moved: list[int] = []
         self._nap: asyncio.TimerHandle | None = None
         self._backend = backend.Desk()
         if self._backend.fileno() >= 0:
@@ -286,35 +290,41 @@ class _Desk:
                 del spot.groups[key]
             self._leave(spot)
 
-    def is_claimed(self, of: Any, old: object) -> bool:
+    def is_claimed(self, of: Any, number: int) -> bool:
         """Tell whether somebody here waits for a word to claim, and is to get one first."""
         spot = self.spots.get(id(of))
-        return spot is not None and id(old) in spot.queues
+        return spot is not None and number in spot.queues
 
-    async def claim(self, of: Any, old: object, attempt: Callable[[], int | None]) -> int:
-        """Wait for a turn, claim, and return the index."""
+    async def claim(
+        self, of: Any, old: Any, number: int, attempt: Callable[[], int | None]
+    ) -> int | None:
+        """Wait for a turn, claim, and return the index; None: begin again."""
         spot, _ = self._spot(of)
-        queue = spot.queues.setdefault(id(old), _Queue(of, old))
+        queue = spot.queues.setdefault(number, _Queue(of, old))
         place, turn = object(), self.loop.create_future()
         if not queue.waiting:
             turn.set_result(None)  # what came before it was watched nobody tells
         queue.waiting[place] = turn
         index: int | None = None
+        pause = _LOCKED
         try:
-            while True:
+            while self.spots.get(id(of)) is spot:
                 await turn
                 index = attempt()
-                if index is not None:
+                queue.locked = index == -1
+                if index is not None and index >= 0:
                     return index
                 queue.waiting[place] = turn = self.loop.create_future()
-                if of.count(old):  # its lock is held
-                    self.loop.call_later(_LOCKED, _wake, turn)
+                if queue.locked:
+                    self.loop.call_later(pause, _wake, turn)
+                    pause = min(pause * 2, _LOCKED_LONGEST)
+            return None
         finally:
             del queue.waiting[place]
-            if index is None and not self.loop.is_closed():  # the turn is somebody else's
-                queue.give()
-            if not queue.waiting and spot.queues.get(id(old)) is queue:
-                del spot.queues[id(old)]
+            if (index is None or index < 0) and not self.loop.is_closed():
+                queue.give()  # the turn is somebody else's
+            if not queue.waiting and spot.queues.get(number) is queue:
+                del spot.queues[number]
             self._leave(spot)
 
     # -- what is watched
@@ -331,33 +341,41 @@ class _Desk:
 
     def _leave(self, spot: _Spot) -> None:
         """Stop watching, if nobody waits there any more."""
-        if not (spot.groups or spot.queues) and self.spots.get(id(spot.of)) is spot:
-            del self.spots[id(spot.of)], self._slots[spot.slot]
+        if not (spot.groups or spot.queues):
+            self._drop(spot)
+
+    def _drop(self, spot: _Spot) -> None:
+        if self.spots.get(id(spot.of)) is spot:
+            del self.spots[id(spot.of)]
+            self._slots.pop(spot.slot, None)
             self._backend.unwatch(spot.slot)
 
     def _tell(self) -> None:
         """Look at what has moved; of the loop's reader."""
+        again = True  # also if a signal handler raises, wherever
         try:
-            self._backend.take(self._moved)
-            while self._moved:
-                spot = self._slots.get(self._moved[-1])
-                if spot is not None:
-                    self._look(spot)
-                self._moved.pop()
+            moved = self._backend.take()
+            for slot in moved:
+                self._look(slot)
+            again = len(moved) >= _TAKEN
         finally:
-            if self._moved:  # a signal handler has raised
+            if again and not self.loop.is_closed():
                 self.loop.call_soon(self._tell)
 
-    def _look(self, spot: _Spot) -> None:
+    def _look(self, slot: int) -> None:
+        spot = self._slots.get(slot)
+        if spot is None:  # a signal handler raised as it came, or went
+            self._backend.unwatch(slot)
+            return
         content = spot.look()
-        if spot.groups or spot.queues:
-            try:
-                self._backend.watch_on(spot.slot, content)
-            except OSError:
-                spot.wake_all()  # each of them tries by itself, and raises it
-            else:
-                spot.look()  # what came meanwhile nobody tells
-        self._leave(spot)
+        if not (spot.groups or spot.queues):
+            self._drop(spot)
+            return
+        try:
+            self._backend.watch_on(slot, content)
+        except OSError:  # each of them tries by itself, and raises it
+            self._drop(spot)
+            spot.wake_all()
 
     def closed(self, of: Any) -> None:
         """Have who waits for it find that it is closed."""
@@ -373,8 +391,10 @@ class _Desk:
 
     def _napped(self) -> None:
         self._nap = None
-        self._tell()
-        self._take_naps()
+        try:
+            self._tell()
+        finally:
+            self._take_naps()
 
 
 #: The desks of the loops of this process, by the loops' ids.

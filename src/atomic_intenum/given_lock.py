@@ -130,16 +130,23 @@ def _is_semlock(lock: object, *kinds: str) -> bool:
 _R = TypeVar("_R")
 
 
-def guarded(guard: Guard, function: Callable[[], _R]) -> _R:
-    """Call a function inside a guard."""
+def guarded(guard: Guard, function: Callable[[], _R], or_else: Any = None) -> _R:
+    """Call a function inside a guard; or return ``or_else``, if given, at once if somebody has it.
+
+    That is for the lock that each array has on the lock-based path.
+    """
     semlock = guard.semlock
     if semlock is None:
         return _by_context(guard, function)
     # Not by `with`, which takes three times as long, and has a gap from CPython 3.14 on.
     mine = semlock._is_mine()
     try:
-        if not mine:
-            semlock.acquire()
+        if or_else is None:
+            if not mine:
+                semlock.acquire()
+        elif not mine and not semlock.acquire(False):  # noqa: FBT003
+            nothing: _R = or_else
+            return nothing
         result = function()
         if not mine:
             semlock.release()

@@ -100,7 +100,7 @@ static bool claim(const aie_array *board, size_t *index, int32_t old, int32_t ne
         aie_change claim = {.expected = old, .desired = new, .compare = true};
         aie_result result = aie_array_claim(&part, start, &claim, index, NULL);
         if (result == AIE_LOCKED) {
-            result = aie_array_claim_slice(board, &claim, index, NULL);
+            result = aie_array_claim_slice(board, &claim, index, AIE_CLAIM_SLICE, NULL);
             if (result == AIE_MISMATCH || result == AIE_BUSY) {
                 continue;
             }

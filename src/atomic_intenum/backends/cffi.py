@@ -221,7 +221,7 @@ class AtomicWords(_Words):
                 return None
             if index != _LOCKED:
                 raise_result(_RESULT - index)
-            if wait and deadline and time.monotonic() >= deadline:
+            if deadline and time.monotonic() >= deadline:
                 return None
             wait = True
         raise self._closed.error()

@@ -34,9 +34,6 @@ class Desk:
     def fileno(self) -> int:
         return int(self._desk.ends[0])
 
-    def nap(self) -> float:
-        raise NotImplementedError
-
     def watch(self, of: Any) -> int:
         place = of._atomic_open().words._place
         slot = ffi.new("uint32_t *")
@@ -52,7 +49,7 @@ class Desk:
         if self._desk is not None:
             lib.aie_desk_unwatch(self._desk, slot)
 
-    def take(self, into: list[int]) -> None:
+    def take(self) -> list[int]:
         slots = ffi.new("uint32_t[]", 64)
-        while count := lib.aie_desk_take(self._desk, slots, 64):
-            into.extend(ffi.unpack(slots, count))
+        count = lib.aie_desk_take(self._desk, slots, 64)
+        return ffi.unpack(slots, count) if count else []

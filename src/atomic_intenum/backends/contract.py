@@ -104,8 +104,11 @@ if TYPE_CHECKING:  # at run time each backend has its own
             the class overrides from_value(), and the first value or None.
             """
 
-        def _atomic_look(self, leave: bool, /, *members: Any) -> Any:  # noqa: FBT001
-            """Return what wait_for() or (``leave``) wait_while() would return at once, or None."""
+        def _atomic_look(self, later: bool, leave: bool, /, *members: Any) -> Any:  # noqa: FBT001
+            """Return what wait_for() or (``leave``) wait_while() would return at once, or None.
+
+            ``later``: it is asked again, and does not matter whether this thread holds the lock.
+            """
 
         def _atomic_keep_lock(self, lock: Any, /) -> synchronize.Lock | synchronize.RLock:
             """Keep the lock, if none is kept, and return the one kept."""
@@ -144,8 +147,11 @@ if TYPE_CHECKING:  # at run time each backend has its own
             blocks, and guard.
             """
 
-        def _atomic_look(self, every: bool, /, *members: Any) -> int | None:  # noqa: FBT001
+        def _atomic_look(self, later: bool, every: bool, /, *members: Any) -> int | None:  # noqa: FBT001
             """Return what wait_any() would at once, or None; ``every``: True for wait_all()."""
+
+        def _atomic_claim_once(self, old: Any, new: Any, /) -> int | None:
+            """Claim without waiting for a lock: the index; -1: all that match are locked; None."""
 
         def _atomic_moved(self, before: bytes | None, timeout: float | None, /) -> bytes | None:
             """Return the values, int32, once one is another than before; None after the timeout."""
@@ -154,7 +160,7 @@ if TYPE_CHECKING:  # at run time each backend has its own
 class Desk(Protocol):
     """What one event loop has watched for it: values and arrays, each by a slot.
 
-    It is told of each that moves once, and then looks, and watches it on.
+    It is told of what moves, looks at it, and watches it on.
     """
 
     def fileno(self) -> int:
@@ -173,17 +179,17 @@ class Desk(Protocol):
         """
 
     def watch_on(self, slot: int, content: bool, /) -> None:  # noqa: FBT001
-        """Go on watching what has moved; the caller looks again after this.
+        """Go on watching what has moved and was looked at.
 
         ``content``: somebody had waited for what came; else it is looked at a little later.
         OSError as of watch().
         """
 
     def unwatch(self, slot: int, /) -> None:
-        """Watch it no more; the slot may be another's from here on."""
+        """Watch it no more, if it is; the slot may be another's from here on."""
 
-    def take(self, into: list[int], /) -> None:
-        """Append the slots of those that have moved, each once until it is watched on."""
+    def take(self) -> list[int]:
+        """Return slots of what has moved, again until it is watched on, or no more."""
 
 
 class Backend(Protocol):

@@ -11,56 +11,69 @@ from .python_row import Array
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds between two looks at all of it: a writer may have been killed before it counted its
-#: write, and an owner at any time.
+#: Seconds between two looks at what may move and not be counted: a writer to an array may be killed
+#: before it counts its write, and an owner at any time.
 _ALL = 0.2
+
+#: How much longer than a look the loop naps: so looking takes no more than 2 % of a core.
+_SELDOM = 50
 
 
 class Desk:
     """What one event loop looks at."""
 
-    __slots__ = ("_again", "_next", "_since", "_told", "_watched")
+    __slots__ = ("_again", "_cost", "_moved", "_next", "_since", "_watched")
 
     def __init__(self) -> None:
         self._next = 0
-        #: By slot: what counts the writes, and what that was.
-        self._watched: dict[int, tuple[Callable[[], int], int]] = {}
-        self._told: dict[int, Callable[[], int]] = {}
+        #: By slot: what shows a write, what it showed, and whether that is all there is to know.
+        self._watched: dict[int, tuple[Callable[[], object], object, bool]] = {}
+        self._moved: dict[int, tuple[Callable[[], object], object, bool]] = {}
         self._again = 0.0
         self._since = 0.0  # nothing has moved
+        self._cost = 0.0  # of the last look
 
     def fileno(self) -> int:
         return -1
 
     def nap(self) -> float:
-        return max(nap(time.monotonic() - self._since), 0.0005)
+        return max(nap(time.monotonic() - self._since), self._cost * _SELDOM, 0.0005)
 
     def watch(self, of: Any) -> int:
-        words = of._atomic_open().words
-        writes = words.event.tolist if isinstance(of, Array) else words.version
+        binding = of._atomic_open()
+        words = binding.words
+        whole = isinstance(of, Array)
+
+        def shown() -> object:
+            return words.event[()] if whole else (words.number(), words.version())
+
         self._next += 1
         self._since = time.monotonic()
-        self._watched[self._next] = writes, writes()
+        self._watched[self._next] = shown, shown(), not (whole or binding.mapping.owned)
         return self._next
 
     def watch_on(self, slot: int, content: bool) -> None:  # noqa: ARG002, FBT001
-        writes = self._told.pop(slot)
-        self._watched[slot] = writes, writes()
+        moved = self._moved.get(slot)
+        if moved is not None:
+            self._watched[slot] = moved
+            del self._moved[slot]
 
     def unwatch(self, slot: int) -> None:
         self._watched.pop(slot, None)
-        self._told.pop(slot, None)
+        self._moved.pop(slot, None)
 
-    def take(self, into: list[int]) -> None:
+    def take(self) -> list[int]:
         now = time.monotonic()
         everything = now >= self._again
         if everything:
             self._again = now + _ALL
-        for slot, (writes, seen) in list(self._watched.items()):
-            moved = writes() != seen
-            if moved:
+        for slot, (shown, before, counted) in list(self._watched.items()):
+            shows = shown()
+            if shows != before:
                 self._since = now
-            if moved or everything:
-                del self._watched[slot]
-                self._told[slot] = writes
-                into.append(slot)
+            elif counted or not everything:
+                continue
+            self._moved[slot] = shown, shows, counted
+            self._watched.pop(slot, None)
+        self._cost = time.monotonic() - now
+        return list(self._moved)

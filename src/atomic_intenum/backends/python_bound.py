@@ -228,15 +228,20 @@ class Bound:
         goal = Goal(frozenset(self._atomic_value(member) for member in members), leave)
         return self._atomic_watch(goal, every)
 
-    def _atomic_wait_until(self, watch: Watch, deadline: float) -> int | None:
-        """Look, sleep and look again; return what was found, or None."""
+    def _atomic_wait_until(
+        self, watch: Watch, deadline: float, *, later: bool = False
+    ) -> int | None:
+        """Look, sleep and look again; return what was found, or None.
+
+        ``later``: it does not matter whether this thread holds the lock.
+        """
         binding = self._atomic_open()
         notice = math.inf  # when to look for dead owners
         if binding.mapping.owned:
             notice = time.monotonic() + _ASK_AGAIN
             binding.words.notice(binding.guard)
         found = watch.look()
-        if found is None and watch.is_own():
+        if found is None and not later and watch.is_own():
             raise RuntimeError(self._atomic_own_wait)
         first = True
         while found is None:

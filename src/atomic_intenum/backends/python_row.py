@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Every word.
 ALL = slice(None)
 
+#: A deadline that is over.
+_AT_ONCE = 1e-9
+
 #: What any value meets.
 ANYTHING = Goal(frozenset(), True)  # noqa: FBT003
 
@@ -254,6 +257,16 @@ class Array(Bound):
             if not (mapping.owned and mapping.recover(0, binding.place.length, binding.guard)):
                 return None
 
+    def _atomic_claim_once(self, old: Any, new: Any, /) -> int | None:
+        expected, desired = self._atomic_value(old), self._atomic_value(new)
+        guard = self._atomic_open().guard
+
+        def claim() -> int | None:
+            return self._atomic_claim(expected, desired, _AT_ONCE, at_last=True)
+
+        index = claim() if guard is None else guarded(guard, claim, or_else=-1)
+        return -1 if index is None and self._atomic_open().words.count(expected) else index
+
     # -- waiting
 
     def wait_all(self, member: Any, /, *members: Any, timeout: float | None = None) -> None:
@@ -262,8 +275,9 @@ class Array(Bound):
     def wait_any(self, member: Any, /, *members: Any, timeout: float | None = None) -> int:
         return self._atomic_wait("wait_any", (member, *members), timeout)
 
-    def _atomic_look(self, every: bool, /, *members: Any) -> int | None:  # noqa: FBT001
-        found = self._atomic_wait_until(self._atomic_begin(members, False, every), 0.0)  # noqa: FBT003
+    def _atomic_look(self, later: bool, every: bool, /, *members: Any) -> int | None:  # noqa: FBT001
+        watch = self._atomic_begin(members, False, every)  # noqa: FBT003
+        found = self._atomic_wait_until(watch, 0.0, later=later)
         return found if found is None or not every else True
 
     def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001

@@ -193,9 +193,9 @@ class Value(Bound):
         number = self._atomic_wait("wait_while", (member, *members), timeout, leave=True)
         return self._atomic_open().table.member_of(number)
 
-    def _atomic_look(self, leave: bool, /, *members: Any) -> Any:  # noqa: FBT001
+    def _atomic_look(self, later: bool, leave: bool, /, *members: Any) -> Any:  # noqa: FBT001
         watch = self._atomic_begin(members, leave, False)  # noqa: FBT003
-        number = self._atomic_wait_until(watch, 0.0)
+        number = self._atomic_wait_until(watch, 0.0, later=later)
         return None if number is None else self._atomic_open().table.member_of(number)
 
     def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: ARG002, FBT001
