@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atomic_intenum import IntEnumArray
 from helpers.boards import SHAPES, Wide
-from helpers.crew import Bits, child
+from helpers.crew import Bits, Status, child
+from helpers.inside import aio
 from helpers.loops import forks_beside_the_thread, run, steps, until_waiting, waited_for
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ by_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 @by_shape
 def test_any_and_all(shape: dict[str, Any]) -> None:
-    """wait_any() returns the lowest index of what it waits for; wait_all() waits for the last word."""
+    """wait_any() returns the lowest index of what it waits for; wait_all() waits for all."""
     array = Wide(9000, IDLE, **shape)
 
     async def main() -> None:
@@ -92,7 +95,7 @@ def test_claims_in_the_order_of_coming() -> None:
 
 
 def test_who_comes_late_waits_behind() -> None:
-    """A claim that comes while others wait does not overtake them, though a word is free by then."""
+    """A claim that comes while others wait does not overtake them, though a word is free."""
     array = Wide(3, IDLE)
 
     async def main() -> None:
@@ -121,8 +124,8 @@ def test_a_free_word_is_claimed_at_once() -> None:
 
 
 @pytest.mark.parametrize("woken", [False, True])
-def test_a_cancelled_claim_has_claimed_nothing(woken: bool) -> None:  # noqa: FBT001
-    """Who is cancelled, in the very turn of its wake-up too, claims nothing, and the next one does."""
+def test_a_cancelled_claim_has_claimed_nothing(woken: bool) -> None:
+    """Who is cancelled, in the turn of its wake-up too, claims nothing; the next one does."""
     array = Wide(4, IDLE)
 
     async def main() -> None:
@@ -149,8 +152,6 @@ def test_a_cancelled_claim_has_claimed_nothing(woken: bool) -> None:  # noqa: FB
 
 def vars_of_desk() -> list[Any]:
     """Return what is waited for in the running loop."""
-    from helpers.inside import aio  # noqa: PLC0415
-
     return list(aio()._known_desk().spots.values())
 
 
@@ -172,7 +173,7 @@ def test_claims_of_several_states() -> None:
 
 @pytest.mark.only_on("native", "cffi")
 def test_a_claim_does_not_wait_for_a_locks_holder() -> None:
-    """While somebody holds the lock of the one word to claim the loop goes on; then it is claimed."""
+    """While somebody holds the lock of the one word to claim, the loop goes on."""
     array = Wide(2, IDLE)
 
     def hold(pipe: Connection) -> None:
@@ -184,10 +185,8 @@ def test_a_claim_does_not_wait_for_a_locks_holder() -> None:
 
     async def main() -> None:
         claim = asyncio.create_task(array.aio.claim(LEFT, RIGHT))
-        ticks = 0
         for _ in range(20):
             await asyncio.sleep(0.002)
-            ticks += 1
         assert not claim.done()
         peer.tell()
         assert await claim == 1
@@ -210,3 +209,130 @@ def test_refuses_what_is_no_member(wait: str) -> None:
         assert waited_for() == 0
 
     run(main())
+
+
+@pytest.mark.only_on("native", "cffi")
+def test_claims_a_word_whose_locks_holder_was_killed() -> None:
+    """The lock of a dead process keeps nobody from a claim, nor does one of the thread itself."""
+    array = Wide(2, LEFT)
+
+    def hold(pipe: Connection) -> None:
+        array.at(0).get_lock().acquire()
+        pipe.send("held")
+        pipe.recv()
+
+    async def main() -> None:
+        with array.at(1).get_lock():
+            assert sorted([await array.aio.claim(LEFT, RIGHT) for _ in range(2)]) == [0, 1]
+
+    with child(hold) as peer:
+        assert peer.says() == "held"
+        peer.kill()
+        run(main())
+
+
+def test_the_order_is_of_states_and_not_of_spellings() -> None:
+    """Who gives a name and who gives a member wait in one line."""
+    array = Wide(3, IDLE)
+    order: list[int] = []
+
+    async def claim(number: int, old: Any) -> None:
+        await array.aio.claim(old, RIGHT)
+        order.append(number)
+
+    async def main() -> None:
+        names = [LEFT, "LEFT", str(b"LEFT", "ascii")] * 2
+        tasks = [asyncio.create_task(claim(*each)) for each in enumerate(names)]
+        await until_waiting()
+        for index in (0, 1, 2, 0, 1, 2):
+            before = len(order)
+            array[index] = LEFT
+            while len(order) == before:
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        assert order == [*range(6)]
+
+    run(main())
+
+
+def test_a_subclass_may_have_a_claim_of_its_own() -> None:
+    """What a subclass makes of claim() and count() is not what aio claims by."""
+
+    class Own(IntEnumArray[Bits]):
+        def claim(self, *_: Any) -> Any:  # type: ignore[override]
+            raise NotImplementedError
+
+        def count(self, *_: Any) -> Any:
+            raise NotImplementedError
+
+    array = Own(2, IDLE)
+
+    async def main() -> None:
+        claim = asyncio.create_task(array.aio.claim(LEFT, RIGHT))
+        await until_waiting()
+        array[1] = LEFT
+        assert await claim == 1
+
+    run(main())
+
+
+@pytest.mark.only_on("lock")
+def test_a_claim_does_not_wait_for_the_arrays_lock() -> None:
+    """While another process writes inside the array's lock, the loop goes on."""
+    array = Wide(2, IDLE)
+
+    def hold(pipe: Connection) -> None:
+        with array.at(1).get_lock():
+            array[1] = LEFT
+            pipe.send("held")
+            pipe.recv()
+
+    async def main() -> None:
+        claim = asyncio.create_task(array.aio.claim(LEFT, RIGHT))
+        await asyncio.sleep(0.05)
+        assert not claim.done()
+        peer.tell()
+        assert await claim == 1
+
+    with child(hold) as peer:
+        assert peer.says() == "held"
+        run(main())
+
+
+@pytest.mark.parametrize("of", ["value", "array"])
+def test_nobody_can_watch(of: str) -> None:
+    """If there is no further thread to be had, those who wait get the OSError, and none hangs."""
+    value, array = Status(IDLE), Wide(2, IDLE)
+
+    async def main() -> None:
+        wait = value.aio.wait_for(LEFT) if of == "value" else array.aio.claim(LEFT, IDLE)
+        tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(wait)]
+        if of == "array":
+            tasks.append(asyncio.ensure_future(array.aio.claim(LEFT, IDLE)))
+            tasks.append(asyncio.ensure_future(array.aio.wait_all(LEFT)))
+        await until_waiting()
+        await steps()
+        desk = aio()._known_desk()
+        real, desk._backend = desk._backend, Refusing(desk._backend)
+        value.set(RIGHT)
+        array[0] = RIGHT
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(outcome, OSError)
+        desk._backend = real
+
+    run(main())
+
+
+class Refusing:
+    """A backend's desk that can watch nothing more."""
+
+    def __init__(self, desk: Any) -> None:
+        self._desk = desk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._desk, name)
+
+    def watch(self, *_: object) -> int:
+        raise OSError(errno.EAGAIN, "no thread")
+
+    watch_on = watch

@@ -12,7 +12,7 @@ import atomic_intenum
 from atomic_intenum import IntEnumValue
 from helpers.crew import PATIENCE, Bits, Status, child
 from helpers.loops import forks_beside_the_thread, run, steps, until_waiting, waited_for
-from helpers.support import make_enum, write_word
+from helpers.support import collect_unless_counted, make_enum, write_word
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -196,5 +196,39 @@ def test_other_words_of_a_pool_wake_nobody() -> None:
         assert not wait.done()
         value.set(LEFT)
         assert await wait is LEFT
+
+    run(main())
+
+
+def test_another_task_may_hold_the_lock() -> None:
+    """Who waits is not refused since another task of the thread changes the value in its lock."""
+    value = Status(IDLE)
+
+    async def main() -> None:
+        wait = asyncio.create_task(value.aio.wait_for(RIGHT))
+        await until_waiting()
+        with value.get_lock():
+            value.set(LEFT)
+            await asyncio.sleep(0.3)
+            assert not wait.done()
+            value.set(RIGHT)
+        assert await wait is RIGHT
+
+    run(main())
+
+
+@pytest.mark.only_on("native", "cffi")
+def test_the_name_is_free_behind_a_wait() -> None:
+    """What was waited for lets go of its name with its last reference."""
+
+    async def main() -> None:
+        for _ in range(3):
+            value = Status(IDLE, segment_name="aio-name")
+            wait = asyncio.create_task(value.aio.wait_for(LEFT))
+            await until_waiting()
+            value.set(LEFT)
+            assert await wait is LEFT
+            del value, wait
+            collect_unless_counted()
 
     run(main())
