@@ -137,7 +137,7 @@ static aie_result watch(const aie_array *board, aie_watch *watched, int64_t wait
     while (result == AIE_AGAIN || result == AIE_INTERRUPTED) {
         if (is_fault("reloads-event")) {
             /* Sleeps on what the event word is after the scan. */
-            aie_event_arm(board->event);
+            aie_event_arm(board->event, AIE_ARMED);
             result = aie_watch_met(board, watched) ? AIE_OK : AIE_BUSY;
             if (result != AIE_OK && aie_now() < deadline) {
                 sched_yield();

@@ -23,6 +23,8 @@ from helpers.core import (
     Fault,
     builder,
     compile_c,
+    misplaced,
+    plant,
     run,
     seed,
 )
@@ -155,7 +157,7 @@ def test_stress_finds_writers_that_wake_nobody(
 
 
 CORE_FAULTS = {
-    "no wake": Fault("word.h", "aie_wake_all(aie_word_upper(word));", ";", FULL_WAITS[0]),
+    "no wake": Fault("word.h", "aie_wake_all(aie_word_upper(word));", "(void)word;", FULL_WAITS[0]),
     "no compare before the sleep": Fault(
         "await.h",
         "(uint32_t)(*seen >> 32), until",
@@ -176,8 +178,11 @@ CORE_FAULTS = {
     ),
     "a slow path that does not wake": Fault(
         "word.h",
-        "if (seen & AIE_WAITERS_BIT) {",
-        "if ((seen & AIE_WAITERS_BIT) && stop_bits) {",
+        "            aie_word_wake(word, seen, event);\n            return AIE_OK;",
+        "            if (stop_bits) {\n"
+        "                aie_word_wake(word, seen, event);\n"
+        "            }\n"
+        "            return AIE_OK;",
         FULL_WAITS[0],
     ),
     "a private futex": Fault(
@@ -193,19 +198,6 @@ CORE_FAULTS = {
         "await.h", "deadline - now < AIE_LOOK_AGAIN ? deadline", "true ? deadline", "wait-points 0"
     ),
 }
-
-
-def plant(fault: Fault, source: str, folder: Path, *flags: str) -> Path:
-    """Compile a program against a copy of the core that has the fault."""
-    core = folder / "csrc"
-    shutil.copytree(CORE, core)
-    header = core / fault.file
-    text = header.read_text()
-    assert text.count(fault.right) == 1
-    header.write_text(text.replace(fault.right, fault.wrong))
-    program = folder / Path(source).stem
-    compile_c(PROGRAMS / source, program, *flags, core=core)
-    return program
 
 
 @pytest.mark.soak
@@ -435,6 +427,11 @@ OWNERS_FAULTS = {
         "word.h", "if ((seen & AIE_OWNED_BIT) ||", "if (true ||", "storm 200"
     ),
 }
+
+
+def test_faults_can_be_planted() -> None:
+    """What each fault replaces is in the core, once."""
+    assert not misplaced(CORE_FAULTS, NAMES_FAULTS, OWNERS_FAULTS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="life locks")

@@ -11,15 +11,14 @@ import pytest
 from helpers.core import (
     BREAKS,
     CC,
-    CORE,
     HOLDS,
     NO_LOOK_AGAIN,
     PORTABLE,
-    PROGRAMS,
     Build,
     Fault,
     builder,
-    compile_c,
+    misplaced,
+    plant,
     run,
     seed,
 )
@@ -127,16 +126,24 @@ def test_board_holds_at_full_size(name: str, mode: str, built: Callable[[str], P
 
 CORE_FAULTS = {
     "a writer that tells nobody": Fault(
-        "word.h", "aie_event_signal(event);", "(void)event;", WATCH
+        "word.h", "aie_event_signal(event, AIE_ARMED);", "(void)event;", WATCH
     ),
     "a writer that advances and wakes nobody": Fault("event.h", "aie_wake_all(event);", ";", WATCH),
     "a writer that wakes and does not advance": Fault(
-        "event.h", "&armed, armed + 1,", "&armed, armed,", "watch-points 0"
+        "event.h", "next = (seen | AIE_ARMED | AIE_BELL) + 1;", "next = seen;", "watch-points 0"
     ),
     "a watcher that looks before it arms": Fault(
         "array.h",
-        "    if (aie_watch_met(array, watch)) {\n        return AIE_OK;\n    }\n    int64_t now",
-        "    int64_t now",
+        "    uint32_t armed = aie_event_arm(array->event, AIE_ARMED);\n"
+        '    AIE_POINT("watch-armed");\n'
+        "    if (aie_watch_met(array, watch)) {\n"
+        "        return AIE_OK;\n"
+        "    }\n",
+        "    if (aie_watch_met(array, watch)) {\n"
+        "        return AIE_OK;\n"
+        "    }\n"
+        '    AIE_POINT("watch-armed");\n'
+        "    uint32_t armed = aie_event_arm(array->event, AIE_ARMED);\n",
         "watch 2000",
     ),
     "a watcher that loads the event word after its look": Fault(
@@ -147,11 +154,17 @@ CORE_FAULTS = {
     ),
     "a claim that loads and then stores": Fault(
         "array.h",
-        "aie_result result = aie_word_change(word, array->event, &change);",
-        "change.compare = false; aie_result result = aie_word_change(word, array->event, &change);",
+        "result = kept ? AIE_LOCKED : aie_word_change(word, array->event, change);",
+        "change->compare = false;"
+        " result = kept ? AIE_LOCKED : aie_word_change(word, array->event, change);",
         "claim 100",
     ),
 }
+
+
+def test_faults_can_be_planted() -> None:
+    """What each fault replaces is in the core, once."""
+    assert not misplaced(CORE_FAULTS)
 
 
 @pytest.mark.soak
@@ -160,14 +173,7 @@ CORE_FAULTS = {
 def test_board_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
     """Each step of claiming and watching that is taken out of the core is missed."""
     fault = CORE_FAULTS[name]
-    core = tmp_path / "csrc"
-    shutil.copytree(CORE, core)
-    header = core / fault.file
-    text = header.read_text()
-    assert text.count(fault.right) == 1
-    header.write_text(text.replace(fault.right, fault.wrong))
-    program = tmp_path / "board"
-    compile_c(PROGRAMS / "board.c", program, *BUILDS["impatient"].flags, core=core)
+    program = plant(fault, "board.c", tmp_path, *BUILDS["impatient"].flags)
     done = run(program, *fault.mode.split(), "1")
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr

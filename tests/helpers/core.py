@@ -122,6 +122,27 @@ class Fault(NamedTuple):
     mode: str
 
 
+def misplaced(*tables: dict[str, Fault]) -> list[str]:
+    """Return the faults whose place is not in the core, or more than once."""
+    faults = [(name, fault) for table in tables for name, fault in table.items()]
+    return [
+        name for name, fault in faults if (CORE / fault.file).read_text().count(fault.right) != 1
+    ]
+
+
+def plant(fault: Fault, source: str, folder: Path, *flags: str) -> Path:
+    """Compile a program against a copy of the core that has the fault."""
+    core = folder / "csrc"
+    shutil.copytree(CORE, core)
+    header = core / fault.file
+    text = header.read_text()
+    assert text.count(fault.right) == 1
+    header.write_text(text.replace(fault.right, fault.wrong))
+    program = folder / Path(source).stem
+    compile_c(PROGRAMS / source, program, *flags, core=core)
+    return program
+
+
 def seed() -> str:
     """Return a new seed, or the one given to see a failure again."""
     return os.environ.get("ATOMIC_INTENUM_SEED") or str(random.SystemRandom().randrange(1, 2**32))
