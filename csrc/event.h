@@ -50,7 +50,7 @@ __attribute__((noinline, cold, unused)) static void aie_event_ring(aie_event *ev
 
 /* Every writer calls this after its CAS, with the bits that concern it.  It costs one load, unless
  * somebody watches. */
-static inline void aie_event_signal(aie_event *event, uint32_t bits)
+AIE_ALWAYS void aie_event_signal(aie_event *event, uint32_t bits)
 {
     /* seq_cst: after the CAS of the word in the one order of all of them; see aie_event_arm. */
     uint32_t seen = atomic_load_explicit(event, memory_order_seq_cst);

@@ -11,9 +11,6 @@
 #include "event.h"
 #include "layout.h"
 
-/* Part of each frequent call, however often it stands elsewhere: a call would cost it a tenth. */
-#define AIE_ALWAYS static inline __attribute__((always_inline))
-
 /* What a process that ends has left of a word that it had called own() for, but for LOCKED. */
 typedef struct {
     const aie_word *word;
@@ -104,7 +101,7 @@ __attribute__((noinline, cold, unused)) static void aie_word_wake_waiters(const 
 }
 
 /* After the CAS of a write over `seen`: wake who sleeps on the word, and who watches the segment. */
-static inline void aie_word_wake(const aie_word *word, uint64_t seen, aie_event *event)
+AIE_ALWAYS void aie_word_wake(const aie_word *word, uint64_t seen, aie_event *event)
 {
     if (__builtin_expect((seen & AIE_WAITERS_BIT) != 0, 0)) {
         aie_word_wake_waiters(word, event);

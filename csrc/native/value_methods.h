@@ -81,8 +81,8 @@ SLOW PyObject *value_write_slow(Value *self, const char *function, PyObject *con
 }
 
 /* The same, by the fast way if it is the common case. */
-static inline PyObject *value_write(PyObject *op, const char *function, PyObject *const *args,
-                                    Py_ssize_t nargs, PyObject *kwnames, bool previous)
+AIE_ALWAYS PyObject *value_write(PyObject *op, const char *function, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *kwnames, bool previous)
 {
     Value *self = (Value *)op;
     aie_word *word = value_fast_word(self, nargs, 1, kwnames);

@@ -134,6 +134,7 @@ def test_cancelled_waits_leave_nothing() -> None:
 
     async def some(count: int) -> None:
         for _ in range(count):
+            tasks: list[asyncio.Future[Any]]
             tasks = [asyncio.ensure_future(value.aio.wait_for(LEFT)) for value in values]
             tasks += [asyncio.ensure_future(array.aio.claim(LEFT, RIGHT)) for _ in range(10)]
             await asyncio.sleep(0)

@@ -38,7 +38,7 @@ COMPILED = ("_native", "_cffi")
 
 #: The longest that a file gets, and all of them together.
 LONGEST_FILE = 600
-ALL_LINES = 14_750
+ALL_LINES = 14_850
 
 PACKAGE = ROOT / "src" / "atomic_intenum"
 CORE = ROOT / "csrc"
