@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -194,8 +193,8 @@ class _Group:
 class _Queue:
     """Who waits to claim a word that is ``old``, in the order of coming: a future of each.
 
-    A future that is done is a turn to try: it carries no claim, which a task that is cancelled
-    meanwhile would lose.
+    A future that is done is a turn to try, of the first alone: it carries no claim, which a task
+    that is cancelled meanwhile would lose.
     """
 
     __slots__ = ("_count", "locked", "waiting")
@@ -206,13 +205,13 @@ class _Queue:
         self.locked = False  # the last attempt found nothing but locks
 
     def give(self) -> bool:
-        """Give as many turns as there are words to claim; tell whether they are to be had."""
+        """Give the first a turn, if there is a word to claim; tell whether it is to be had."""
         try:
             count: int = self._count()
         except ValueError:  # it is closed: each of them finds out by itself
-            count = len(self.waiting)
-        for future in itertools.islice(list(self.waiting.values()), count):
-            _wake(future)
+            count = 1
+        if count > 0 and self.waiting:
+            _wake(next(iter(self.waiting.values())))
         return count > 0 and not self.locked
 
 
@@ -321,8 +320,8 @@ class _Desk:
             return None
         finally:
             del queue.waiting[place]
-            if (index is None or index < 0) and not self.loop.is_closed():
-                queue.give()  # the turn is somebody else's
+            if not self.loop.is_closed():
+                queue.give()  # the next one, whether there was one to claim or not
             if not queue.waiting and spot.queues.get(number) is queue:
                 del spot.queues[number]
             self._leave(spot)
