@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import threading
 from enum import IntEnum
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, assert_type
 from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue, __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
     from multiprocessing.synchronize import Lock, RLock
+
+    from atomic_intenum.aio import AsyncArray, AsyncValue
 
 T = TypeVar("T", bound=IntEnum)
 
@@ -276,3 +279,61 @@ assert_type(board.changes(), Iterator[dict[int, WorkerStatusEnum]])
 assert_type(next(board.changes(timeout=None)), dict[int, WorkerStatusEnum])
 assert_type([change[0].name for change in board.changes(0.5)], list[str])
 assert_type(next(LoggedBoard[WorkerStatusEnum](3, IDLE).changes()), dict[int, WorkerStatusEnum])
+
+# -- waits of event loops
+
+assert_type(status.aio, AsyncValue[WorkerStatusEnum])
+assert_type(board.aio, AsyncArray[WorkerStatusEnum])
+assert_type(board.at(0).aio, AsyncValue[WorkerStatusEnum])
+assert_type(IntEnumValue(IDLE).aio, AsyncValue[WorkerStatusEnum])
+assert_type(LoggedBoard[WorkerStatusEnum](3, IDLE).aio, AsyncArray[WorkerStatusEnum])
+assert_type(status.aio.changes(), AsyncIterator[WorkerStatusEnum])
+assert_type(board.aio.changes(), AsyncIterator[dict[int, WorkerStatusEnum]])
+
+
+async def wait_for_values() -> None:
+    assert_type(await status.aio.wait_for(CALCULATING), WorkerStatusEnum)
+    assert_type(await status.aio.wait_for("IDLE", CALCULATING), WorkerStatusEnum)
+    assert_type(await status.aio.wait_while("IDLE"), WorkerStatusEnum)
+    assert_type(await status.aio.wait_while(IDLE, "CALCULATING"), WorkerStatusEnum)
+    assert_type(await Sub(IDLE).aio.wait_for(IDLE), WorkerStatusEnum)
+    assert_type(await LoggedStatus("IDLE").aio.wait_for(IDLE), WorkerStatusEnum)
+    assert_type(await Worker(3).aio.wait_while(IDLE), WorkerStatusEnum)
+    assert_type(await board.at(0).aio.wait_for(IDLE), WorkerStatusEnum)
+    assert_type([member async for member in status.aio.changes()], list[WorkerStatusEnum])
+    async for member in status.aio.changes():
+        assert_type(member, WorkerStatusEnum)
+    async with asyncio.timeout(1):
+        await status.aio.wait_for(IDLE)
+    task = asyncio.create_task(status.aio.wait_for(IDLE))
+    assert_type(task, asyncio.Task[WorkerStatusEnum])
+    assert_type(
+        await asyncio.gather(status.aio.wait_for(IDLE), board.aio.claim(IDLE, CALCULATING)),
+        tuple[WorkerStatusEnum, int],
+    )
+
+
+async def wait_for_words() -> None:
+    assert_type(await board.aio.claim(IDLE, CALCULATING), int)
+    assert_type(await board.aio.claim("IDLE", new="CALCULATING"), int)
+    assert_type(await board.aio.claim(old=IDLE, new="CALCULATING"), int)
+    assert_type(await board.aio.wait_any(IDLE), int)
+    assert_type(await board.aio.wait_any("IDLE", CALCULATING), int)
+    await board.aio.wait_all(IDLE, "CALCULATING")
+    _every: Coroutine[Any, Any, None] = board.aio.wait_all(IDLE)
+    assert_type(board[await board.aio.wait_any(IDLE)], WorkerStatusEnum)
+    async for change in board.aio.changes():
+        assert_type(change, dict[int, WorkerStatusEnum])
+
+
+async def next_of(value: IntEnumValue[T], member: T) -> T:
+    return await value.aio.wait_while(member)
+
+
+async def first_to_be(array: IntEnumArray[T], member: T) -> T:
+    return array[await array.aio.wait_any(member)]
+
+
+async def generic() -> None:
+    assert_type(await next_of(status, IDLE), WorkerStatusEnum)
+    assert_type(await first_to_be(board, IDLE), WorkerStatusEnum)

@@ -249,3 +249,48 @@ board.changes(timeout="1")  # type: ignore[arg-type]  # pyright: ignore[reportAr
 board.changes(IDLE, IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 change: dict[int, JobEnum] = next(board.changes())  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
 listed: list[WorkerStatusEnum] = next(board.changes())  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+
+# -- waits of event loops
+
+
+async def wait_for_values() -> None:
+    await status.aio.wait_for(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await status.aio.wait_for(IDLE, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await status.aio.wait_for(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await status.aio.wait_for(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await status.aio.wait_for()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await status.aio.wait_for(member=IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await status.aio.wait_for(IDLE, timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await status.aio.wait_while(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await status.aio.wait_while()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await status.aio.changes()  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    async for _ in status.aio.changes(timeout=1):  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+        pass
+    for _ in status.aio.changes():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass
+    _awaited: JobEnum = await status.aio.wait_for(IDLE)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    _not_awaited: WorkerStatusEnum = status.aio.wait_for(IDLE)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    async for member in status.aio.changes():
+        _changed: JobEnum = member  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    status.aio.claim(IDLE, IDLE)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    status.aio = status.aio  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def wait_for_words() -> None:
+    await board.aio.claim(JobEnum.DONE, IDLE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await board.aio.claim(IDLE, JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await board.aio.claim(IDLE, 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await board.aio.claim(IDLE)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await board.aio.claim()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await board.aio.claim(IDLE, IDLE, timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await board.aio.wait_any(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await board.aio.wait_any(IDLE, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await board.aio.wait_any()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await board.aio.wait_all(JobEnum.DONE)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await board.aio.wait_all()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    _claimed: WorkerStatusEnum = await board.aio.claim(IDLE, IDLE)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    _any: WorkerStatusEnum = await board.aio.wait_any(IDLE)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    async for change in board.aio.changes():
+        _members: dict[int, JobEnum] = change  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    board.aio.wait_for(IDLE)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    board.aio = board.aio  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
