@@ -376,7 +376,7 @@ class IntEnumArray(Typed, Shared, _Base[T]):
 
     @property
     def aio(self) -> AsyncArray[T]:
-        """Waits for asyncio: ``await jobs.aio.claim(...)``, wait_any, wait_all and changes."""
+        """Waits in an event loop, as ``await jobs.aio.claim(...)``; wait_any, wait_all, changes."""
         from .aio import AsyncArray  # noqa: PLC0415 - asyncio takes longer than all of this package
 
         return AsyncArray(self)

@@ -305,7 +305,7 @@ class IntEnumValue(Typed, Shared, _Base[T]):
 
     @property
     def aio(self) -> AsyncValue[T]:
-        """Waits for asyncio: ``await status.aio.wait_for(...)``, wait_while and changes."""
+        """Waits in an event loop, as ``await status.aio.wait_for(...)``; wait_while, changes."""
         from .aio import AsyncValue  # noqa: PLC0415 - asyncio takes longer than all of this package
 
         return AsyncValue(self)
