@@ -221,6 +221,7 @@ static inline void aie_watched_look(aie_watched *watched, bool rung, int64_t now
     if (watched->bits != 0) {
         watched->heard = aie_event_arm(watched->event, watched->bits);
     }
+    AIE_POINT("watcher-armed");
     for (size_t i = 0; i < watched->count;) {
         aie_listed *listed = &watched->words[i];
         uint64_t writes;
@@ -326,6 +327,7 @@ static void *aie_watcher_runs(void *unused)
             return NULL;
         }
         pthread_mutex_unlock(&aie_watcher.mutex);
+        AIE_POINT("watcher-looked");
         aie_watcher_sleep(parked, count, until, now, quiet);
     }
 }

@@ -55,8 +55,15 @@ static bool yields; /* give the processor away at points: races come up far more
 static const char *hooked_point;
 static void (*hook)(void);
 
+/* How often `counted_point` was passed. */
+static const char *counted_point;
+static _Atomic int counted;
+
 static void at_point(const char *name)
 {
+    if (counted_point != NULL && strcmp(name, counted_point) == 0) {
+        atomic_fetch_add(&counted, 1);
+    }
     if (hooked_point != NULL && strcmp(name, hooked_point) == 0) {
         hooked_point = NULL;
         hook();

@@ -479,6 +479,13 @@ def points_of_watching(board: str) -> set[str]:
     return set(re.findall(r'"(watch-[a-z]+|event-[a-z-]+)"', body))
 
 
+def points_of_watchers(watch: str) -> list[str]:
+    """Return the points that `watch points` kills a process at that watches for event loops."""
+    array = re.search(r"watcher_points\[\] = \{(.*?)\};", watch, re.DOTALL)
+    assert array is not None
+    return re.findall(r'"([a-z-]+)"', array.group(1))
+
+
 def read_core() -> dict[str, str]:
     """Return the core's headers, and the bindings, by path."""
     paths = sorted(CORE.rglob("*.[ch]"))
@@ -495,6 +502,7 @@ def test_points_are_listed_and_killed_at() -> None:
     killed = [*points_killed_at(stress), *points_of_waiting(stress), *points_of_watching(board)]
     killed += points_killed_at(names)
     killed += points_killed_at((PROGRAMS / "owners.c").read_text())
+    killed += points_of_watchers((PROGRAMS / "watch.c").read_text())
     assert len(coded) >= 30
     assert sorted(coded) == sorted(listed) == sorted(killed)
     assert len(set(coded)) == len(coded)

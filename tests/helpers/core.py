@@ -114,20 +114,32 @@ def builder(
 
 
 class Fault(NamedTuple):
-    """A change to a copy of the core, and what notices it."""
+    """A change to a copy of the core, and what notices it.
+
+    What is right is replaced; and comes too late, right before ``late``, where that is given.
+    """
 
     file: str
     right: str
     wrong: str
     mode: str
+    late: str = ""
+
+
+def places_of(fault: Fault) -> list[str]:
+    """Return the texts of the core that a fault is planted at."""
+    return [fault.right, *([fault.late] if fault.late else [])]
 
 
 def misplaced(*tables: dict[str, Fault]) -> list[str]:
     """Return the faults whose place is not in the core, or more than once."""
-    faults = [(name, fault) for table in tables for name, fault in table.items()]
-    return [
-        name for name, fault in faults if (CORE / fault.file).read_text().count(fault.right) != 1
-    ]
+    found = []
+    for table in tables:
+        for name, fault in table.items():
+            text = (CORE / fault.file).read_text()
+            if any(text.count(place) != 1 for place in places_of(fault)):
+                found.append(name)
+    return found
 
 
 def plant(fault: Fault, source: str, folder: Path, *flags: str) -> Path:
@@ -136,8 +148,9 @@ def plant(fault: Fault, source: str, folder: Path, *flags: str) -> Path:
     shutil.copytree(CORE, core)
     header = core / fault.file
     text = header.read_text()
-    assert text.count(fault.right) == 1
-    header.write_text(text.replace(fault.right, fault.wrong))
+    assert all(text.count(place) == 1 for place in places_of(fault))
+    text = text.replace(fault.right, fault.wrong)
+    header.write_text(text.replace(fault.late, fault.right + fault.late) if fault.late else text)
     program = folder / Path(source).stem
     compile_c(PROGRAMS / source, program, *flags, core=core)
     return program

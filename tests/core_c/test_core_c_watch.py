@@ -1,0 +1,188 @@
+"""The thread that watches for event loops, without Python: watch.c, by each of its ladders."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from helpers.core import (
+    BREAKS,
+    CC,
+    HOLDS,
+    PORTABLE,
+    Build,
+    Fault,
+    builder,
+    misplaced,
+    plant,
+    run,
+    seed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.only_on("native"),
+    pytest.mark.skipif(shutil.which(CC) is None, reason=f"no C compiler {CC}"),
+    pytest.mark.skipif(sys.platform == "win32", reason="no pthreads"),
+]
+
+STORM, FULL_STORM = "storm 500", "storm 100000"
+FORKS, FULL_FORKS = "forks 20", "forks 5000"
+OWNERS, FULL_OWNERS = "owners 4", "owners 100"
+ALL = ("cases", "bits", "points", FORKS, OWNERS, "pace", STORM)
+
+TWO = "-DLOOPS=2"
+#: What a fault is planted into.
+IMPATIENT = ("-O2", "-DWAIT_NS=AIE_NS_PER_S", TWO)
+
+BUILDS = {
+    "plain": Build(("-O2",), ALL),
+    "no waitv": Build(("-O2", "-DAIE_PRETEND_NO_WAITV", "-DAIE_PRETEND_NO_EVENTFD"), (STORM,)),
+    # More than one call can sleep on.
+    "many segments": Build(("-O2", "-DSEGMENTS=150"), (STORM,)),
+    "portable": Build(
+        (
+            "-O2",
+            TWO,
+            *PORTABLE,
+            "-DAIE_PRETEND_NO_LIFE_LOCKS",
+            "-DAIE_PRETEND_NO_EVENTFD",
+        ),
+        ("points", FORKS, OWNERS, STORM),
+    ),
+    "thread": Build(
+        ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", TWO, "-DTHREADED"),
+        ("cases", STORM),
+        "thread",
+    ),
+    "address": Build(
+        ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", TWO),
+        ("cases", FORKS, STORM),
+        "address,undefined",
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a build of watch.c, once."""
+    return builder(tmp_path_factory, "watch.c", BUILDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        pytest.param(name, mode, id=f"{name}-{mode}")
+        for name, build in BUILDS.items()
+        for mode in build.modes
+    ],
+)
+def test_watch_holds(name: str, mode: str, built: Callable[[str], Path]) -> None:
+    """Every invariant of watch.c holds, and the sanitizers have nothing to say."""
+    arguments = [*mode.split(), seed()]
+    done = run(built(name), *arguments)
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"watch {' '.join(arguments)}"
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((name, FULL_STORM) for name in BUILDS),
+        ("plain", FULL_FORKS),
+        ("plain", FULL_OWNERS),
+    ],
+)
+def test_watch_holds_at_full_size(name: str, mode: str, built: Callable[[str], Path]) -> None:
+    """100,000 rounds of each writer, 5,000 forks and 100 dead owners."""
+    arguments = [*mode.split(), seed()]
+    done = run(built(name), *arguments, patience=800)
+    print(name, *arguments, done.stdout)  # shown with -rP
+    assert (done.returncode, done.stderr) == (HOLDS, ""), f"watch {' '.join(arguments)}"
+
+
+CORE_FAULTS = {
+    "a bell that is rung once, in vain": Fault(
+        "event.h", "== sequence);", "== sequence && false);", "bits"
+    ),
+    "the same, under fire": Fault("event.h", "== sequence);", "== sequence && false);", FULL_STORM),
+    "a ring that leaves the other bit": Fault(
+        "event.h", "next = (seen | AIE_ARMED | AIE_BELL) + 1;", "next = (seen | 1) + 1;", STORM
+    ),
+    "arming after the look": Fault(
+        "watch.h",
+        "    if (watched->bits != 0) {\n"
+        "        watched->heard = aie_event_arm(watched->event, watched->bits);\n"
+        "    }\n",
+        "",
+        FULL_STORM,
+        late="    if (rung && !told",
+    ),
+    "the event word loaded after the look": Fault(
+        "watch.h",
+        "    if (rung && !told",
+        "    sched_yield();\n    watched->heard = *watched->event;\n    if (rung && !told",
+        FULL_STORM,
+    ),
+    "words without WAITERS": Fault(
+        "watch.h", "if (seen & AIE_WAITERS_BIT) {", "if (true) {", STORM
+    ),
+    "a listing that does not advance": Fault(
+        "watch.h",
+        "(&aie_watcher.control, 1, memory",
+        "(&aie_watcher.control, 0, memory",
+        FULL_STORM,
+    ),
+    "a listing that wakes nobody": Fault(
+        "watch.h", "aie_wake_all(&aie_watcher.control);", "", STORM
+    ),
+    "the control word loaded after the look": Fault(
+        "watch.h",
+        'AIE_POINT("watcher-looked");',
+        'AIE_POINT("watcher-looked"); parked[0].expected = atomic_load(&aie_watcher.control);',
+        FULL_STORM,
+    ),
+    "a word that is looked at once": Fault(
+        "watch.h",
+        "listed->due <= now && !aie_listed_arm(listed, &writes)",
+        "listed->due == 0 && !aie_listed_arm(listed, &writes)",
+        STORM,
+    ),
+    "a desk that rings once": Fault("desk.h", "        desk->rung = false;\n", "", STORM),
+    "a bell for everybody": Fault(
+        "word.h", "aie_event_signal(event, AIE_ARMED);", "aie_event_signal(event, 3);", "bits"
+    ),
+    "no pace": Fault("desk.h", "spot->due = content ? 0", "spot->due = true ? 0", "pace"),
+    "no pace for the words of others": Fault("watch.h", "if (rung && !told", "if (false", "pace"),
+    "nobody looks for dead owners": Fault("watch.h", "now >= watched->notice", "false", OWNERS),
+    "a thread that its child takes for its own": Fault(
+        "watch.h",
+        "aie_watcher.runs = aie_watcher.ends = false;",
+        "aie_watcher.ends = false;",
+        FORKS,
+    ),
+}
+
+
+def test_faults_can_be_planted() -> None:
+    """What each fault replaces is in the core, once."""
+    assert not misplaced(CORE_FAULTS)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="futex")
+@pytest.mark.parametrize("name", CORE_FAULTS)
+def test_watch_finds_faults_of_the_core(name: str, tmp_path: Path) -> None:
+    """Each step of watching for event loops that is taken out of the core is missed."""
+    fault = CORE_FAULTS[name]
+    program = plant(fault, "watch.c", tmp_path, *IMPATIENT)
+    done = run(program, *fault.mode.split(), "1")
+    assert done.returncode == BREAKS
+    assert "broken: " in done.stderr
