@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
     from multiprocessing.synchronize import Lock, RLock
 
-    from atomic_intenum.aio import AsyncArray, AsyncValue
-
 T = TypeVar("T", bound=IntEnum)
 
 
@@ -282,11 +280,6 @@ assert_type(next(LoggedBoard[WorkerStatusEnum](3, IDLE).changes()), dict[int, Wo
 
 # -- waits of event loops
 
-assert_type(status.aio, AsyncValue[WorkerStatusEnum])
-assert_type(board.aio, AsyncArray[WorkerStatusEnum])
-assert_type(board.at(0).aio, AsyncValue[WorkerStatusEnum])
-assert_type(IntEnumValue(IDLE).aio, AsyncValue[WorkerStatusEnum])
-assert_type(LoggedBoard[WorkerStatusEnum](3, IDLE).aio, AsyncArray[WorkerStatusEnum])
 assert_type(status.aio.changes(), AsyncIterator[WorkerStatusEnum])
 assert_type(board.aio.changes(), AsyncIterator[dict[int, WorkerStatusEnum]])
 
@@ -300,6 +293,7 @@ async def wait_for_values() -> None:
     assert_type(await LoggedStatus("IDLE").aio.wait_for(IDLE), WorkerStatusEnum)
     assert_type(await Worker(3).aio.wait_while(IDLE), WorkerStatusEnum)
     assert_type(await board.at(0).aio.wait_for(IDLE), WorkerStatusEnum)
+    assert_type(await IntEnumValue(IDLE).aio.wait_for("IDLE"), WorkerStatusEnum)
     assert_type([member async for member in status.aio.changes()], list[WorkerStatusEnum])
     async for member in status.aio.changes():
         assert_type(member, WorkerStatusEnum)
@@ -322,6 +316,8 @@ async def wait_for_words() -> None:
     await board.aio.wait_all(IDLE, "CALCULATING")
     _every: Coroutine[Any, Any, None] = board.aio.wait_all(IDLE)
     assert_type(board[await board.aio.wait_any(IDLE)], WorkerStatusEnum)
+    logged = LoggedBoard[WorkerStatusEnum](3, IDLE)
+    assert_type(await anext(logged.aio.changes()), dict[int, WorkerStatusEnum])
     async for change in board.aio.changes():
         assert_type(change, dict[int, WorkerStatusEnum])
 
