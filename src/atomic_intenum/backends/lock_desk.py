@@ -22,13 +22,15 @@ _SELDOM = 50
 class Desk:
     """What one event loop looks at."""
 
-    __slots__ = ("_again", "_cost", "_moved", "_next", "_since", "_watched")
+    __slots__ = ("_again", "_cost", "_moved", "_next", "_owned", "_since", "_watched")
 
     def __init__(self) -> None:
         self._next = 0
         #: By slot: what shows a write, what it showed, and whether that is all there is to know.
         self._watched: dict[int, tuple[Callable[[], object], object, bool]] = {}
         self._moved: dict[int, tuple[Callable[[], object], object, bool]] = {}
+        #: By slot: words that processes may own, and their guard.
+        self._owned: dict[int, tuple[Any, Any]] = {}
         self._again = 0.0
         self._since = 0.0  # nothing has moved
         self._cost = 0.0  # of the last look
@@ -49,6 +51,8 @@ class Desk:
 
         self._next += 1
         self._since = time.monotonic()
+        if binding.mapping.owned:
+            self._owned[self._next] = words, binding.guard
         self._watched[self._next] = shown, shown(), not (whole or binding.mapping.owned)
         return self._next
 
@@ -61,12 +65,15 @@ class Desk:
     def unwatch(self, slot: int) -> None:
         self._watched.pop(slot, None)
         self._moved.pop(slot, None)
+        self._owned.pop(slot, None)
 
     def take(self) -> list[int]:
         now = time.monotonic()
         everything = now >= self._again
         if everything:
             self._again = now + _ALL
+            for words, guard in list(self._owned.values()):
+                words.notice(guard)
         for slot, (shown, before, counted) in list(self._watched.items()):
             shows = shown()
             if shows != before:
