@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers.loops import until_nobody_watches
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -122,3 +124,11 @@ def no_child_outlives() -> Iterator[None]:
         child.kill()
         child.join()
     assert not left, f"children outlived the test: {left}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_thread_outlives(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Wait for the end of the thread that watches for event loops: other tests fork."""
+    yield
+    if request.path.parent.name == "aio":
+        until_nobody_watches()
