@@ -137,7 +137,13 @@ CORE_FAULTS = {
         "    if (aie_watch_met(array, watch)) {\n        return AIE_OK;\n    }\n",
         "",
         "watch 2000",
-        late="    uint32_t armed =",
+        also=(
+            "    uint32_t armed =",
+            (
+                "    if (aie_watch_met(array, watch)) {\n        return AIE_OK;\n    }\n"
+                "    uint32_t armed ="
+            ),
+        ),
     ),
     "a watcher that loads the event word after its look": Fault(
         "array.h",

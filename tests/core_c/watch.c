@@ -5,19 +5,21 @@
  *   watch bits                two kinds of watchers by one event word, step by step
  *   watch storm ROUNDS SEED   loops watch words and arrays of several segments, and so does a process
  *                             that sleeps on one of them, while others write
+ *   watch turns ROUNDS SEED   the same, one writer at a time: no other's wake-up stands in for a lost one
  *   watch points              writers, and who watches, are killed between two steps
  *   watch forks ROUNDS SEED   children of fork, and raw ones, of a process that watches
  *   watch owners              what a dead process owned is given back, and told
  *   watch pace                busy words, and those of others, take little
  *
- * In `storm` nobody looks again by himself: a lost wake-up is then a write that nobody is told of, after
- * WAIT_NS.  Build switches: LOOPS, SEGMENTS, and THREADED: all of a storm in one process.
+ * In `storm` and `turns` nobody looks again by himself: a lost wake-up is then a write that nobody is
+ * told of, after WAIT_NS.  Build switches: LOOPS, SEGMENTS, and THREADED: all of a storm in one process.
  *
  * Exit 0: all invariants held; 1: one broke; 2: wrong usage.
  *
  * Invariants:
- *   - Each write after a spot was listed is told to its loop, and each listing once at most.
- *   - What is not watched any more is not told, and its segment is let go of within AIE_LOOK_AGAIN.
+ *   - Each write since a spot was listed, or told, is told to its loop; a spot that has moved is told
+ *     until it is watched on, and rings once.
+ *   - What is not watched any more is not told, and its segment is let go of at once.
  *   - A writer that dies before it wakes delays that by AIE_LOOK_AGAIN at most.  A process that dies
  *     watching leaves one needless wake-up of each word at most.
  *   - Who writes what nobody waits for pays nothing.
@@ -39,76 +41,6 @@ static int64_t look_again = 250000000;
 #include "common.h"
 #include "create.h"
 #include "desk.h"
-
-/* A desk tells of what moved until that is watched on, or no more.  These loops handle each once, so they
- * note what they were told, by desk and slot. */
-#define DESKS 64
-#define SLOTS 4096
-typedef struct {
-    _Atomic(aie_desk *) of;
-    bool told[SLOTS];
-} notes;
-
-static notes *notes_of(aie_desk *desk)
-{
-    static notes all_notes[DESKS];
-    for (int i = 0; i < DESKS; i++) {
-        if (all_notes[i].of == desk) {
-            return &all_notes[i];
-        }
-    }
-    for (int i = 0;; i = (i + 1) % DESKS) {
-        aie_desk *nobody = NULL;
-        if (atomic_compare_exchange_strong(&all_notes[i].of, &nobody, desk)) {
-            memset(all_notes[i].told, 0, sizeof(all_notes[i].told));
-            return &all_notes[i];
-        }
-    }
-}
-
-static size_t take_new(aie_desk *desk, uint32_t *slots, size_t room)
-{
-    notes *mine = notes_of(desk);
-    uint32_t moved[SLOTS];
-    size_t count = 0, found = aie_desk_take(desk, moved, SLOTS);
-    for (size_t i = 0; i < found && count < room; i++) {
-        if (!mine->told[moved[i]]) {
-            mine->told[moved[i]] = true;
-            slots[count++] = moved[i];
-        }
-    }
-    return count;
-}
-
-static int watch_on_told(aie_desk *desk, uint32_t slot, bool content)
-{
-    notes *mine = notes_of(desk);
-    if (slot >= SLOTS || !mine->told[slot]) {
-        return EINVAL;
-    }
-    mine->told[slot] = false;
-    return aie_desk_watch_on(desk, slot, content);
-}
-
-static void unwatch_noted(aie_desk *desk, uint32_t slot)
-{
-    if (slot < SLOTS) {
-        notes_of(desk)->told[slot] = false;
-    }
-    aie_desk_unwatch(desk, slot);
-}
-
-static void close_noted(aie_desk *desk)
-{
-    notes *mine = notes_of(desk);
-    aie_desk_close(desk);
-    mine->of = NULL;
-}
-
-#define aie_desk_take take_new
-#define aie_desk_watch_on watch_on_told
-#define aie_desk_unwatch unwatch_noted
-#define aie_desk_close close_noted
 
 #include <dirent.h>
 #include <poll.h>
@@ -133,6 +65,8 @@ typedef struct {
     _Atomic int step;
     _Atomic int over;
     _Atomic int writers; /* at work */
+    _Atomic int turn;    /* somebody's */
+    _Atomic int written, told;
     _Atomic int32_t noted[CHANNELS][SEGMENTS][WORDS];
 } shared;
 
@@ -281,29 +215,24 @@ static bool rings(const aie_desk *desk, int64_t ns)
     } while (0)
 
 /* What is told by now: whatever was written before is, since the last word of the segment is written
- * and told.  How many slots. */
-static size_t told_by_now(aie_desk *desk, const segment *of, uint32_t *slots, size_t room)
+ * and told.  How many slots, of at most MOST. */
+#define MOST 200
+
+static size_t told_by_now(aie_desk *desk, const segment *of, uint32_t slots[MOST])
 {
-    size_t count = 0;
-    bool came = false;
     uint32_t last = watch(desk, of, of->words.count - 1);
+    size_t count = 0, at = 0;
     write_word(of, of->words.count - 1, PENDING);
-    while (!came) {
+    do {
         CHECK(all, rings(desk, WAIT_NS));
-        if (atomic_load(&all->broken)) {
-            return 0;
+        count = aie_desk_take(desk, slots, MOST);
+        for (at = 0; at < count && slots[at] != last; at++) {
         }
-        for (size_t i = aie_desk_take(desk, slots + count, room - count); i > 0; i--) {
-            if (slots[count] == last) {
-                came = true;
-                slots[count] = slots[count + i - 1];
-            }
-            else {
-                count++;
-            }
-        }
-    }
+    } while (at == count && !atomic_load(&all->broken));
     aie_desk_unwatch(desk, last);
+    if (at < count) {
+        slots[at] = slots[--count];
+    }
     return count;
 }
 
@@ -368,6 +297,15 @@ __attribute__((constructor)) static void turn_on_here(void)
 
 static bool by_clone; /* which runs no hooks */
 
+/* A child, which never outlives this process. */
+static void begin_child(void)
+{
+#if defined(__linux__)
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    alarm(2 * WAIT_NS / AIE_NS_PER_S);
+}
+
 static pid_t doing(void (*what)(void))
 {
     pid_t pid;
@@ -384,7 +322,7 @@ static pid_t doing(void (*what)(void))
         pid = fork();
     }
     if (pid == 0) {
-        alarm(2 * WAIT_NS / AIE_NS_PER_S);
+        begin_child();
         what();
         exit(atomic_load(&all->broken) != 0);
     }
@@ -410,7 +348,7 @@ static void check_life(void)
         CHECK(all, fcntl(desk.ends[i], F_GETFL) & O_NONBLOCK);
     }
     CHECK(all, !rings(&desk, 0));
-    uint32_t slots[4], word = watch(&desk, &board, 0), whole = watch_whole(&desk, &board);
+    uint32_t slots[MOST], word = watch(&desk, &board, 0), whole = watch_whole(&desk, &board);
     CHECK(all, word != whole && has_thread());
     CHECK(all, aie_desk_take(&desk, slots, 4) == 0);
     write_word(&board, 1, 2);
@@ -419,17 +357,22 @@ static void check_life(void)
     aie_desk_unwatch(&desk, whole);
     write_word(&board, 0, 2);
     IS_TOLD(&desk, word);
-    /* Once a listing: what it was told of is its own. */
+    CHECK(all, aie_desk_take(&desk, slots, 4) == 1); /* until it is watched on */
+    CHECK(all, aie_desk_watch_on(&desk, word, true) == 0);
+    CHECK(all, aie_desk_take(&desk, slots, 4) == 0);
+    CHECK(all, told_by_now(&desk, &board, slots) == 0);
+    write_word(&board, 0, 2); /* the same value: a write */
+    IS_TOLD(&desk, word);
+    /* What comes between telling and watching on is told as well, and rings. */
     write_word(&board, 0, 3);
-    CHECK(all, told_by_now(&desk, &board, slots, 4) == 0);
+    CHECK(all, !rings(&desk, 0));
     CHECK(all, aie_desk_watch_on(&desk, word, true) == 0);
-    IS_TOLD(&desk, word); /* of what came since it was told */
-    CHECK(all, aie_desk_watch_on(&desk, word, true) == 0);
-    CHECK(all, told_by_now(&desk, &board, slots, 4) == 0);
-    write_word(&board, 0, 3); /* the same value: a write */
     IS_TOLD(&desk, word);
     CHECK(all, aie_desk_watch_on(&desk, word, false) == 0);
     write_word(&board, 0, 4);
+    IS_TOLD(&desk, word);
+    write_word(&board, 0, 5);
+    CHECK(all, aie_desk_watch_on(&desk, word, false) == 0);
     IS_TOLD(&desk, word);
     aie_desk_close(&desk);
     for (int i = 0; i < 2; i++) {
@@ -441,7 +384,7 @@ static void check_life(void)
 static void check_slots(void)
 {
     aie_desk desk;
-    uint32_t slots[4];
+    uint32_t slots[MOST];
     CHECK(all, aie_desk_open(&desk) == 0);
     CHECK(all, aie_desk_watch_on(&desk, 0, true) == EINVAL);
     aie_desk_unwatch(&desk, 0);
@@ -454,31 +397,58 @@ static void check_slots(void)
     CHECK(all, aie_desk_watch_on(&desk, slot, true) == EINVAL); /* free */
     aie_desk_unwatch(&desk, slot);
     write_word(&board, 0, 2);
-    CHECK(all, told_by_now(&desk, &board, slots, 4) == 0);
+    CHECK(all, told_by_now(&desk, &board, slots) == 0);
 
     CHECK(all, watch(&desk, &board, 0) == slot); /* again */
     write_word(&board, 0, 3);
     CHECK(all, rings(&desk, WAIT_NS));
-    CHECK(all, aie_desk_watch_on(&desk, slot, true) == EINVAL); /* moved */
+    aie_desk_unwatch(&desk, slot); /* moved, and not taken yet */
+    CHECK(all, aie_desk_watch_on(&desk, slot, true) == EINVAL);
     aie_desk_unwatch(&desk, slot);
-    CHECK(all, aie_desk_watch_on(&desk, slot, true) == EINVAL); /* dropped */
-    aie_desk_unwatch(&desk, slot);
-    CHECK(all, aie_desk_take(&desk, slots, 4) == 0);
+    CHECK(all, rings(&desk, 0));
+    CHECK(all, aie_desk_take(&desk, slots, 4) == 0 && !rings(&desk, 0));
     CHECK(all, watch(&desk, &board, 1) == slot);
     write_word(&board, 1, 2);
-    IS_TOLD(&desk, slot);
-    aie_desk_unwatch(&desk, slot); /* told */
-    aie_desk_unwatch(&desk, slot);
-    /* Closed with one listed, one told, one moved, one dropped, one free. */
-    uint32_t moved[3];
-    for (size_t i = 0; i < 3; i++) {
-        moved[i] = watch(&desk, &board, 1 + i);
-    }
-    aie_desk_unwatch(&desk, moved[2]);
-    write_word(&board, 1, 3);
-    write_word(&board, 2, 3);
     CHECK(all, rings(&desk, WAIT_NS));
-    aie_desk_unwatch(&desk, moved[1]);
+    CHECK(all, aie_desk_watch_on(&desk, slot, true) == 0); /* likewise */
+    CHECK(all, aie_desk_take(&desk, slots, 4) == 0);
+    write_word(&board, 1, 3);
+    IS_TOLD(&desk, slot);
+    aie_desk_unwatch(&desk, slot); /* taken */
+    aie_desk_unwatch(&desk, slot);
+    CHECK(all, aie_desk_take(&desk, slots, 4) == 0);
+
+    /* Whichever of those that have moved goes first. */
+    for (int n = 0; n < 6; n++) {
+        static const size_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                            {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+        uint32_t three[3];
+        for (size_t i = 0; i < 3; i++) {
+            three[i] = watch(&desk, &board, i);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            write_word(&board, i, 2);
+        }
+        CHECK(all, told_by_now(&desk, &board, slots) == 3);
+        for (size_t i = 0; i < 3; i++) {
+            CHECK(all, aie_desk_take(&desk, slots, 4) == 3 - i);
+            if (n % 2 == 0) {
+                CHECK(all, aie_desk_watch_on(&desk, three[orders[n][i]], true) == 0);
+            }
+            aie_desk_unwatch(&desk, three[orders[n][i]]);
+        }
+        CHECK(all, aie_desk_take(&desk, slots, 4) == 0);
+    }
+    /* Closed with one listed, one taken, one moved, one free. */
+    uint32_t closed[4];
+    for (size_t i = 0; i < 4; i++) {
+        closed[i] = watch(&desk, &board, i);
+    }
+    write_word(&board, 0, 3);
+    IS_TOLD(&desk, closed[0]);
+    write_word(&board, 1, 3);
+    CHECK(all, rings(&desk, WAIT_NS));
+    aie_desk_unwatch(&desk, closed[2]);
     aie_desk_close(&desk);
 }
 
@@ -488,7 +458,7 @@ static void check_many(void)
     enum { MANY = 100 };
     segment wide = make(MANY + 1, sizeof(aie_word), false);
     aie_desk desks[2];
-    uint32_t slots[2][MANY], told[MANY + 1];
+    uint32_t slots[2][MANY], told[MOST];
     for (int n = 0; n < 2; n++) {
         CHECK(all, aie_desk_open(&desks[n]) == 0);
         for (size_t i = 0; i < MANY; i++) {
@@ -504,7 +474,7 @@ static void check_many(void)
     }
     bool seen[2][MANY] = {{false}};
     for (int n = 0; n < 2; n++) {
-        size_t count = told_by_now(&desks[n], &wide, told, MANY + 1);
+        size_t count = told_by_now(&desks[n], &wide, told);
         CHECK(all, count == (n == 0 ? MANY : MANY / 2));
         for (size_t i = 0; i < count; i++) {
             CHECK(all, !seen[n][told[i]] && (n == 0 || told[i] % 2 == 1));
@@ -518,49 +488,70 @@ static void check_many(void)
     for (size_t i = 1; i < 10; i++) {
         write_word(&wide, i, 3);
     }
-    CHECK(all, told_by_now(&desks[0], &wide, told, MANY) == 9);
-    CHECK(all, rings(&desks[1], WAIT_NS));
-    size_t counts[3];
-    for (int n = 0; n < 3; n++) {
-        counts[n] = aie_desk_take(&desks[1], told, 4);
+    CHECK(all, told_by_now(&desks[0], &wide, told) == 9);
+    CHECK(all, told_by_now(&desks[1], &wide, told) == 5);
+    for (size_t left = 5; left > 0;) {
+        size_t count = aie_desk_take(&desks[1], told, 2);
+        CHECK(all, count == (left < 2 ? left : 2) && !rings(&desks[1], 0));
+        for (size_t i = 0; i < count; i++) {
+            CHECK(all, aie_desk_watch_on(&desks[1], told[i], true) == 0);
+        }
+        left -= count > 0 ? count : left;
     }
-    CHECK(all, counts[0] == 4 && counts[1] == 1 && counts[2] == 0 && !rings(&desks[1], 0));
     aie_desk_close(&desks[0]);
     write_word(&wide, 11, 3);
     IS_TOLD(&desks[1], 11);
     aie_desk_close(&desks[1]);
     aie_region_drop(wide.region);
+    CHECK(all, !is_known(wide.region));
 }
 
-/* What is watched stays mapped, and no longer. */
+/* What is watched stays mapped, and no longer; and the thread, asleep on it, sees to the others. */
 static void check_region(void)
 {
-    segment brief = make(WORDS, sizeof(aie_word), false);
     aie_desk desk;
     CHECK(all, aie_desk_open(&desk) == 0);
     uint32_t other = watch(&desk, &board, 0);
-    uint32_t word = watch(&desk, &brief, 0), whole = watch_whole(&desk, &brief);
-    aie_desk_unwatch(&desk, word);
-    aie_region_drop(brief.region); /* the spot's user: the last one but for the thread's */
-    CHECK(all, is_known(brief.region));
-    write_word(&brief, 0, 2);
-    IS_TOLD(&desk, whole);
-    aie_desk_unwatch(&desk, whole);
-    int64_t begin = aie_now();
-    while (is_known(brief.region) && aie_now() < begin + WAIT_NS) {
-        nap(AIE_NS_PER_S / 1000);
-    }
-    CHECK(all, aie_now() - begin < PROMISED_NS + SCHEDULING_NS);
-    CHECK(all, !is_known(brief.region));
-    write_word(&board, 0, 2);
-    IS_TOLD(&desk, other);
-    /* It is listed anew before the thread has let go. */
-    brief = make(WORDS, sizeof(aie_word), false);
-    for (int n = 0; n < 100; n++) {
-        word = watch(&desk, &brief, 0);
-        write_word(&brief, 0, 2);
-        IS_TOLD(&desk, word);
+    for (int n = 0; n < 4; n++) {
+        segment brief = make(WORDS, sizeof(aie_word), false);
+        uint32_t word = watch(&desk, &brief, 0), whole = watch_whole(&desk, &brief);
+        until_looked(&brief, 0);
         aie_desk_unwatch(&desk, word);
+        aie_region_drop(brief.region); /* the spots' user: the last one but for the thread's */
+        CHECK(all, is_known(brief.region));
+        if (n > 0) {
+            write_word(&brief, 0, 2);
+            CHECK(all, rings(&desk, WAIT_NS));
+        }
+        if (n > 1) {
+            IS_TOLD(&desk, whole);
+        }
+        if (n < 3) {
+            aie_desk_unwatch(&desk, whole);
+            CHECK(all, !is_known(brief.region));
+            uint32_t slots[4]; /* what rang is there no more */
+            CHECK(all, aie_desk_take(&desk, slots, 4) == 0 && !rings(&desk, 0));
+        }
+        else {
+            aie_desk_close(&desk);
+            CHECK(all, !is_known(brief.region));
+            CHECK(all, aie_desk_open(&desk) == 0);
+            other = watch(&desk, &board, 0);
+        }
+        write_word(&board, 0, 2);
+        IS_TOLD(&desk, other);
+        CHECK(all, aie_desk_watch_on(&desk, other, true) == 0);
+    }
+    aie_desk_unwatch(&desk, other);
+    segment brief = make(WORDS, sizeof(aie_word), false);
+    for (int n = 0; n < 100; n++) { /* whatever the thread is up to */
+        uint32_t word = watch(&desk, &brief, 0);
+        if (n % 2 == 0) {
+            write_word(&brief, 0, 2);
+            IS_TOLD(&desk, word);
+        }
+        aie_desk_unwatch(&desk, word);
+        CHECK(all, brief.region->users == 1 && brief.region->watched == NULL);
     }
     aie_region_drop(brief.region);
     aie_desk_close(&desk);
@@ -675,6 +666,7 @@ static int run_bits(uint64_t rounds, uint64_t seed)
 
 static segment segments[SEGMENTS];
 static uint64_t storm_rounds, storm_seed;
+static bool takes_turns;
 
 /* What the loops watch of a segment. */
 static bool watched_as(int segment, bool whole)
@@ -737,15 +729,16 @@ static void loop_is_told(loop *self, uint32_t slot)
         return;
     }
     at->listed = false;
+    atomic_fetch_add(&all->told, 1);
     loop_looks(self, at);
     if (chance() % 16 == 0) {
         loop_unwatches(self, at);
         loop_watches(self, at);
         return;
     }
+    /* What comes since it was told it is told of. */
     CHECK(all, aie_desk_watch_on(&self->desk, slot, chance() % 8 != 0) == 0);
     at->listed = true;
-    loop_looks(self, at);
 }
 
 /* Only what it is told has it look: else a lost wake-up would not be seen. */
@@ -843,6 +836,16 @@ static void write_somehow(const segment *of, size_t index, int32_t value)
     write_word(of, index, value);
 }
 
+static void await_turn(void)
+{
+    int free = 0;
+    while (takes_turns && !atomic_compare_exchange_strong(&all->turn, &free, 1)
+           && !atomic_load(&all->broken)) {
+        nap(20000);
+        free = 0;
+    }
+}
+
 /* Writes to its share of the words, some at a time, and sees to it that each write is told. */
 static void *run_writer(void *argument)
 {
@@ -852,7 +855,8 @@ static void *run_writer(void *argument)
     chance_state = (storm_seed * 2654435761u + (unsigned)me * 7919u) | 1;
     for (uint64_t n = 0; n < storm_rounds && !atomic_load(&all->broken); n++) {
         int where[4];
-        size_t which[4], count = 1 + chance() % 4;
+        size_t which[4], count = 1 + chance() % (takes_turns ? 2 : 4);
+        await_turn();
         for (size_t i = 0; i < count; i++) {
             where[i] = chance() % 4 == 0 ? 0 : (int)(chance() % SEGMENTS);
             which[i] = chance() % (WORDS / WRITERS) * WRITERS + (size_t)me;
@@ -866,9 +870,11 @@ static void *run_writer(void *argument)
         }
         for (size_t i = 0; i < count; i++) {
             if (where[i] >= 0) {
+                atomic_fetch_add(&all->written, 1);
                 await_noted(where[i], which[i], value - (int32_t)(count - 1 - i));
             }
         }
+        atomic_store(&all->turn, 0);
         if (getppid() != parent) {
             break;
         }
@@ -876,6 +882,25 @@ static void *run_writer(void *argument)
     atomic_fetch_sub(&all->writers, 1);
     return NULL;
 }
+
+#if !defined(THREADED)
+/* Now and then it takes a while from one step to the next: again and again, by each of the hooks. */
+static const char *dawdles;
+
+static void dawdle(void)
+{
+    if (chance() % 16 == 0) {
+        nap((int64_t)(chance() % 100000));
+    }
+    hooked_point = dawdles;
+}
+
+static void dawdle_at(const char *point)
+{
+    dawdles = hooked_point = point;
+    hook = dawdle;
+}
+#endif
 
 static int run_storm(uint64_t rounds, uint64_t seed)
 {
@@ -895,19 +920,24 @@ static int run_storm(uint64_t rounds, uint64_t seed)
     for (int n = 0; n <= WRITERS; n++) {
         void *(*run)(void *) = n < WRITERS ? run_writer : run_sleeper;
         numbers[n] = n;
-#ifdef THREADED
+#if defined(THREADED)
         pthread_create(&threads[started++], NULL, run, &numbers[n]);
         pids[n] = 0;
 #else
         fflush(NULL);
         pids[n] = fork();
         if (pids[n] == 0) {
-            alarm(600);
+            begin_child();
+            alarm(900); /* at full size */
+            dawdle_at(n % 2 == 0 ? "event-before-advance" : "write-before-wake");
             run(&numbers[n]);
             _exit(0);
         }
 #endif
     }
+#if !defined(THREADED)
+    dawdle_at(seed % 2 == 0 ? "watcher-armed" : "watcher-looked");
+#endif
     for (int n = 0; n < LOOPS; n++) {
         loops[n].me = n;
         if (n > 0) {
@@ -919,10 +949,17 @@ static int run_storm(uint64_t rounds, uint64_t seed)
     while (started > 0) {
         pthread_join(threads[--started], NULL);
     }
+    printf("%d writes, told %d times\n", atomic_load(&all->written), atomic_load(&all->told));
     if (pids[0] != 0) {
         CHECK(all, end_well(pids, WRITERS + 1, aie_now() + WAIT_NS));
     }
     return atomic_load(&all->broken) != 0;
+}
+
+static int run_turns(uint64_t rounds, uint64_t seed)
+{
+    takes_turns = true;
+    return run_storm(rounds, seed);
 }
 
 /* ------------------------------------------------------------------ points */
@@ -995,6 +1032,7 @@ static void check_dead_watcher(bool beside)
         write_word(&board, 1 + 2 * (size_t)n, 2);
         IS_TOLD(&own, slots[n]);
         CHECK(all, aie_now() - begin < SCHEDULING_NS);
+        aie_desk_unwatch(&own, slots[n]);
     }
     if (beside) {
         aie_desk_close(&own);
@@ -1052,11 +1090,20 @@ static void watch_as_child(void)
     aie_desk desk;
     CHECK(all, threads_here() <= 1);
     CHECK(all, !has_thread());
+    CHECK(all, board.region->users == 1 && board.region->watched == NULL);
+    uint32_t slot;
+    aie_array one = part_of(&board, 0);
+    CHECK(all, aie_desk_watch(&own, board.region, &one, false, &slot) != 0);
+    for (slot = 0; slot < 2; slot++) {
+        CHECK(all, aie_desk_watch_on(&own, slot, true) == EINVAL);
+        aie_desk_unwatch(&own, slot);
+    }
     CHECK(all, aie_desk_open(&desk) == 0);
     uint32_t whole = watch_whole(&desk, &segments[0]), word = watch(&desk, &segments[0], 0);
     CHECK(all, has_thread());
     write_word(&segments[0], 1, getpid());
     IS_TOLD(&desk, whole);
+    aie_desk_unwatch(&desk, whole);
     aie_desk_close(&own);
     write_word(&segments[0], 0, getpid());
     IS_TOLD(&desk, word);
@@ -1068,7 +1115,7 @@ static void watch_as_child(void)
 /* The parent's spots, listed and moved, are as they were. */
 static void check_child(void)
 {
-    uint32_t slots[4];
+    uint32_t slots[MOST];
     CHECK(all, aie_desk_open(&own) == 0);
     uint32_t word = watch(&own, &board, 0), moved = watch(&own, &board, 1);
     write_word(&board, 1, 2);
@@ -1076,6 +1123,7 @@ static void check_child(void)
     pid_t child = doing(watch_as_child);
     CHECK(all, ends_well(child));
     IS_TOLD(&own, moved);
+    aie_desk_unwatch(&own, moved);
     write_word(&board, 0, 2);
     IS_TOLD(&own, word);
     CHECK(all, aie_desk_watch_on(&own, word, true) == 0);
@@ -1083,41 +1131,8 @@ static void check_child(void)
     write_word(&board, 0, 3);
     IS_TOLD(&own, word);
     CHECK(all, ends_well(child));
-    CHECK(all, told_by_now(&own, &board, slots, 4) == 0);
-    aie_desk_close(&own);
-}
-
-static segment left_over;
-
-static void look_for_left_over(void)
-{
-    CHECK(all, !has_thread());
-    CHECK(all, !is_known(left_over.region));
-}
-
-/* A fork as the thread lets go of a segment: the child has let go of it as well, or does so. */
-static void check_child_of_tidying(void)
-{
-    left_over = make(WORDS, sizeof(aie_word), false);
-    CHECK(all, aie_desk_open(&own) == 0);
-    watch(&own, &board, 0);
-    uint32_t slot = watch(&own, &left_over, 0);
-    until_looked(&left_over, 0);
-    aie_desk_unwatch(&own, slot);
-    aie_region_drop(left_over.region);
-    aie_regions_lock(); /* it cannot let go as long as that lasts */
-    nap(2 * AIE_LOOK_AGAIN);
-    aie_watcher_lock();
-    fflush(NULL);
-    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
-    pthread_mutex_unlock(&aie_watcher.mutex);
-    pthread_mutex_unlock(&aie_regions.mutex);
-    if (child == 0) {
-        alarm(2 * WAIT_NS / AIE_NS_PER_S);
-        look_for_left_over();
-        _exit(atomic_load(&all->broken) != 0);
-    }
-    CHECK(all, ends_well(child));
+    CHECK(all, aie_desk_watch_on(&own, word, true) == 0);
+    CHECK(all, told_by_now(&own, &board, slots) == 0);
     aie_desk_close(&own);
 }
 
@@ -1152,11 +1167,11 @@ static void *watch_on_and_on(void *argument)
         uint32_t whole = watch_whole(&desk, &board), word = watch(&desk, &board, 0);
         write_word(&board, 1, 2);
         IS_TOLD(&desk, whole);
+        aie_desk_unwatch(&desk, whole);
         write_word(&board, 0, 2);
         IS_TOLD(&desk, word);
         CHECK(all, aie_desk_watch_on(&desk, word, true) == 0);
         aie_desk_unwatch(&desk, word);
-        aie_desk_unwatch(&desk, whole);
         ++*told;
     }
     aie_desk_close(&desk);
@@ -1174,7 +1189,6 @@ static int run_forks(uint64_t rounds, uint64_t seed)
     by_clone = true;
     check_child();
     by_clone = false;
-    check_child_of_tidying();
     for (int step = 1; step <= 2; step++) {
         tell(step);
         CHECK(all, ends_well(doing(end_watching)));
@@ -1353,8 +1367,8 @@ static const struct {
     const char *name;
     int (*run)(uint64_t rounds, uint64_t seed);
 } modes[] = {
-    {"cases", run_cases}, {"bits", run_bits},     {"storm", run_storm}, {"points", run_points},
-    {"forks", run_forks}, {"owners", run_owners}, {"pace", run_pace},
+    {"cases", run_cases}, {"bits", run_bits},   {"storm", run_storm},   {"points", run_points},
+    {"forks", run_forks}, {"turns", run_turns}, {"owners", run_owners}, {"pace", run_pace},
 };
 
 int main(int argc, char **argv)
@@ -1363,9 +1377,15 @@ int main(int argc, char **argv)
     for (size_t n = 0; all != MAP_FAILED && n < sizeof(modes) / sizeof(*modes); n++) {
         if (argc > 1 && strcmp(argv[1], modes[n].name) == 0) {
             uint64_t rounds = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
-            return modes[n].run(rounds, argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+            int broken = modes[n].run(rounds, argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+            if (broken) { /* whatever the thread is up to */
+                fflush(NULL);
+                aie_regions_end();
+                _exit(broken);
+            }
+            return 0;
         }
     }
-    fprintf(stderr, "usage: watch cases|bits|points|pace | storm|forks|owners ROUNDS SEED\n");
+    fprintf(stderr, "usage: watch cases|bits|points|pace | storm|turns|forks|owners ROUNDS SEED\n");
     return 2;
 }

@@ -114,21 +114,19 @@ def builder(
 
 
 class Fault(NamedTuple):
-    """A change to a copy of the core, and what notices it.
-
-    What is right is replaced; and comes too late, right before ``late``, where that is given.
-    """
+    """A change to a copy of the core, and what notices it."""
 
     file: str
     right: str
     wrong: str
     mode: str
-    late: str = ""
+    #: Something else of that file, and what replaces it.
+    also: tuple[str, str] | None = None
 
 
-def places_of(fault: Fault) -> list[str]:
-    """Return the texts of the core that a fault is planted at."""
-    return [fault.right, *([fault.late] if fault.late else [])]
+def changes_of(fault: Fault) -> list[tuple[str, str]]:
+    """Return what a fault replaces, and by what."""
+    return [(fault.right, fault.wrong), *([fault.also] if fault.also else [])]
 
 
 def misplaced(*tables: dict[str, Fault]) -> list[str]:
@@ -137,7 +135,7 @@ def misplaced(*tables: dict[str, Fault]) -> list[str]:
     for table in tables:
         for name, fault in table.items():
             text = (CORE / fault.file).read_text()
-            if any(text.count(place) != 1 for place in places_of(fault)):
+            if any(text.count(right) != 1 for right, _ in changes_of(fault)):
                 found.append(name)
     return found
 
@@ -148,9 +146,10 @@ def plant(fault: Fault, source: str, folder: Path, *flags: str) -> Path:
     shutil.copytree(CORE, core)
     header = core / fault.file
     text = header.read_text()
-    assert all(text.count(place) == 1 for place in places_of(fault))
-    text = text.replace(fault.right, fault.wrong)
-    header.write_text(text.replace(fault.late, fault.right + fault.late) if fault.late else text)
+    for right, wrong in changes_of(fault):
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    header.write_text(text)
     program = folder / Path(source).stem
     compile_c(PROGRAMS / source, program, *flags, core=core)
     return program
