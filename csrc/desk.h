@@ -266,13 +266,15 @@ static inline size_t aie_desk_take(aie_desk *desk, uint32_t *slots, size_t room)
 {
     size_t count = 0;
     aie_watcher_lock();
-    if (desk->rung) {
+    bool inherited = desk->pid != aie_watcher.pid; /* what has rung is its parent's to read */
+    if (desk->rung && !inherited) {
         char rung[64];
         ssize_t taken = read(desk->ends[0], rung, sizeof(rung)); /* one write at most is in it */
         (void)taken;
         desk->rung = false;
     }
-    for (const aie_spot *spot = desk->moved; spot != NULL && count < room; spot = spot->next) {
+    for (const aie_spot *spot = inherited ? NULL : desk->moved; spot != NULL && count < room;
+         spot = spot->next) {
         slots[count++] = spot->slot;
     }
     aie_watcher_unlock();

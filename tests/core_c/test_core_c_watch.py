@@ -182,6 +182,7 @@ CORE_FAULTS = {
         "watch.h", "if (rung && !told", "if (rung && false", "pace"
     ),
     "nobody looks for dead owners": Fault("watch.h", "now >= watched->notice", "false", OWNERS),
+    "a ring that a child takes": Fault("desk.h", "desk->rung && !inherited", "desk->rung", FORKS),
     "a thread that its child takes for its own": Fault(
         "watch.h",
         "aie_watcher.runs = aie_watcher.ends = false;",

@@ -1091,9 +1091,10 @@ static void watch_as_child(void)
     CHECK(all, threads_here() <= 1);
     CHECK(all, !has_thread());
     CHECK(all, board.region->users == 1 && board.region->watched == NULL);
-    uint32_t slot;
+    uint32_t slot, slots[4];
     aie_array one = part_of(&board, 0);
     CHECK(all, aie_desk_watch(&own, board.region, &one, false, &slot) != 0);
+    CHECK(all, aie_desk_take(&own, slots, 4) == 0);
     for (slot = 0; slot < 2; slot++) {
         CHECK(all, aie_desk_watch_on(&own, slot, true) == EINVAL);
         aie_desk_unwatch(&own, slot);
