@@ -24,17 +24,8 @@
  */
 #pragma once
 
+#include "parked.h"
 #include "platform.h"
-
-#define AIE_PARKED_MOST 128
-
-/* Where it is naps: the longest; park_poll.h says why. */
-#define AIE_LONGEST_NAP INT64_C(16000000)
-
-typedef struct {
-    const _Atomic uint32_t *address;
-    uint32_t expected;
-} aie_parked;
 
 #if defined(__linux__) && !defined(AIE_PRETEND_NO_FUTEX)
 #define AIE_FUTEX 1

@@ -1,6 +1,7 @@
 /* park_futex.h -- the contract of park.h on Linux: a shared futex. */
 #pragma once
 
+#include "parked.h"
 #include "platform.h"
 #include "result.h"
 

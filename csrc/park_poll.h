@@ -7,6 +7,7 @@
  * than 1 % of a core: 16 ms is less than half of that, and leaves room for slower machines. */
 #pragma once
 
+#include "parked.h"
 #include "platform.h"
 #include "result.h"
 
