@@ -203,8 +203,7 @@ static inline uint64_t aie_spot_writes(const aie_array *words, bool whole)
 static inline int aie_desk_watch(aie_desk *desk, aie_region *region, const aie_array *words,
                                  bool whole, uint32_t *slot)
 {
-    uint64_t seen =
-        whole ? aie_array_writes(words) : aie_word_version(aie_word_load(aie_array_word(words, 0)));
+    uint64_t seen = aie_spot_writes(words, whole);
     aie_watcher_lock();
     aie_spot *spot = desk->pid == aie_watcher.pid ? aie_desk_fresh(desk) : NULL;
     int error = ENOMEM;

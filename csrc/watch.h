@@ -93,6 +93,8 @@ static inline int64_t aie_pace(int64_t pace, int64_t still)
            : longer < AIE_LONGEST_PACE ? longer
                                        : AIE_LONGEST_PACE;
 }
+
+/* How long the thread outlives the last word that was listed. */
 #define AIE_IDLE AIE_NS_PER_S
 
 static struct {
