@@ -408,6 +408,9 @@ exec(SOURCE)
 
 @pytest.mark.slow
 @pytest.mark.only_on("native", "lock")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="3.11's asyncio itself serves one interpreter alone"
+)
 @pytest.mark.parametrize("interpreter", subinterpreters.KINDS)
 def test_loops_of_several_interpreters(interpreter: str, tmp_path: Path) -> None:
     """Each of several interpreters awaits in its own loops, and others go on when it ends."""
