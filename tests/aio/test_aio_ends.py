@@ -300,9 +300,10 @@ def test_ends_with_its_program(tmp_path: Path) -> None:
 def test_ends_by_ctrl_c() -> None:
     """Ctrl-C ends a program that waits, as it ends any other of asyncio's."""
     source = """
-import asyncio
+import asyncio, signal
 from helpers.crew import Bits, Status
 from helpers.loops import until_waiting
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 async def main():
     value = Status(Bits.IDLE)
     task = asyncio.create_task(value.aio.wait_for(Bits.LEFT))
