@@ -336,3 +336,63 @@ class Refusing:
         raise OSError(errno.EAGAIN, "no thread")
 
     watch_on = watch
+
+
+class Silent(Refusing):
+    """A backend's desk that tells of nothing, and does something as it begins to watch."""
+
+    def __init__(self, desk: Any, begins: Any = None) -> None:
+        super().__init__(desk)
+        self._begins = begins
+
+    def watch(self, of: Any) -> int:  # type: ignore[override]
+        if self._begins is not None:
+            self._begins()
+        slot: int = self._desk.watch(of)
+        return slot
+
+    def watch_on(self, *args: Any) -> None:  # type: ignore[override]
+        self._desk.watch_on(*args)
+
+    def take(self) -> list[int]:
+        return []
+
+
+def test_a_turn_is_passed_on() -> None:
+    """Who is cancelled with its turn in hand gives it to the next, though nobody writes."""
+    array = Wide(3, IDLE)
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(array.aio.claim(LEFT, RIGHT)) for _ in range(2)]
+        await until_waiting()
+        await steps(3)
+        desk = aio()._known_desk()
+        desk._backend = Silent(desk._backend)
+        array[2] = LEFT
+        [spot] = vars_of_desk()
+        assert [queue.give() for queue in spot.queues.values()] == [True]
+        tasks[0].cancel()
+        assert await tasks[1] == 2
+
+    run(main())
+
+
+def test_what_comes_before_it_is_watched() -> None:
+    """What becomes so between a wait's look and its being watched ends the wait, untold."""
+    value, array = Status(IDLE), Wide(3, IDLE)
+
+    async def main() -> None:
+        first = asyncio.create_task(Status(IDLE).aio.wait_for(LEFT))  # for the desk
+        await until_waiting()
+        desk = aio()._known_desk()
+        real = desk._backend
+        desk._backend = Silent(real, lambda: value.set(LEFT))
+        assert await value.aio.wait_for(LEFT) is LEFT
+        desk._backend = Silent(real, lambda: array.fill(LEFT))
+        await array.aio.wait_all(LEFT)
+        array.fill(IDLE)
+        assert await array.aio.claim(LEFT, RIGHT) in range(3)
+        first.cancel()
+        await steps(3)
+
+    run(main())

@@ -263,7 +263,7 @@ def locked(lock: Any) -> None:
 def test_close_races_with_every_use() -> None:
     """close() in one thread leaves the others values or documented errors, whatever they do."""
     values = [WorkerStatus(IDLE) for _ in range(ROUNDS // 4)]
-    documented = (CLOSED, ": still ", "cannot compare", "that this thread does not hold")
+    documented = (CLOSED, ": still ", "cannot compare", "this thread does not hold", "by name")
 
     def use(number: int) -> Callable[[int], None]:
         def body(turn: int) -> None:
