@@ -21,6 +21,7 @@ from helpers.loops import (
     descriptors,
     forks_beside_the_thread,
     steps,
+    until_descriptors,
     until_nobody_watches,
     until_waiting,
     waited_for,
@@ -191,8 +192,7 @@ def test_loops_come_and_go(kind: str) -> None:
     before = descriptors()
     for _ in range(20):
         once()
-        collect()
-    assert descriptors() == before
+        until_descriptors(before)
 
 
 @by_loop
@@ -212,7 +212,7 @@ def test_loops_that_are_run_leave_nothing(kind: str) -> None:
         assert tasks.pop().cancelled()
         collect()
         before = descriptors() if before is None else before
-        assert descriptors() == before
+        until_descriptors(before)
     until_nobody_watches()
 
 
@@ -367,8 +367,7 @@ def test_a_loop_ends_in_another_thread_than_it_was_made_in() -> None:
     before = descriptors()
     for _ in range(10):
         once()
-    collect()
-    assert descriptors() == before
+    until_descriptors(before)
 
 
 # -- several interpreters

@@ -14,7 +14,7 @@ import pytest
 import atomic_intenum
 from helpers.crew import PATIENCE
 from helpers.inside import aio
-from helpers.support import until
+from helpers.support import collect, collect_unless_counted, until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -77,6 +77,22 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
+def until_descriptors(count: int) -> None:
+    """Wait until no more descriptors are open: garbage may have some, and PyPy's takes its time."""
+
+    def no_more() -> bool:
+        collect_unless_counted()
+        return descriptors() <= count
+
+    collect()
+    until(no_more, f"the end of more than {count} descriptors")
+
+
 def until_nobody_watches() -> None:
     """Wait until the thread has ended, as it does a second after the last wait."""
-    until(lambda: watchers() == 0, "the end of the thread")
+
+    def ended() -> bool:
+        collect_unless_counted()  # a loop with waits in it may be garbage
+        return watchers() == 0
+
+    until(ended, "the end of the thread")
