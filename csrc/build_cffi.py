@@ -92,6 +92,7 @@ int aie_cffi_create(aie_region **region, const char *name, const unsigned char *
                     size_t head_size, size_t size, int32_t first, bool nameless);
 int aie_cffi_attach(aie_region **region, const char *name, int answer, char *why);
 bool aie_name_peek(const char *name, aie_header *head);
+int aie_name_clean(const char *name);
 int aie_region_unlink(aie_region *region);
 void aie_region_pickled(aie_region *region);
 void aie_region_drop(aie_region *region);

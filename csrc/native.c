@@ -190,6 +190,9 @@ static PyMethodDef module_methods[] = {
     {"peek", module_peek, METH_VARARGS,
      "peek($module, name, /)\n--\n\n"
      "The first bytes of a segment of this user; empty if that is none."},
+    {"clean", module_clean, METH_VARARGS,
+     "clean($module, name, /)\n--\n\n"
+     "Remove the name, if nobody answers for it: 0, or an errno; EBUSY if somebody does."},
     {"Desk", module_desk, METH_NOARGS,
      "Desk($module, /)\n--\n\n"
      "What one event loop has watched for it; OSError if there are no more descriptors."},

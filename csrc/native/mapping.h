@@ -109,6 +109,20 @@ static PyObject *module_peek(PyObject *Py_UNUSED(module), PyObject *args)
     return PyBytes_FromStringAndSize((const char *)&head, found ? AIE_HEAD_SIZE : 0);
 }
 
+static PyObject *module_clean(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *name;
+    char path[AIE_NAME_SIZE];
+    if (!PyArg_ParseTuple(args, "s:clean", &name) || !mapping_name(name, path)) {
+        return NULL;
+    }
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = aie_name_clean(path);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(error);
+}
+
 static void mapping_dealloc(PyObject *op)
 {
     Mapping *mapping = (Mapping *)op;
@@ -171,7 +185,7 @@ static PyObject *mapping_set_owners(PyObject *op, PyObject *args)
     }
     PyObject *result = NULL;
     if (stride < (Py_ssize_t)sizeof(aie_word) || count < 1 || count > mapping->size / stride
-        || rules.len % (Py_ssize_t)sizeof(aie_rule) != 0 || rules.len == 0) {
+        || rules.len % (Py_ssize_t)sizeof(aie_rule) != 0 || (always && rules.len == 0)) {
         PyErr_SetString(PyExc_ValueError, "no such words, or no such rules");
     }
     else if (mapping_at(mapping, words, count * stride, alignof(aie_word)) != NULL

@@ -13,6 +13,8 @@ from itertools import chain
 from typing import NamedTuple
 
 MAGIC = 0x4D554E4554414D31
+#: Of a segment that its creator is at.
+MAGIC_UNFINISHED = 0x4D554E4554414D30
 LAYOUT_VERSION = 2
 #: The protocol id of the compiled core.
 PROTOCOL = 1
@@ -46,6 +48,31 @@ class Header(NamedTuple):
     libc: int
     on_death_size: int
     owners_offset: int
+
+    def fits(self, size: int) -> bool:
+        """Tell whether all that it speaks of is in a segment of so many bytes, in its order."""
+        words_end = self.header_size + self.capacity * self.word_stride
+        controls_end = self.control_offset + self.capacity * self.control_stride
+        texts_end = self.vocabulary_offset + self.vocabulary_size + self.on_death_size
+        sound = (
+            self.capacity >= 1
+            and self.word_stride >= 8
+            and self.word_stride % 8 == 0
+            and self.header_size % LINE == 0
+            and self.vocabulary_offset >= HEADER_SIZE
+            and texts_end <= self.header_size
+            and words_end <= self.control_offset
+            and self.control_offset % LINE == 0
+            and controls_end <= size
+            and (self.owners_offset > 0) == (self.on_death_size > 0)
+        )
+        if not sound or not self.owners_offset:
+            return sound
+        return (
+            self.owners_offset >= controls_end
+            and self.owners_offset % LINE == 0
+            and self.owners_offset + OWNERS_SIZE <= size
+        )
 
 
 #: Bytes of the table of owners.

@@ -17,7 +17,7 @@ from ..layout import EVENT_OFFSET
 from ..timeouts import deadline_of
 from . import python_bound, python_row, python_value
 from .cffi_desk import Desk
-from .cffi_mapping import Mapping, attach, create, peek, raise_result
+from .cffi_mapping import Mapping, attach, clean, create, peek, raise_result
 from .python_bound import Bound, Closed, Table, document, prepare_class
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "Table",
     "Value",
     "attach",
+    "clean",
     "create",
     "document",
     "peek",

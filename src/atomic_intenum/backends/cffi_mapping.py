@@ -137,6 +137,10 @@ def peek(name: str) -> bytes:
     return ffi.buffer(head)[: lib.AIE_HEAD_SIZE] if found else b""
 
 
+def clean(name: str) -> int:
+    return int(lib.aie_name_clean(b"/" + name.encode()))
+
+
 class Mapping:
     """One mapped segment; unmapped when the last object that uses it is gone."""
 

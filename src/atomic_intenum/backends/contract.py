@@ -247,6 +247,13 @@ class Backend(Protocol):
     def peek(self, name: str, /) -> bytes:
         """Return the first bytes of this user's segment of that name; empty if there is none."""
 
+    def clean(self, name: str, /) -> int:
+        """Remove the name of a segment of this user, if nobody answers for it.
+
+        0, or an errno: EBUSY if somebody does, EAGAIN if somebody else is removing it, EPERM if it
+        is none.  Not on the lock path.
+        """
+
     def expire(self) -> None:
         """Let go of segments whose last user has gone a minute ago."""
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: With the prefix of named segments 30 characters, and a slash, which is what macOS allows.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,22}")
-_NAMED, _NAMELESS = "intenum.", "intenum-"
+NAMED, NAMELESS = "intenum.", "intenum-"
 
 #: Who answers for a name that is attached: region.h's aie_answer.
 _NOBODY_HERE, _WITH_OTHERS, _AS_IT_IS_MAPPED = 0, 1, 2
@@ -64,20 +64,23 @@ class Segment:
 
     __slots__ = ("__weakref__", "header", "mapping", "name", "on_death", "vocabulary")
 
-    def __init__(self, name: str, mapping: Mapping) -> None:
+    def __init__(self, name: str, mapping: Mapping, *, leases: bool = True) -> None:
         weigh(mapping.size)
         self.name = name
         self.mapping = mapping
         self.header, self.vocabulary, self.on_death = _read_header(shown(name), mapping)
-        if self.on_death is not None:
+        rules = self.on_death
+        if rules is not None:
+            if not leases and rules.always is None:
+                rules = layout.Rules((), None)
             mapping.set_owners(
                 self.word_offset(0),
                 self.header.word_stride,
                 self.header.control_offset,
                 self.header.capacity,
                 self.header.owners_offset,
-                self.on_death.packed,
-                self.on_death.always is not None,
+                rules.packed,
+                rules.always is not None,
             )
 
     def word_offset(self, index: int) -> int:
@@ -110,7 +113,7 @@ class Segment:
 
 def shown(name: str) -> str:
     """Return the name that a user knows."""
-    return name.removeprefix(_NAMED)
+    return name.removeprefix(NAMED)
 
 
 def _read_header(name: str, mapping: Mapping) -> tuple[layout.Header, bytes, layout.Rules | None]:
@@ -142,36 +145,15 @@ def _read_header(name: str, mapping: Mapping) -> tuple[layout.Header, bytes, lay
             raise refuse(f"its protocol is {header.protocol}, this is {layout.PROTOCOL}")
         if (header.mutex_size, header.libc, header.control_stride) != backend.ABI:
             raise refuse("its locks are of another C library")
-        words_end = header.header_size + header.capacity * header.word_stride
-        controls_end = header.control_offset + header.capacity * header.control_stride
-        text_end = header.vocabulary_offset + header.vocabulary_size
-        rules_end = text_end + header.on_death_size
-        owners_end = header.owners_offset + layout.OWNERS_SIZE
-        sound = (
-            header.capacity >= 1
-            and header.word_stride >= 8
-            and header.word_stride % 8 == 0
-            and header.header_size % layout.LINE == 0
-            and header.vocabulary_offset >= layout.HEADER_SIZE
-            and rules_end <= header.header_size
-            and words_end <= header.control_offset
-            and header.control_offset % layout.LINE == 0
-            and controls_end <= size
-            and (header.owners_offset > 0) == (header.on_death_size > 0)
-        )
-        if sound and header.owners_offset:
-            sound = (
-                header.owners_offset >= controls_end
-                and header.owners_offset % layout.LINE == 0
-                and owners_end <= size
-            )
-        if not sound:
+        if not header.fits(size):
             raise refuse("its header does not fit its size")
+        text_end = header.vocabulary_offset + header.vocabulary_size
         vocabulary = bytes(view[header.vocabulary_offset : text_end])
         if not header.owners_offset:
             return header, vocabulary, None
+        rules = bytes(view[text_end : text_end + header.on_death_size])
         try:
-            return header, vocabulary, layout.read_rules(bytes(view[text_end:rules_end]))
+            return header, vocabulary, layout.read_rules(rules)
         except (ValueError, TypeError, struct.error, RecursionError):
             raise refuse("its on_death cannot be read") from None
 
@@ -248,9 +230,9 @@ def create(
 
         return _known(Segment("", inherited.create(header, head, size, first)))
     if name is not None:
-        return _named(_NAMED + name, head, size, first, exist_ok=exist_ok)
+        return _named(NAMED + name, head, size, first, exist_ok=exist_ok)
     while True:
-        memory = _NAMELESS + secrets.token_hex(6)
+        memory = NAMELESS + secrets.token_hex(6)
         outcome = backend.create(memory, head, size, first, True)  # noqa: FBT003
         if outcome != (errno.EEXIST, ""):  # else somebody has it already
             return _made(memory, outcome, size)
@@ -300,12 +282,14 @@ def check_name(name: object) -> str:
     return name
 
 
-def attach(name: str, deadline: float = 0.0) -> Segment:
+def attach(name: str, deadline: float = 0.0, *, leases: bool = True) -> Segment:
     """Attach a named segment; never removes another's.
 
     Args:
         name: as it was created.
         deadline: until when to wait for it to be there, in seconds of the monotonic clock.
+        leases: this process answers for what it writes, as on_death says.  False: it must not wait,
+            nor ask who owns a word, since it does not know what becomes of one.
 
     Raises:
         FileNotFoundError: there is none of that name (any more).
@@ -313,7 +297,7 @@ def attach(name: str, deadline: float = 0.0) -> Segment:
         ValueError, OSError: it cannot be used here.
 
     """
-    return _open(_NAMED + check_name(name), _NOBODY_HERE, deadline)
+    return _open(NAMED + check_name(name), _NOBODY_HERE, deadline, leases=leases)
 
 
 def unpickled(place: str | Mapping, nonce: int) -> Segment:
@@ -334,7 +318,7 @@ def unpickled(place: str | Mapping, nonce: int) -> Segment:
         return segment
     if not isinstance(place, str):
         return _known(Segment("", place))
-    nameless = place.startswith(_NAMELESS)
+    nameless = place.startswith(NAMELESS)
     segment = _open(place, _AS_IT_IS_MAPPED if nameless else _NOBODY_HERE, pickled=True)
     if segment.header.nonce != nonce:
         message = f"shared memory {shown(place)!r} is another one than was pickled"
@@ -347,13 +331,15 @@ def _known(segment: Segment) -> Segment:
     return _by_name.setdefault((segment.name, segment.header.nonce), segment)
 
 
-def _open(name: str, answer: int, deadline: float = 0.0, *, pickled: bool = False) -> Segment:
+def _open(
+    name: str, answer: int, deadline: float = 0.0, *, pickled: bool = False, leases: bool = True
+) -> Segment:
     """Open and check a segment; one that is half made, or being removed, gets a second."""
     began = time.monotonic()
     while True:
         outcome = backend.attach(name, answer)
         if not isinstance(outcome, tuple):
-            return _known(Segment(name, outcome))
+            return _known(Segment(name, outcome, leases=leases))
         code, why = outcome
         now = time.monotonic()
         until = deadline if code == errno.ENOENT else max(began + _HALF_MADE, deadline)
