@@ -1,0 +1,109 @@
+"""Attaching to what a command names, without its program: a segment carries its enum."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from ..array import IntEnumArray
+from ..backends import backend
+from ..memory.segment import attach
+from ..observe import printable
+from ..sharing import require_vocabulary
+from ..value import IntEnumValue
+from .look import about_user, readable
+from .output import ProblemError
+
+if TYPE_CHECKING:
+    from ..observe import SegmentInfo
+
+
+def found(name: str, timeout: float | None = 0.0) -> SegmentInfo:
+    """Return the segment of that name, which can be attached.
+
+    Args:
+        name: of a value or an array.
+        timeout: seconds to wait for it to be there; None: as 0.
+
+    Raises:
+        FileNotFoundError: it is not there after that time.
+        ProblemError: it cannot be read, is a pool, or cannot be attached by this backend.
+
+    """
+    if backend.INHERITED_ONLY:
+        message = "this takes the compiled core, and the lock-based path is in use"
+        raise ProblemError(message)
+    deadline = time.monotonic() + (timeout or 0)
+    info = None
+    while info is None:
+        try:
+            info = readable(name)
+        except FileNotFoundError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+    if info.kind not in ("value", "array"):
+        message = f"{name}: these are values without a name, which only their processes reach"
+        raise ProblemError(message)
+    return info
+
+
+def opened(info: SegmentInfo, index: int | None = None, *, leases: bool = True) -> Any:
+    """Return the value or array that a segment is.
+
+    Args:
+        info: the segment.
+        index: of the word of an array that is wanted, as a value; None: all of it.
+        leases: False: what is written is nobody's, whatever on_death says, and nothing waits.
+
+    Raises:
+        ProblemError: it has no such word, or this user cannot become the one who owns it.
+        OSError, ValueError, TypeError: as attach().
+
+    """
+    if index is not None and not 0 <= index < info.size:
+        message = f"{info.name}: there is no word {index}: it has {info.size:,}"
+        raise ProblemError(message)
+    _become(info)
+    make: Any = IntEnum
+    enum = make(info.enum, info.members)
+    whole = index is None and info.kind == "array"
+    generic: Any = IntEnumArray if whole else IntEnumValue
+    cls = generic[enum]
+    segment = attach(info.name, leases=leases)
+    require_vocabulary(segment, cls._atomic_class_vocabulary)
+    return cls._atomic_on(cls._atomic_class_vocabulary, segment, index or 0, None)
+
+
+def _become(info: SegmentInfo) -> None:
+    """If this is root: be the user who owns the segment, for good.
+
+    Who attaches trusts that user's memory, and root should trust nobody's.
+    """
+    if os.geteuid() != 0 or info.user == 0:
+        return
+    import pwd  # noqa: PLC0415 - not on Windows
+
+    try:
+        group = pwd.getpwuid(info.user).pw_gid
+    except KeyError:
+        group = info.user  # of a container, perhaps
+    try:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(info.user)
+    except PermissionError:
+        message = f"{info.name}: run this as {about_user(info.user)}, who owns it"
+        raise ProblemError(message) from None
+
+
+def members_of(info: SegmentInfo, names: list[str]) -> list[str]:
+    """Return names of members; ProblemError if one is none."""
+    for name in names:
+        if name not in info.members:
+            some = ", ".join(map(printable, [*info.members][:8]))
+            message = f"{info.name}: {info.enum} has no member {name!r}: it has {some}"
+            raise ProblemError(message)
+    return names

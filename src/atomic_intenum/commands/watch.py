@@ -1,0 +1,230 @@
+"""The command that watches: a line for each change of a value, and a board for each array.
+
+It sleeps until something moves, in an event loop.  What moves all the time is looked at a few
+times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..observe import SegmentInfo, printable, segment
+from .board import Board, frame
+from .look import style_of
+from .opening import found, opened
+from .output import GONE, console, document, line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine, Iterator
+
+#: Seconds between two looks at a value, or an array, that moves all the time.
+_VALUE_PAUSE, _ARRAY_PAUSE = 0.01, 0.1
+
+#: Seconds between two looks at who lives; and as many times what one takes, at least.
+_TICK, _TICK_SHARE = 1.0, 300
+
+#: Seconds after a change in which others may join it on the screen.
+_PAINT = 0.05
+
+#: Lines of values that are kept beside boards.
+_LINES = 200
+
+
+def watch(args: argparse.Namespace) -> int:
+    """Show what changes, until q or Ctrl-C."""
+    watcher = _Watcher([found(name) for name in dict.fromkeys(args.names)], as_json=args.json)
+    with watcher.screen(), _keys() as keys:
+        asyncio.run(watcher.run(keys))
+    return 0
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[int | None]:
+    """Have stdin give each key at once, without showing it; None if it is no terminal."""
+    import termios  # noqa: PLC0415 - not on Windows
+    import tty  # noqa: PLC0415
+
+    try:
+        keys = sys.stdin.fileno()
+        before = termios.tcgetattr(keys)
+    except (AttributeError, ValueError, OSError, termios.error):
+        yield None
+        return
+    tty.setcbreak(keys)
+    try:
+        yield keys
+    finally:
+        termios.tcsetattr(keys, termios.TCSADRAIN, before)
+
+
+async def _first(*coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run them until one has ended, and raise what that has raised."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+class _Watcher:
+    """What is watched, and where it is shown.
+
+    Args:
+        infos: of the segments.
+        as_json: print a JSON object for each change.
+
+    """
+
+    def __init__(self, infos: list[SegmentInfo], *, as_json: bool) -> None:
+        self._infos = {info.name: info for info in infos}
+        self._json = as_json
+        self._boards: dict[str, Board] = {}
+        self._lines: deque[tuple[str, str]] = deque(maxlen=_LINES)
+        self._live: Any = None
+        self._painting: asyncio.TimerHandle | None = None
+
+    @contextlib.contextmanager
+    def screen(self) -> Iterator[None]:
+        """Have the terminal's other screen, where there are boards to be shown."""
+        to = None if self._json else console()
+        if to is None or all(info.kind == "value" for info in self._infos.values()):
+            yield
+            return
+        from rich.live import Live  # noqa: PLC0415 - an extra
+
+        with Live(console=to, screen=True, auto_refresh=False) as self._live:
+            yield
+
+    async def run(self, keys: int | None) -> None:
+        """Watch until q; what goes wrong with one ends all."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def key() -> None:
+            pressed = os.read(keys, 100) if keys is not None else b""
+            if not pressed or pressed.lower().count(b"q"):
+                ended.set()
+
+        async def until_ended() -> None:
+            await ended.wait()
+
+        if keys is not None:
+            loop.add_reader(keys, key)
+        if self._live is not None:
+            loop.add_signal_handler(signal.SIGWINCH, self._paint)
+        await _first(until_ended(), *map(self._follow, self._infos))
+
+    async def _follow(self, name: str) -> None:
+        """Watch what has a name, and what has it after that."""
+        while True:
+            info = self._infos[name]
+            of = opened(info)
+            is_array = info.kind == "array"
+            self._boards.pop(name, None)
+            if is_array:
+                self._boards[name] = Board(info)
+            try:
+                watched = self._array(name, of) if is_array else self._value(name, of)
+                await _first(watched, self._until_replaced(name))
+            finally:
+                of.close()
+
+    # -- what moves
+
+    async def _value(self, name: str, of: Any) -> None:
+        before, version = None, of.version
+        async for member in of.aio.changes():
+            now = of.version
+            writes, version = (now - version) % 2**19, now
+            member_name = member._name_
+            if self._json:
+                about = {"member": member_name, "value": int(member), "before": before}
+                document(name=name, at=time.time(), **about, writes=writes)
+            else:
+                text = printable(f"{before} -> {member_name}" if before else member_name)
+                missed = f"  ({writes:,} writes)" if writes > 1 else ""
+                self._say(name, text + missed, style_of(self._infos[name], member_name))
+            before = member_name
+            await asyncio.sleep(_VALUE_PAUSE)
+
+    async def _array(self, name: str, of: Any) -> None:
+        board = self._boards[name]
+        async for members in of.aio.changes():
+            changed = {index: member._name_ for index, member in members.items()}
+            whole = len(changed) == len(board.words)
+            board.change(changed)
+            counts = {each: count for each, count in board.counts.items() if count}
+            if self._json:
+                document(name=name, at=time.time(), changed=changed, counts=counts)
+            elif self._live is not None:
+                self._paint_soon()
+            else:
+                text = ", ".join(f"{count:,} {each}" for each, count in counts.items())
+                some = [f"{i} {each}" for i, each in changed.items()][: 0 if whole else 8]
+                more = [f"and {len(changed) - 8} more"] if some and len(changed) > 8 else []
+                text += f"; now {', '.join(some + more)}" if some else ""
+                self._say(name, printable(text))
+            await asyncio.sleep(_ARRAY_PAUSE)
+
+    async def _until_replaced(self, name: str) -> None:
+        """Look who lives, until another segment has the name; while none has it, wait."""
+        pause, there = _TICK, True
+        while True:
+            await asyncio.sleep(pause)
+            before, began = self._infos[name], time.perf_counter()
+            now = None
+            with contextlib.suppress(FileNotFoundError):
+                now = segment(name)
+            pause = max(_TICK, (time.perf_counter() - began) * _TICK_SHARE)
+            if now is None or now.problem or now.creator is None or before.creator is None:
+                if there:
+                    self._say(name, "the name is gone: waiting for another creator", GONE)
+                there = False
+                continue
+            self._infos[name] = now
+            if (now.created, now.creator.pid) != (before.created, before.creator.pid):
+                self._say(name, f"another one, created by {now.creator}")
+                return
+            if before.creator.alive and now.creator.alive is False:
+                self._say(name, f"its creator {now.creator.pid} has ended", GONE)
+            if name in self._boards:
+                self._boards[name].info = now
+                if (now.owners, now.creator) != (before.owners, before.creator):
+                    self._paint_soon()
+
+    # -- where it is shown
+
+    def _say(self, name: str, text: str, style: str = "") -> None:
+        """Show a line."""
+        if self._json:
+            return
+        now = time.time()
+        clock = f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03}"
+        said = f"{clock} {name}: {text}"
+        if self._live is None:
+            line(said, style)
+        else:
+            self._lines.append((said, style))
+            self._paint_soon()
+
+    def _paint_soon(self) -> None:
+        if self._live is not None and self._painting is None:
+            loop = asyncio.get_running_loop()
+            self._painting = loop.call_later(_PAINT, self._paint)
+
+    def _paint(self) -> None:
+        self._painting = None
+        size = self._live.console.size
+        shown = frame([*self._boards.values()], [*self._lines], size.width, size.height)
+        self._live.update(shown, refresh=True)
