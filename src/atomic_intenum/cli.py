@@ -34,7 +34,8 @@ class _Version(argparse.Action):
             version = metadata.version("atomic-intenum")
         except metadata.PackageNotFoundError:  # run from its sources
             version = "(not installed)"
-        parser.exit(message=f"atomic-intenum {version}, backend {backend.NAME}\n")
+        print(f"atomic-intenum {version}, backend {backend.NAME}")
+        parser.exit()
 
 
 def _number(low: float, high: float, text: str) -> float:
