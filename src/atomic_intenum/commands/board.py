@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from ..observe import SegmentInfo
 
-#: Columns of a word's line, where each word has one.
-_COLUMN = 39
+#: What each word's column takes at least, where each has one.
+_COLUMN = 40
 
 #: Pieces of a line: texts with their styles.
 Line = list[tuple[str, str]]
@@ -56,19 +56,16 @@ class Board:
             count, style = self.counts[name], style_of(self.info, name)
             letter, padded = self._letters.get(name, "?"), printable(name).ljust(longest)
             text = f"{count:>10,} {count / size:>4.0%}  "
-            length = max(round(bar * count / size), 1)
+            length = max(round(bar * count / size), count > 0)
             yield [(f"{letter} {padded}", style), (text, ""), ("█" * length, style)]
-        yield (
-            [(f"and {len(counted) - len(shown)} members more", "")]
-            if len(counted) > len(shown)
-            else []
-        )
-        left = height - len(shown) - 4
-        columns = max(width // (_COLUMN + 1), 1)
-        if size <= left * columns:
-            yield from self._each(-(-size // columns), columns)
-        elif left > 0:
-            yield from self._cells(width, left - 1)
+        more = len(counted) - len(shown)
+        yield [(f"and {more} more", "")] if more else []
+        left = max(height - len(shown) - 3, 1)
+        columns = -(-size // left)
+        if columns * _COLUMN <= max(width, _COLUMN):
+            yield from self._each(-(-size // columns), width // columns)
+        else:
+            yield from self._cells(width, max(left - 1, 1))
 
     def _title(self) -> Line:
         info = self.info
@@ -87,19 +84,18 @@ class Board:
             line.append((f", {dead} of them {STATES[False]}", GONE))
         return line
 
-    def _each(self, rows: int, columns: int) -> Iterator[Line]:
+    def _each(self, rows: int, width: int) -> Iterator[Line]:
         """Yield lines with a column for each word, and who owns it."""
         digits = len(str(len(self.words) - 1))
         for row in range(rows):
             line: Line = []
-            for index in range(row, len(self.words), rows)[:columns]:
+            for index in range(row, len(self.words), rows):
                 name, owner = self.words[index], self.info.owners.get(index)
-                text = f"{index:>{digits}} {printable(name)}"
-                whose = "" if owner is None else f" {owner}"
-                whose = whose[: max(_COLUMN - len(text), 0)]
+                text = f"{index:>{digits}} {printable(name)}"[: width - 1]
+                whose = "" if owner is None else f"  {owner}"[: width - 1 - len(text)]
                 style = GONE if owner is not None and owner.alive is False else "dim"
-                line += [(text[:_COLUMN], style_of(self.info, name)), (whose, style)]
-                line.append((" " * (_COLUMN + 1 - len(text[:_COLUMN]) - len(whose)), ""))
+                space = " " * (width - len(text) - len(whose))
+                line += [(text, style_of(self.info, name)), (whose, style), (space, "")]
             yield line
 
     def _cells(self, width: int, rows: int) -> Iterator[Line]:

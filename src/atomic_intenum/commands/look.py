@@ -22,7 +22,8 @@ def list_(args: argparse.Namespace) -> int:
         return 0
     rows = [_row(info) for info in infos if not info.problem]
     if rows:
-        table(("NAME", "KIND", "ENUM", ">SIZE", "CREATOR", "OWNERS", "LOCK", ">AGE"), rows)
+        giving = {"CREATOR": 16, "ENUM": 8, "NAME": 8}
+        table(("NAME", "KIND", "ENUM", ">SIZE", "CREATOR", "OWNERS", "LOCK", ">AGE"), rows, giving)
     for info in infos:
         if info.problem:
             line(f"{info.name}: {info.problem} ({about_user(info.user)})")
@@ -40,9 +41,10 @@ def show(args: argparse.Namespace) -> int:
     counts = {name: count for name, count in info.counts().items() if count}
     if info.kind == "value":
         ((name, _),) = counts.items()
-        line(f"{info.name}: {printable(name)} ({info.values[0]})", f"bold {style_of(info, name)}")
+        about = f"{info.name}: {printable(name)} ({info.values[0]})"
+        line(Cell(about, f"bold {style_of(info, name)}"))
     else:
-        line(f"{info.name}: {info.size:,} words", "bold")
+        line(Cell(f"{info.name}: {info.size:,} words", "bold"))
     for title, text in _facts(info):
         line(f"  {title:<9}{text}")
     if info.kind != "value":
@@ -235,7 +237,10 @@ def _print_words(info: SegmentInfo) -> None:
     ]
     headings = ["MEMBER", "OWNER", "LOCKED BY", "INDICES"]
     shown = [0, *([1] if info.on_death is not None else []), *([2] if info.holders else []), 3]
-    table([headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    giving = {"OWNER": 30, "LOCKED BY": 30, "INDICES": 12}
+    columns = [headings[i] for i in shown]
+    giving = {name: width for name, width in giving.items() if name in columns}
+    table(columns, [[row[i] for i in shown] for row in rows], giving)
 
 
 __all__ = [

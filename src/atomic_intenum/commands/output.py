@@ -46,54 +46,50 @@ def document(**content: Any) -> None:
     print(json.dumps({"schema": SCHEMA, **content}), flush=True)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, wide: str = "") -> None:
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[Cell]], giving: dict[str, int] | None = None
+) -> None:
     """Print a table.
 
     Args:
         headings: of the columns; one that begins with ``>`` has numbers, to the right.
         rows: their cells.
-        wide: the heading of the column that gives way where a terminal is narrow.
+        giving: the columns that give way where a terminal is narrow, in this order, and to what
+            width.
 
     """
-    names = [heading.lstrip(">") for heading in headings]
     right = [heading.startswith(">") for heading in headings]
+    cells = [[Cell(heading.lstrip(">"), "bold") for heading in headings], *rows]
+    widths = [max(len(cell.text) for cell in column) for column in zip(*cells, strict=True)]
     to = console()
+    over = 0 if to is None else sum(widths) + 2 * (len(widths) - 1) - to.width
+    for heading, narrowest in (giving or {}).items():
+        column = headings.index(heading)
+        less = max(min(over, widths[column] - narrowest), 0)
+        widths[column] -= less
+        over -= less
+    for row in cells:
+        line(*(_fitted(*each) for each in zip(row, widths, right, strict=True)))
+
+
+def _fitted(cell: Cell, width: int, right: bool) -> Cell:  # noqa: FBT001
+    """Return a cell as wide as its column, and the space behind it."""
+    text = cell.text if len(cell.text) <= width else cell.text[: width - 1] + "…"
+    return Cell((text.rjust(width) if right else text.ljust(width)) + "  ", cell.style)
+
+
+def line(*cells: Cell | str) -> None:
+    """Print a line of some texts."""
+    to = console()
+    pieces = [Cell(cell) if isinstance(cell, str) else cell for cell in cells]
     if to is None:
-        texts = [names, *([cell.text for cell in row] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-        for line in texts:
-            padded = (
-                text.rjust(width) if side else text.ljust(width)
-                for text, width, side in zip(line, widths, right, strict=True)
-            )
-            print("  ".join(padded).rstrip())
+        print("".join(piece.text for piece in pieces).rstrip(), flush=True)
         return
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415 - an extra
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name, side in zip(names, right, strict=True):
-        giving = name == wide
-        grid.add_column(
-            name,
-            justify="right" if side else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=min(len(name), 8) if giving else None,
-            ratio=None,
-        )
-    for row in rows:
-        grid.add_row(*(Text(cell.text, cell.style) for cell in row))
-    to.print(grid)
-
-
-def line(text: str, style: str = "") -> None:
-    """Print a line."""
-    to = console()
-    if to is None:
-        print(text, flush=True)
-    else:
-        to.print(text, style=style or None, markup=False, soft_wrap=True)
+    text = Text.assemble(*pieces)
+    text.rstrip()
+    to.print(text, soft_wrap=True)
 
 
 def age(seconds: float) -> str:

@@ -19,7 +19,7 @@ from ..observe import SegmentInfo, printable, segment
 from .board import Board, frame
 from .look import style_of
 from .opening import found, opened
-from .output import GONE, console, document, line
+from .output import GONE, Cell, console, document, line
 
 if TYPE_CHECKING:
     import argparse
@@ -213,7 +213,7 @@ class _Watcher:
         clock = f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03}"
         said = f"{clock} {name}: {text}"
         if self._live is None:
-            line(said, style)
+            line(Cell(said, style))
         else:
             self._lines.append((said, style))
             self._paint_soon()

@@ -143,6 +143,8 @@ def _look(fd: int, seen: Seen) -> Iterator[Seen]:
     """Yield what is known, each time with more; UnreadableError where that ends."""
     seen = seen._replace(answered=_has_lock(fd, 0))
     yield seen
+    if seen.size == 0:
+        raise UnreadableError(HALF_MADE)
     fixed = _bytes(fd, 0, layout.HEADER_SIZE)
     magic = int.from_bytes(fixed[: layout.HEADER_OFFSET], sys.byteorder)
     if magic != layout.MAGIC:
