@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 from .backends import backend
+from .errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,6 +153,8 @@ def main(argv: list[str] | None = None) -> int:
 
     """
     args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names may be in any letters
     try:
         code = _function(args)(args)
         sys.stdout.flush()
@@ -162,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        print(f"atomic-intenum {args.command}: {error}", file=sys.stderr)
+        print(f"atomic-intenum {args.command}: {printable(str(error))}", file=sys.stderr)
         return 2
     finally:
         # What is left is the interpreter's exit, which Ctrl-C would end with another exit code.

@@ -16,3 +16,8 @@ def class_name(cls: type) -> str:
     """Return a class's name as a message should have it: with its module, unless it is builtin."""
     module = cls.__module__
     return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
+
+
+def printable(text: str) -> str:
+    """Return a text that somebody else wrote, fit for a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .errors import printable
 from .layout import KIND_ARRAY, KIND_POOL, KIND_VALUE
 from .memory import reading
 from .memory.segment import shown
@@ -237,11 +238,6 @@ def _content(path: str) -> bytes:
             return file.read(1000)
     except OSError:
         return b""
-
-
-def printable(text: str) -> str:
-    """Return a text that somebody else wrote, fit for a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 # ------------------------------------------------------------------ metrics

@@ -52,9 +52,9 @@ class Service(Elsewhere):
     """
 
     def __init__(self, process: subprocess.Popen[str], prefix: str) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        super().__init__(process.pid, process.stdin, process.stdout)
+        to: Any = process.stdin
+        back: Any = process.stdout
+        super().__init__(process.pid, to, back)
         self.process = process
         self.status, self.board, self.many = (f"{prefix}-{letter}" for letter in "sbm")
 

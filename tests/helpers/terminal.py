@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _RUN = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.executable, [sys.executable, "-m", "atomic_intenum", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
@@ -45,7 +45,7 @@ class Terminal:
         """Return what the screen shows."""
         return "\n".join(line.rstrip() for line in self._screen.display)
 
-    def _feed(self, patience: float) -> bool:
+    def feed(self, patience: float) -> bool:
         """Take what the program writes; False if it has ended."""
         if not select.select([self._ours], [], [], patience)[0]:
             return True
@@ -62,7 +62,7 @@ class Terminal:
         deadline = time.monotonic() + DEADLINE
         while not (shown in self.text() if isinstance(shown, str) else shown(self.text())):
             assert time.monotonic() < deadline, self.text()
-            assert self._feed(0.1), f"it has ended, showing:\n{self.text()}"
+            assert self.feed(0.1), f"it has ended, showing:\n{self.text()}"
         return self.text()
 
     def press(self, keys: bytes) -> None:
@@ -82,7 +82,7 @@ class Terminal:
     def end(self) -> int:
         """Wait for the program's end, and return its exit code."""
         deadline = time.monotonic() + DEADLINE
-        while self._feed(0.1):
+        while self.feed(0.1):
             assert time.monotonic() < deadline, self.text()
             if self.process.poll() is not None and not select.select([self._ours], [], [], 0)[0]:
                 break
@@ -91,20 +91,25 @@ class Terminal:
 
 @contextlib.contextmanager
 def terminal(
-    *arguments: str, width: int = 80, height: int = 24, **changes: str
+    *arguments: str,
+    program: tuple[str, ...] = ("-m", "atomic_intenum"),
+    width: int = 80,
+    height: int = 24,
+    **changes: str,
 ) -> Iterator[Terminal]:
     """Run a command of atomic-intenum on a terminal; end it if it has not ended."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
+    env = environment(TERM="xterm-256color", **changes)
     # Kept open here, so that what the terminal is set to can be asked when the program has ended.
     with subprocess.Popen(
-        [sys.executable, "-c", _RUN, *arguments],
+        [sys.executable, "-c", _RUN, *program, *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        env=environment(TERM="xterm-256color", **changes),
+        env={name: said for name, said in env.items() if name not in ("COLUMNS", "LINES")},
     ) as process:
         try:
             yield Terminal(ours, process, width, height)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from helpers import elsewhere
 from helpers.inside import Header, layout
 from helpers.names import path_of, planted
 from helpers.service import NAMED, kept, memory, service
-from helpers.support import until
+from helpers.support import environment, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def test_words_past_a_block() -> None:
 
 
 def test_owners(there: Service) -> None:
-    """Each owned word has its owner's pid and command, and whether it lives; looking changes nothing."""
+    """Each owned word has its owner's pid and command, and whether it lives, unchanged by it."""
     first = int(there.ask("fork(lambda: board.claim('PENDING', 'RUNNING'))"))
     second = int(there.ask("fork(lambda: board.claim('PENDING', 'RUNNING'))"))
     there.ask(f"kill({first})")
@@ -181,10 +182,10 @@ def with_fields(content: bytes, **fields: int) -> bytes:
 
 
 CORRUPT: dict[str, Any] = {
-    "empty": lambda whole: b"",
+    "empty": lambda _: b"",
     "short": lambda whole: whole[:100],
-    "foreign": lambda whole: b"#!/bin/sh\n" * 100,
-    "zeros": lambda whole: bytes(4096),
+    "foreign": lambda _: b"#!/bin/sh\n" * 100,
+    "zeros": lambda _: bytes(4096),
     "no words": lambda whole: whole[:256],
     "version": lambda whole: with_fields(whole, layout_version=3),
     "capacity 0": lambda whole: with_fields(whole, capacity=0),
@@ -248,10 +249,8 @@ def test_words_that_are_no_members(there: Service) -> None:
         try:
             info = observe.segment(name)
             assert list(info.values[:3]) == [-7, 2**31 - 1, 1]
-            assert info.counts() == {
-                **{"PENDING": 8, "RUNNING": 0, "DONE": 0},
-                **{"-7": 1, "2147483647": 1},
-            }
+            odd = {"-7": 1, "2147483647": 1}
+            assert info.counts() == {"PENDING": 8, "RUNNING": 0, "DONE": 0} | odd
             assert info.owners[0].alive is False
             assert info.owners[0].pid == 0
         finally:
@@ -291,11 +290,13 @@ def test_cut_short_while_it_is_read(there: Service) -> None:
                     if size == len(content):
                         path_of(name).write_bytes(content)
         try:
-            problems = set()
-            until(
-                lambda: problems.add(observe.segment(name).problem) or len(problems) > 2,
-                "two problems",
-            )  # type: ignore[func-returns-value]
+            problems: set[str] = set()
+
+            def all_were_seen() -> bool:
+                problems.add(observe.segment(name).problem)
+                return len(problems) > 2
+
+            until(all_were_seen, "two problems")
         finally:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
@@ -320,34 +321,23 @@ def test_comes_and_goes() -> None:
 def test_text_is_bounded(there: Service) -> None:
     """A text of more than 16 MiB is not read."""
     name = f"t{os.getpid()}-long"
-    with planted(
-        path_of(name),
-        with_fields(
-            header_of(there.board),
-            **{"header_size": 2**25, "control_offset": 2**26, "owners_offset": 2**27},
-        ),
-        2**28,
-    ):
+    content = with_fields(
+        header_of(there.board), header_size=2**25, control_offset=2**26, owners_offset=2**27
+    )
+    with planted(path_of(name), content, 2**28):
         try:
             assert observe.segment(name).problem == "its text is too long to be one"
         finally:
             path_of(name).unlink()
 
 
-def test_nothing_is_imported(tmp_path: Any) -> None:
+def test_nothing_is_imported() -> None:
     """Importing the package imports none of this, nor what it needs."""
-    import subprocess
-
-    from helpers.support import environment
-
-    code = (
-        "import sys, atomic_intenum; print(*(name for name in sys.modules if name.partition('.')[0] in "
-        "('rich', 'prometheus_client', 'argparse', 'asyncio') or name in ('atomic_intenum.observe', "
-        "'atomic_intenum.cli', 'atomic_intenum.commands', 'atomic_intenum.memory.reading')))"
+    ours = ("observe", "cli", "commands", "commands.look", "bench", "memory.reading", "aio")
+    others = ("rich", "prometheus_client", "argparse", "asyncio")
+    names = (*(f"atomic_intenum.{name}" for name in ours), *others)
+    code = f"import sys, atomic_intenum; sys.exit(' '.join({{*{names}}} & {{*sys.modules}}))"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        **{"capture_output": True, "text": True, "check": True, "env": environment()},
-        cwd=tmp_path,
-    )
-    assert done.stdout == "\n"
+    assert (finished.returncode, finished.stderr) == (1, "\n")

@@ -13,7 +13,7 @@ from ..memory.reading import HALF_MADE
 from ..observe import SegmentInfo, segments
 from .look import about_user, as_json
 from .opening import found, members_of, opened
-from .output import Cell, ProblemError, document, line, table
+from .output import Cell, ProblemError, complain, document, line, table
 
 if TYPE_CHECKING:
     import argparse
@@ -42,9 +42,9 @@ def wait(args: argparse.Namespace) -> int:
         came = call(*members, timeout=args.timeout)
     except TimeoutError as error:
         if args.json:
-            document(name=info.name, met=False)
+            document(name=info.name, met=False, member=None, index=args.index)
         else:
-            print(f"{info.name}: {error}", file=sys.stderr)
+            complain(f"{info.name}: {error}")
         return 1
     index = args.index
     if whole:
@@ -82,7 +82,7 @@ def set_(args: argparse.Namespace) -> int:
         if args.json:
             document(name=info.name, index=args.index, done=False, member=now)
         else:
-            print(f"{info.name}: it is {now}, not {args.old}", file=sys.stderr)
+            complain(f"{info.name}: it is {now}, not {args.old}")
         return 1
     if args.json:
         document(name=info.name, index=args.index, done=True, member=args.member, before=before)
@@ -117,7 +117,7 @@ def clean(args: argparse.Namespace) -> int:
     elif removed:
         line(f"removed: {', '.join(info.name for info in removed)}")
     for info, reason in left:
-        print(f"atomic-intenum clean: {info.name}: {reason}", file=sys.stderr)
+        complain(f"atomic-intenum clean: {info.name}: {reason}")
     return 2 if left else 0
 
 

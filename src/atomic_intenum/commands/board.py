@@ -6,7 +6,8 @@ import string
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from ..observe import STATES, printable
+from ..errors import printable
+from ..observe import STATES
 from .look import style_of
 from .output import GONE
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from ..observe import STATES, Collector, Process, SegmentInfo, printable, segment, segments
+from ..observe import STATES, Collector, Process, SegmentInfo, segment, segments
 from .output import GONE, PALETTE, Cell, ProblemError, age, console, document, line, ranges, table
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def show(args: argparse.Namespace) -> int:
     counts = {name: count for name, count in info.counts().items() if count}
     if info.kind == "value":
         ((name, _),) = counts.items()
-        about = f"{info.name}: {printable(name)} ({info.values[0]})"
+        about = f"{info.name}: {name} ({info.values[0]})"
         line(Cell(about, f"bold {style_of(info, name)}"))
     else:
         line(Cell(f"{info.name}: {info.size:,} words", "bold"))
@@ -162,7 +162,7 @@ def _row(info: SegmentInfo) -> list[Cell]:
     return [
         Cell(info.name, "bold"),
         Cell(info.kind),
-        Cell(printable(info.enum)),
+        Cell(info.enum),
         Cell(f"{info.size:,}"),
         _process(info.creator),
         Cell(
@@ -182,20 +182,18 @@ def _row(info: SegmentInfo) -> list[Cell]:
 
 def _facts(info: SegmentInfo) -> list[tuple[str, str]]:
     """Return what is to be said of a segment beside its words."""
-    members = ", ".join(f"{printable(name)} {value}" for name, value in info.members.items())
+    members = ", ".join(f"{name} {value}" for name, value in info.members.items())
     unanswered = "" if info.answered else "; nobody answers for it: it goes with the next clean"
     facts = [
-        ("enum", f"{printable(info.enum)}: {members}"),
+        ("enum", f"{info.enum}: {members}"),
         ("creator", f"{info.creator}{unanswered}"),
         ("age", age(time.time() - info.created)),
     ]
     if isinstance(info.on_death, dict):
-        rules = ", ".join(
-            f"{printable(a)} becomes {printable(b)}" for a, b in info.on_death.items()
-        )
+        rules = ", ".join(f"{a} becomes {b}" for a, b in info.on_death.items())
         facts.append(("on death", rules))
     elif info.on_death is not None:
-        facts.append(("on death", f"becomes {printable(info.on_death)}"))
+        facts.append(("on death", f"becomes {info.on_death}"))
     if info.kind == "value":
         facts += [("owner", str(owner)) for owner in info.owners.values()]
         facts += [("lock", f"held by {holder}") for holder in info.holders.values()]
@@ -211,7 +209,7 @@ def _print_words(info: SegmentInfo) -> None:
         style = style_of(info, name)
         rows.append(
             [
-                Cell(printable(name), style),
+                Cell(name, style),
                 Cell(f"{count:,}"),
                 Cell(f"{count / total:.0%}"),
                 Cell(bar, style),
@@ -228,7 +226,7 @@ def _print_words(info: SegmentInfo) -> None:
     order = sorted(groups.items(), key=lambda item: (known.get(item[0][0], len(known)), item[1][0]))
     rows = [
         [
-            Cell(printable(info.name_of(value)), style_of(info, info.name_of(value))),
+            Cell(info.name_of(value), style_of(info, info.name_of(value))),
             _process(owner),
             _process(holder),
             Cell(ranges(indices)),

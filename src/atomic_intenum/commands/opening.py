@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ..array import IntEnumArray
 from ..backends import backend
 from ..memory.segment import attach
-from ..observe import printable
 from ..sharing import require_vocabulary
 from ..value import IntEnumValue
 from .look import about_user, readable
@@ -103,7 +102,7 @@ def members_of(info: SegmentInfo, names: list[str]) -> list[str]:
     """Return names of members; ProblemError if one is none."""
     for name in names:
         if name not in info.members:
-            some = ", ".join(map(printable, [*info.members][:8]))
+            some = ", ".join([*info.members][:8])
             message = f"{info.name}: {info.enum} has no member {name!r}: it has {some}"
             raise ProblemError(message)
     return names

@@ -7,6 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -81,7 +83,8 @@ def _fitted(cell: Cell, width: int, right: bool) -> Cell:  # noqa: FBT001
 def line(*cells: Cell | str) -> None:
     """Print a line of some texts."""
     to = console()
-    pieces = [Cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    texts = [Cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    pieces = [Cell(printable(cell.text), cell.style) for cell in texts]
     if to is None:
         print("".join(piece.text for piece in pieces).rstrip(), flush=True)
         return
@@ -90,6 +93,11 @@ def line(*cells: Cell | str) -> None:
     text = Text.assemble(*pieces)
     text.rstrip()
     to.print(text, soft_wrap=True)
+
+
+def complain(text: object) -> None:
+    """Print a line to stderr."""
+    print(printable(str(text)), file=sys.stderr)
 
 
 def age(seconds: float) -> str:

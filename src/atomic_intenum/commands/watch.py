@@ -15,7 +15,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..observe import SegmentInfo, printable, segment
+from ..errors import printable
+from ..observe import SegmentInfo, segment
 from .board import Board, frame
 from .look import style_of
 from .opening import found, opened
@@ -39,11 +40,10 @@ _LINES = 200
 
 
 def watch(args: argparse.Namespace) -> int:
-    """Show what changes, until q or Ctrl-C."""
+    """Show what changes, until q, Ctrl-C or another signal."""
     watcher = _Watcher([found(name) for name in dict.fromkeys(args.names)], as_json=args.json)
     with watcher.screen(), _keys() as keys:
-        asyncio.run(watcher.run(keys))
-    return 0
+        return asyncio.run(watcher.run(keys))
 
 
 @contextlib.contextmanager
@@ -107,23 +107,31 @@ class _Watcher:
         with Live(console=to, screen=True, auto_refresh=False) as self._live:
             yield
 
-    async def run(self, keys: int | None) -> None:
-        """Watch until q; what goes wrong with one ends all."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    async def run(self, keys: int | None) -> int:
+        """Watch until q, or a signal, and return the exit code; what fails with one ends all."""
+        loop, ended = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+
+        def end(code: int) -> None:
+            if not ended.done():
+                ended.set_result(code)
 
         def key() -> None:
-            pressed = os.read(keys, 100) if keys is not None else b""
-            if not pressed or pressed.lower().count(b"q"):
-                ended.set()
+            pressed = os.read(keys or 0, 100)
+            if not pressed or b"q" in pressed.lower():
+                end(0)
 
         async def until_ended() -> None:
-            await ended.wait()
+            await ended
 
         if keys is not None:
             loop.add_reader(keys, key)
+        for number in (signal.SIGTERM, signal.SIGHUP):  # or the terminal would stay as it is
+            loop.add_signal_handler(number, end, 128 + number)
         if self._live is not None:
             loop.add_signal_handler(signal.SIGWINCH, self._paint)
         await _first(until_ended(), *map(self._follow, self._infos))
+        code: int = ended.result()
+        return code
 
     async def _follow(self, name: str) -> None:
         """Watch what has a name, and what has it after that."""
@@ -152,7 +160,7 @@ class _Watcher:
                 about = {"member": member_name, "value": int(member), "before": before}
                 document(name=name, at=time.time(), **about, writes=writes)
             else:
-                text = printable(f"{before} -> {member_name}" if before else member_name)
+                text = f"{before} -> {member_name}" if before else member_name
                 missed = f"  ({writes:,} writes)" if writes > 1 else ""
                 self._say(name, text + missed, style_of(self._infos[name], member_name))
             before = member_name
@@ -174,7 +182,7 @@ class _Watcher:
                 some = [f"{i} {each}" for i, each in changed.items()][: 0 if whole else 8]
                 more = [f"and {len(changed) - 8} more"] if some and len(changed) > 8 else []
                 text += f"; now {', '.join(some + more)}" if some else ""
-                self._say(name, printable(text))
+                self._say(name, text)
             await asyncio.sleep(_ARRAY_PAUSE)
 
     async def _until_replaced(self, name: str) -> None:
@@ -215,7 +223,7 @@ class _Watcher:
         if self._live is None:
             line(Cell(said, style))
         else:
-            self._lines.append((said, style))
+            self._lines.append((printable(said), style))
             self._paint_soon()
 
     def _paint_soon(self) -> None:
@@ -225,6 +233,7 @@ class _Watcher:
 
     def _paint(self) -> None:
         self._painting = None
-        size = self._live.console.size
-        shown = frame([*self._boards.values()], [*self._lines], size.width, size.height)
+        width, height = os.get_terminal_size(sys.stdout.fileno())  # COLUMNS does not follow it
+        self._live.console.size = width, height = width or 80, height or 24
+        shown = frame([*self._boards.values()], [*self._lines], width, height)
         self._live.update(shown, refresh=True)
