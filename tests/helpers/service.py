@@ -65,26 +65,22 @@ class Service(Elsewhere):
 
 
 @contextlib.contextmanager
-def service(
-    words: int = 100, *, prefix: tuple[str, ...] = (), user: int | None = None
-) -> Iterator[Service]:
+def service(words: int = 100, *, python: tuple[str, ...] = (sys.executable,)) -> Iterator[Service]:
     """Run one, and end it and all it has made.
 
     Args:
         words: of the array of many.
-        prefix: what to run it with.
-        user: whom it runs as; None: as this process.
+        python: what to run it with.
 
     """
     name = f"t{os.getpid()}-{next(_numbers)}"
-    command = [*prefix, sys.executable, "-P", __file__, name, str(words)]
+    command = [*python, "-P", __file__, name, str(words)]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env=environment(ATOMIC_INTENUM_BACKEND=NAMED[0]),
-        user=user,
     ) as process:
         it = Service(process, name)
         try:
@@ -111,17 +107,16 @@ def kept(name: str) -> Iterator[None]:
 
 
 def command(
-    *arguments: str, prefix: tuple[str, ...] = (), user: int | None = None, **changes: str
+    *arguments: str, python: tuple[str, ...] = (sys.executable,), **changes: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of atomic-intenum without a terminal."""
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "atomic_intenum", *arguments],
+        [*python, "-m", "atomic_intenum", *arguments],
         capture_output=True,
         text=True,
         timeout=DEADLINE,
         stdin=subprocess.DEVNULL,
         env=environment(**changes),
-        user=user,
         check=False,
     )
 
