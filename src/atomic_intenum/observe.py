@@ -80,6 +80,11 @@ class SegmentInfo:
     holders: dict[int, Process] = field(default_factory=dict)
 
     @property
+    def named(self) -> bool:
+        """Whether it has a name to attach by; else pickles and children alone reach it."""
+        return self.name != self.memory
+
+    @property
     def size(self) -> int:
         """How many words it has."""
         return len(self.values)
@@ -267,7 +272,7 @@ class Collector:
 
     def _infos(self) -> Iterator[SegmentInfo]:
         if self._names is None:
-            yield from (each for each in segments() if each.kind not in ("", "pool"))
+            yield from (each for each in segments() if each.named and not each.problem)
             return
         for name in self._names:
             try:

@@ -348,6 +348,18 @@ def test_claims_from_shells(there: Service) -> None:
 
 
 @named
+def test_what_has_no_name(there: Service) -> None:
+    """`wait`, `watch` and `set` of values without a name say so; `show` shows them."""
+    there.ask("setattr(type(status), 'kept', [type(status)('IDLE') for _ in range(3)])")
+    said = told("list", "--pid", str(there.pid))
+    (name,) = (each["name"] for each in said["segments"] if each["kind"] == "pool")
+    for arguments in (("wait", name, "IDLE"), ("watch", name), ("set", name, "IDLE")):
+        assert "it has no name to attach by" in refused(*arguments)
+    assert done("show", name).startswith(f"{name}: 3 words\n")
+    there.ask("delattr(type(status), 'kept')")
+
+
+@named
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -43,8 +43,8 @@ def found(name: str, timeout: float | None = 0.0) -> SegmentInfo:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.01)
-    if info.kind not in ("value", "array"):
-        message = f"{name}: these are values without a name, which only their processes reach"
+    if not info.named:
+        message = f"{name}: it has no name to attach by: only its own processes reach it"
         raise ProblemError(message)
     return info
 
