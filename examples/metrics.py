@@ -24,8 +24,6 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from atomic_intenum import IntEnumArray, IntEnumValue
 from atomic_intenum.observe import Collector
 
-WORKERS = 8
-
 
 class ServiceEnum(IntEnum):
     """What the service is doing."""
@@ -49,6 +47,8 @@ Board = IntEnumArray[WorkerEnum]
 
 
 class Quiet(WSGIRequestHandler):
+    """A handler of requests without a log."""
+
     def log_message(self, *_: Any) -> None:
         """Write no log."""
 
@@ -94,7 +94,7 @@ def main() -> None:
     listener.settimeout(0)  # all workers are told of a request, and one gets it
     names = [arguments.name, f"{arguments.name}-workers"]
     service = Service(ServiceEnum.STARTING, segment_name=names[0])
-    board = Board(WORKERS, WorkerEnum.STARTING, segment_name=names[1], on_death=WorkerEnum.DEAD)
+    board = Board(8, WorkerEnum.STARTING, segment_name=names[1], on_death=WorkerEnum.DEAD)
 
     def start(index: int) -> multiprocessing.Process:
         worker = multiprocessing.Process(target=work, args=(index, listener, board, names))
@@ -102,7 +102,7 @@ def main() -> None:
         worker.start()
         return worker
 
-    workers = [start(index) for index in range(WORKERS)]
+    workers = [start(index) for index in range(len(board))]
     board.wait_all(WorkerEnum.IDLE, WorkerEnum.BUSY)
     service.set(ServiceEnum.READY)
     print(f"serving on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
