@@ -121,6 +121,23 @@ def command(
     )
 
 
+@contextlib.contextmanager
+def started(*arguments: str) -> Iterator[Any]:
+    """Run a command beside this process: yields its process, whose lines come as it writes them."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "atomic_intenum", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def main() -> None:
     """Create all, and do what is told."""
     prefix, words = sys.argv[1], int(sys.argv[2])

@@ -16,7 +16,7 @@ import pytest
 from atomic_intenum import BACKEND
 from helpers.marks import named
 from helpers.names import path_of, planted
-from helpers.service import NAMED, command, kept, memory, service
+from helpers.service import NAMED, command, kept, memory, service, started
 from helpers.support import environment, private_shm
 from helpers.terminal import terminal
 
@@ -220,22 +220,6 @@ def test_wait_for_what_is(there: Service) -> None:
     assert said == {"name": there.status, "met": True, "member": "IDLE", "index": None}
     said = told("wait", there.status, "CALCULATING", "--timeout", "0", code=1)
     assert said == {"name": there.status, "met": False, "member": None, "index": None}
-
-
-@contextlib.contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command beside this process."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "atomic_intenum", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def is_asleep(there: Service, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,11 +10,11 @@ import subprocess
 import sys
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.service import NAMED, kept, memory, service
+from helpers.service import NAMED, kept, memory, service, started
 from helpers.support import environment
 from helpers.terminal import terminal
 
@@ -38,26 +37,9 @@ def there() -> Iterator[Service]:
         yield it
 
 
-@contextlib.contextmanager
-def watching(*arguments: str) -> Iterator[Any]:
-    """Watch through a pipe: yields the process, whose lines come as they are written."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "atomic_intenum", "watch", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 def test_a_line_a_change(there: Service) -> None:
     """A value's watcher gets its member, and then a line for each change, as it comes."""
-    with watching(there.status) as process:
+    with started("watch", there.status) as process:
         clock = r"\d\d:\d\d:\d\d\.\d{3} "
         assert re.fullmatch(rf"{clock}{there.status}: IDLE\n", process.stdout.readline())
         there.ask("status.set('CALCULATING')")
@@ -69,7 +51,7 @@ def test_a_line_a_change(there: Service) -> None:
 
 def test_json_for_programs(there: Service) -> None:
     """With --json each change is an object in a line, of values and of arrays."""
-    with watching("--json", there.status, there.board) as process:
+    with started("watch", "--json", there.status, there.board) as process:
         first = [json.loads(process.stdout.readline()) for _ in "ab"]
         by_name = {each["name"]: each for each in first}
         assert by_name[there.status]["member"] == "IDLE"
@@ -90,7 +72,7 @@ def test_json_for_programs(there: Service) -> None:
 
 def test_an_array_in_lines(there: Service) -> None:
     """Without a terminal an array is a line of counts, and of what has changed."""
-    with watching(there.many) as process:
+    with started("watch", there.many) as process:
         assert process.stdout.readline().endswith(f" {there.many}: 10,000 PENDING\n")
         there.ask("many.at(7).set('DONE')")
         line = process.stdout.readline()
@@ -204,7 +186,7 @@ def test_creator_is_killed(there: Service) -> None:
 def test_service_starts_anew(there: Service) -> None:
     """When another process makes a segment of that name, its watcher goes over to that one."""
     name = there.status
-    with watching(name) as process:
+    with started("watch", name) as process:
         process.stdout.readline()
         there.ask("status.unlink()")
         assert "the name is gone: waiting for another creator" in process.stdout.readline()
@@ -254,7 +236,7 @@ def test_idle(seconds: int, there: Service) -> None:
 
 def test_segment_that_is_no_good_any_more(there: Service) -> None:
     """A segment that somebody cuts short under its watcher does not end other watches."""
-    with watching(there.status, there.board) as process:
+    with started("watch", there.status, there.board) as process:
         for _ in "ab":
             process.stdout.readline()
         memory(there.board).unlink()
