@@ -134,7 +134,7 @@ def test_what_is_not_there() -> None:
 
 def test_registering_reads_nothing(there: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Collector reads segments as it is asked, not as it is registered."""
-    registry = CollectorRegistry()
+    registry = CollectorRegistry(auto_describe=True)
     with monkeypatch.context() as patched:
         patched.delattr(observe, "segment")
         registry.register(observe.Collector([there.status]))
