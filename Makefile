@@ -17,7 +17,7 @@ export ATOMIC_INTENUM_REQUIRE_EXT
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate docs dist clean FORCE
+.PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate docs pictures dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -120,6 +120,9 @@ docs: $(VENV)/docs-tools  ## build the documentation into build/docs, every warn
 	@rm -rf build/docs
 	@$(PY) -m sphinx -E -q -n -W --keep-going -d build/doctrees docs build/docs
 	@echo "build/docs/index.html"
+
+pictures: $(VENV)/demo-tools  ## take the pictures that the documentation shows (Linux)
+	@$(PY) docs/pictures.py
 
 # ---- the environment ---------------------------------------------------------------------------
 
