@@ -43,7 +43,7 @@ class _Version(argparse.Action):
 def _number(low: float, high: float, text: str) -> float:
     with contextlib.suppress(ValueError):
         if low <= (number := float(text)) <= high:
-            return number
+            return abs(number)  # not -0
     message = f"{text!r} is not a number of seconds from {low:g} to {high:g}"
     raise argparse.ArgumentTypeError(message)
 
@@ -153,6 +153,9 @@ def main(argv: list[str] | None = None) -> int:
 
     """
     args = _parser().parse_args(argv)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed; and print(file=None) is print()
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # names may be in any letters
     try:
@@ -165,8 +168,9 @@ def main(argv: list[str] | None = None) -> int:
         # exits, and that must not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        print(f"atomic-intenum {args.command}: {printable(str(error))}", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - whatever it is, an operator gets a line
+        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        print(f"atomic-intenum {args.command}: {printable(text)[:500]}", file=sys.stderr)
         return 2
     finally:
         # What is left is the interpreter's exit, which Ctrl-C would end with another exit code.

@@ -48,7 +48,7 @@ class Process(NamedTuple):
 STATES = {True: "alive", False: "gone", None: "elsewhere"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SegmentInfo:
     """A segment, as it was when it was read."""
 
@@ -63,6 +63,8 @@ class SegmentInfo:
     created: float
     #: Why it, or the rest of it, cannot be read; empty: all of it was.
     problem: str = ""
+    #: Tells it from another one of its name, before or after it.
+    nonce: int = 0
     #: ``value``, ``array``, or ``pool``: values without a name, of one process.
     kind: str = ""
     #: The name of the enum, and its members' names and values.
@@ -70,9 +72,10 @@ class SegmentInfo:
     members: dict[str, int] = field(default_factory=dict)
     #: What becomes of what a dead process owned: by member, or one for all; None: nobody owns.
     on_death: dict[str, str] | str | None = None
-    #: Who created it; and whether a process answers for its name.  If none does, nobody needs it.
+    #: Who created it; and whether a process answers for its name: if none does, nobody needs it.
+    #: None: that cannot be told.
     creator: Process | None = None
-    answered: bool = False
+    answered: bool | None = None
     #: The words' values, in their order.  Of a pool: those handed out.
     values: Sequence[int] = ()
     #: By index: who owns, or leases, a word; and who holds its lock.
@@ -89,20 +92,19 @@ class SegmentInfo:
         """How many words it has."""
         return len(self.values)
 
+    @functools.cached_property
+    def _names(self) -> dict[int, str]:
+        return {value: name for name, value in self.members.items()}
+
     def name_of(self, value: int) -> str:
         """Return the name of the member of that value; of what is no member's, the number."""
-        return _names_of(tuple(self.members.items())).get(value, str(value))
+        return self._names.get(value, str(value))
 
     def counts(self) -> dict[str, int]:
         """Return how many words are each member, and each number that is no member's."""
         found = Counter(self.values)
         counts = {name: found.pop(value, 0) for name, value in self.members.items()}
         return counts | {str(value): count for value, count in found.items()}
-
-
-@functools.lru_cache(maxsize=16)
-def _names_of(members: tuple[tuple[str, int], ...]) -> dict[int, str]:
-    return {value: name for name, value in members}
 
 
 def segments() -> list[SegmentInfo]:
@@ -121,11 +123,12 @@ def segments() -> list[SegmentInfo]:
     return found
 
 
-def segment(name: str) -> SegmentInfo:
+def segment(name: str, *, words: bool = True) -> SegmentInfo:
     """Return the segment of that name.
 
     Args:
         name: as it was created; or, of a pool, as segments() calls it.
+        words: False: leave out what the words are, and whose.
 
     Raises:
         FileNotFoundError: there is none.
@@ -133,16 +136,14 @@ def segment(name: str) -> SegmentInfo:
     """
     for memory in reading.memories_of(name):
         with contextlib.suppress(FileNotFoundError):
-            return _info(reading.read(memory))
+            return _info(reading.read(memory, words=words))
     message = f"no value or array is called {name!r}: its creator has not started, or has ended"
     raise FileNotFoundError(message)
 
 
 def _info(seen: reading.Seen) -> SegmentInfo:
     """Put names on what was read."""
-    info: dict[str, Any] = {"answered": bool(seen.answered)}
-    if seen.header is not None:
-        info = _about(seen, seen.header)
+    info = {"answered": seen.answered} if seen.header is None else _about(seen, seen.header)
     return SegmentInfo(
         name=shown(seen.memory),
         memory=seen.memory,
@@ -156,61 +157,59 @@ def _info(seen: reading.Seen) -> SegmentInfo:
 
 def _about(seen: reading.Seen, header: Header) -> dict[str, Any]:
     here = header.pid_namespace == _namespace()
-    creator = Process(
-        header.creator_pid,
-        _command(header.creator_pid) if here else "",
-        _started(header.creator_pid) == header.creator_start if here else None,
-    )
-    # Where no such lock is to be had, nobody has one, and pids tell.
-    by_pid = not seen.answered and creator.alive is True
-    if not seen.answered and not by_pid:
-        creator = creator._replace(alive=False)
-    if not creator.alive:
-        creator = creator._replace(command="")
-    names = _names_of(tuple(seen.members.items()))
+    pid, answered = header.creator_pid, seen.answered
+    started = _started(f"{pid}") if here else None
+    alive = None if started is None else started > 0 and header.creator_start in (0, started)
+    if answered is None:  # no lock tells: the core asks the creator's pid as well
+        answered = alive
+    elif not answered and alive is None:
+        alive = False
 
     def member(value: int) -> str:
         return names.get(value, str(value))
 
+    names = {value: name for name, value in seen.members.items()}
     rules, on_death = seen.rules, None
     if rules is not None:
-        on_death = {member(old): member(new) for old, new in rules.pairs} or member(
-            rules.always or 0
-        )
-    owners = {number: _owner(row, by_pid=by_pid) for number, row in seen.rows.items()}
-    holders = {index: _holder(*who, here=here) for index, who in seen.holders.items()}
+        pairs = {member(old): member(new) for old, new in rules.pairs}
+        on_death = pairs or member(rules.always or 0)
+    owners = {number: _owner(row) for number, row in seen.rows.items()}
     values: Sequence[int] = seen.numbers
     if header.kind == KIND_POOL:
         # They are handed out in their order, and one that was not is 0.
         last = max((i for i, value in enumerate(values) if value), default=-1)
         values = values[: last + 1]
     return {
+        "nonce": header.nonce,
         "kind": _KINDS.get(header.kind, ""),
         "enum": seen.enum,
         "members": seen.members,
         "on_death": on_death,
-        "creator": creator,
-        "answered": bool(seen.answered) or by_pid,
+        "creator": Process(pid, _command(pid) if alive else "", alive),
+        "answered": answered,
         "values": values,
         "owners": {index: owners[row] for index, row in seen.owners.items()},
-        "holders": holders,
+        "holders": {index: _holder(*who, here=here) for index, who in seen.holders.items()},
     }
 
 
 # ------------------------------------------------------------------ processes
 
 
-def _owner(row: reading.Row, *, by_pid: bool) -> Process:
+def _owner(row: reading.Row) -> Process:
+    """Return who owns words: the lock tells whether it lives; where there is none, its pid."""
     here = row.namespace == _namespace() & 0xFFFF
     alive = row.alive
-    if by_pid:
-        alive = _started(row.pid) > 0 if here else None
+    if alive is None and here:
+        started = _started(f"{row.pid}")
+        alive = None if started is None else started > 0
     return Process(row.pid, _command(row.pid) if here and alive else "", alive)
 
 
 def _holder(pid: int, thread: int, *, here: bool) -> Process:
     """Return who holds a lock: a thread, by its number in its PID namespace."""
-    alive = os.path.exists(f"/proc/{pid}/task/{thread}") if here else None  # noqa: PTH110
+    started = _started(f"{pid}/task/{thread}") if here else None
+    alive = None if started is None else started > 0
     return Process(pid, _command(pid) if alive else "", alive)
 
 
@@ -222,11 +221,16 @@ def _namespace() -> int:
         return 0
 
 
-def _started(pid: int) -> int:
-    """Return when a process started, in the system's ticks; 0 if there is none, or it has ended."""
+def _started(who: str) -> int | None:
+    """Return when a process, or a thread of one, started: in the system's ticks.
+
+    0: there is none, or it has ended.  None: this system does not tell.
+    """
     # The command, in parentheses, may hold anything; the state and 19 fields follow.
-    state, *fields = _content(f"/proc/{pid}/stat").rpartition(b")")[2].split() or [b"Z"]
-    return 0 if state in (b"Z", b"X") or len(fields) < 19 else int(fields[18])
+    fields = _content(f"/proc/{who}/stat").rpartition(b")")[2].split()
+    if len(fields) < 20:
+        return 0 if os.path.exists("/proc/self/stat") else None  # noqa: PTH110
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def _command(pid: int) -> str:
@@ -274,11 +278,14 @@ class Collector:
         if self._names is None:
             yield from (each for each in segments() if each.named and not each.problem)
             return
+        found = {}  # one that is asked for by two names is one
         for name in self._names:
             try:
-                yield segment(name)
+                info = segment(name)
             except FileNotFoundError:
-                yield SegmentInfo(name, "", 0, 0, 0.0, "it is not there")
+                info = SegmentInfo(name, "", 0, 0, 0.0, "it is not there", answered=False)
+            found[info.name] = info
+        yield from found.values()
 
     def collect(self) -> Iterator[Any]:
         """Yield the families of metrics: the docs' page on metrics has each."""
@@ -302,7 +309,8 @@ class Collector:
             f"{prefix}_answered", "1 if a process answers for the segment; else 0.", labels=one
         )
         for info in self._infos():
-            answered.add_metric([info.name], int(info.answered))
+            if info.answered is not None:
+                answered.add_metric([info.name], int(info.answered))
             if info.problem:
                 continue
             counts = info.counts()

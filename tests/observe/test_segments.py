@@ -163,7 +163,7 @@ def _sees_elsewhere(there: Service) -> bool:
     info = observe.segment(there.status)
     # /proc may still be the other namespace's, by which this process is where it was.
     assert info.creator is not None
-    return info.answered and info.creator.alive in (None, True) and info.creator.pid == there.pid
+    return bool(info.answered) and info.creator.alive in (None, True) and info.creator.pid == there.pid
 
 
 # -- what is wrong
@@ -323,14 +323,14 @@ def test_comes_and_goes() -> None:
 
 
 def test_text_is_bounded(there: Service) -> None:
-    """A text of more than 16 MiB is not read."""
+    """A text of more than 1 MiB is not read."""
     name = f"t{os.getpid()}-long"
     content = with_fields(
         header_of(there.board), header_size=2**25, control_offset=2**26, owners_offset=2**27
     )
     with planted(path_of(name), content, 2**28):
         try:
-            assert observe.segment(name).problem == "its text is too long to be one"
+            assert observe.segment(name).problem == "it is too large to be read here"
         finally:
             path_of(name).unlink()
 

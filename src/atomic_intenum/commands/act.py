@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 from ..backends import backend
 from ..memory.reading import HALF_MADE
-from ..observe import SegmentInfo, segments
+from ..observe import SegmentInfo, segment, segments
 from .look import about_user, as_json
 from .opening import found, members_of, opened
 from .output import Cell, ProblemError, complain, document, line, table
@@ -20,45 +22,70 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+#: Seconds after which a wait looks whether anybody answers for the segment still.
+_LOOK_AGAIN = 1.0
+
+
 def wait(args: argparse.Namespace) -> int:
     """Wait until it is so: 0; or the time is over: 1."""
-    info = found(args.name, args.timeout)
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    info = found(args.name, deadline or 0)
+    call, members = _call_of(args, info)
+    of = opened(info, args.index)
+    while True:
+        _refuse_unanswered(info)
+        left = math.inf if deadline is None else max(deadline - time.monotonic(), 0)
+        try:
+            came = getattr(of, call)(*members, timeout=min(left, _LOOK_AGAIN))
+            break
+        except TimeoutError as error:
+            if left > _LOOK_AGAIN:
+                continue
+            if args.json:
+                document(name=info.name, met=False, member=None, index=args.index)
+            else:
+                state = str(error).partition(": ")[2].rpartition(" after ")[0]
+                complain(f"{info.name}: {state} after {args.timeout:g} s")
+            return 1
+    is_value = call in ("wait_for", "wait_while")
+    member, index = (came._name_, args.index) if is_value else (None, came)
+    if args.json:
+        document(name=info.name, met=True, member=member, index=index)
+    elif is_value:
+        line(f"{info.name}: {member}")
+    else:
+        which = "every word is" if index is None else f"word {index} is"
+        line(f"{info.name}: {which} {'one of ' * (len(members) > 1)}{', '.join(members)}")
+    return 0
+
+
+def _call_of(args: argparse.Namespace, info: SegmentInfo) -> tuple[str, list[str]]:
+    """Return the method that waits so, and the members that it takes."""
     members = members_of(info, args.members)
-    of: Any = opened(info, args.index)
+    others = [name for name in info.members if name not in members]
     whole = info.kind == "array" and args.index is None
     if args.any and not whole:
         message = f"{info.name}: --any is for an array"
         raise ProblemError(message)
-    if not whole:
-        call = of.wait_while if args.leave else of.wait_for
-    else:
-        call = of.wait_any if args.any else of.wait_all
-        if args.leave:
-            members = [name for name in info.members if name not in members]
-    if not members:
+    if args.leave and not others:
         message = f"{info.name}: it is always one of all members"
         raise ProblemError(message)
+    if not whole:
+        return "wait_while" if args.leave else "wait_for", members
+    # An array has no call for the contrary: a word that is none of these is one of the others.
+    return "wait_any" if args.any else "wait_all", others if args.leave else members
+
+
+def _refuse_unanswered(info: SegmentInfo) -> None:
+    """Raise ProblemError if nobody answers for a segment, or another one has the name."""
     try:
-        came = call(*members, timeout=args.timeout)
-    except TimeoutError as error:
-        if args.json:
-            document(name=info.name, met=False, member=None, index=args.index)
-        else:
-            complain(f"{info.name}: {error}")
-        return 1
-    index = args.index
-    if whole:
-        index = came if args.any else None
-        text = f"word {came} is" if args.any else "every word is"
-        text += f" one of {', '.join(members)}" if len(members) > 1 else f" {members[0]}"
-    else:
-        text = came._name_
-    if args.json:
-        member = None if whole else came._name_
-        document(name=info.name, met=True, member=member, index=index)
-    else:
-        line(f"{info.name}: {text}")
-    return 0
+        now = segment(info.name, words=False)
+    except FileNotFoundError:
+        now = None
+    if now is None or now.nonce != info.nonce or now.answered is False:
+        creator = "its creator" if info.creator is None else f"its creator {info.creator.pid}"
+        message = f"{info.name}: {creator} has ended, and nobody else answers for it"
+        raise ProblemError(message)
 
 
 def set_(args: argparse.Namespace) -> int:
@@ -66,29 +93,34 @@ def set_(args: argparse.Namespace) -> int:
     info = found(args.name)
     members_of(info, [args.member] if args.old is None else [args.member, args.old])
     if info.kind == "array" and args.index is None:
-        message = f"{info.name}: it is an array of {info.size:,}: --index tells which word"
+        message = f"{info.name}: it is an array: --index tells which word"
         raise ProblemError(message)
     value = opened(info, args.index, leases=False)
-    done = True
-    before: str | None = args.old
+    before, done = args.old, True
     if args.old is not None:
         done = value.compare_and_set(args.old, args.member)
     else:
-        before = None
-        with contextlib.suppress(ValueError):  # it was no member's; it is by now
-            before = value.exchange(args.member).name
-    if not done:
-        now = info.name_of(value.value)
-        if args.json:
-            document(name=info.name, index=args.index, done=False, member=now)
-        else:
-            complain(f"{info.name}: it is {now}, not {args.old}")
-        return 1
+        try:
+            before = value.exchange(args.member)._name_
+        except ValueError:
+            if value.value != info.members[args.member]:
+                raise
+            before = None  # it was no member's; it is by now
+    member = args.member if done else info.name_of(value.value)
     if args.json:
-        document(name=info.name, index=args.index, done=True, member=args.member, before=before)
+        index = args.index
+        document(
+            name=info.name, index=index, done=done, member=member, before=before if done else None
+        )
+    elif done:
+        line(f"{info.name}: {before or 'no member'} -> {member}")
     else:
-        line(f"{info.name}: {before or 'no member'} -> {args.member}")
-    return 0
+        complain(
+            f"{info.name}: it is {member}, not {args.old}"
+            if member != args.old
+            else f"{info.name}: it was not {args.old}"
+        )
+    return 0 if done else 1
 
 
 # ------------------------------------------------------------------ clean
@@ -100,20 +132,22 @@ def clean(args: argparse.Namespace) -> int:
         message = "clean takes the compiled core, and the lock-based path is in use"
         raise ProblemError(message)
     gone = [info for info in segments() if _is_gone(info)]
-    if not args.json and not gone:
-        line("nothing to clean: somebody answers for each segment")
-    if not args.json and gone:
-        headings = ("NAME", "KIND", "ENUM", ">BYTES", "USER", "CREATOR")
-        table(headings, [_row(info) for info in gone])
+    if not args.json:
+        if gone:
+            headings = ("NAME", "KIND", "ENUM", ">BYTES", "USER", "CREATOR")
+            table(headings, [_row(info) for info in gone], {"CREATOR": 16, "ENUM": 8})
+        else:
+            line("nothing to clean")
     if gone and not args.yes and not _agreed(args, len(gone)):
         if args.json:
             document(removed=[], left=[as_json(info) for info in gone])
         return 1
-    left = [(info, reason) for info in gone if (reason := _remove(info))]
-    kept = [info for info, _ in left]
-    removed = [info for info in gone if info not in kept]
+    reasons = [_remove(info) for info in gone]
+    removed = [info for info, reason in zip(gone, reasons, strict=True) if not reason]
+    left = [(info, reason) for info, reason in zip(gone, reasons, strict=True) if reason]
     if args.json:
-        document(removed=[as_json(each) for each in removed], left=[as_json(each) for each in kept])
+        kept = [as_json(info) for info, _ in left]
+        document(removed=[as_json(info) for info in removed], left=kept)
     elif removed:
         line(f"removed: {', '.join(info.name for info in removed)}")
     for info, reason in left:
@@ -122,8 +156,9 @@ def clean(args: argparse.Namespace) -> int:
 
 
 def _is_gone(info: SegmentInfo) -> bool:
-    """Tell whether it is a segment that nobody answers for."""
-    return not info.answered and (info.creator is not None or info.problem == HALF_MADE)
+    """Tell whether it is a segment that nobody answers for, and that this user may remove."""
+    is_segment = info.creator is not None or info.problem == HALF_MADE
+    return is_segment and not info.answered and os.geteuid() in (0, info.user)
 
 
 def _row(info: SegmentInfo) -> list[Cell]:
@@ -138,17 +173,23 @@ def _agreed(args: argparse.Namespace, count: int) -> bool:
         if not args.json:
             line("--yes removes them")
         return False
-    return input(f"remove {count}? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"remove {count}? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _remove(info: SegmentInfo) -> str:
     """Remove a segment, unless somebody answers for it by now; empty, or why it is there still."""
-    with _as_user(info.user):
-        code = backend.clean(info.memory)
+    try:
+        with _as_user(info.user):
+            code = backend.clean(info.memory)
+    except OSError:
+        code = errno.EPERM
     if code == errno.EBUSY:
         return "somebody answers for it again"
-    if code == errno.EPERM:
-        return f"only {about_user(info.user)} or root may remove it"
+    if code in (errno.EPERM, errno.EACCES):
+        return f"run this as {about_user(info.user)}, who owns it"
     return os.strerror(code) if code else ""
 
 

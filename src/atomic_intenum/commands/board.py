@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from ..observe import STATES
-from .look import style_of
+from .look import styles_of
 from .output import GONE
 
 if TYPE_CHECKING:
@@ -33,12 +33,17 @@ class Board:
 
     def __init__(self, info: SegmentInfo) -> None:
         self.info = info
-        self.words = [info.name_of(value) for value in info.values]
-        self.counts = Counter(self.words)
+        self.words: list[str] = []
+        self.counts: Counter[str] = Counter()
         self._letters = _letters_of(info)
+        self._styles = styles_of(info)
 
     def change(self, changed: dict[int, str]) -> None:
-        """Note what words have become."""
+        """Note what words have become: all of them at first."""
+        if not self.words:
+            self.words = [*changed.values()]
+            self.counts = Counter(self.words)
+            return
         for index, name in changed.items():
             self.counts[self.words[index]] -= 1
             self.counts[name] += 1
@@ -47,6 +52,8 @@ class Board:
     def lines(self, width: int, height: int) -> Iterator[Line]:
         """Yield at most so many lines."""
         yield self._title()
+        if not self.words:
+            return
         yield []
         counted = [name for name in self.info.members if self.counts[name]]
         shown = counted[: max(height // 3, 2)]
@@ -54,7 +61,7 @@ class Board:
         longest = max((len(name) for name in shown), default=0)
         bar = max(width - longest - 24, 4)
         for name in shown:
-            count, style = self.counts[name], style_of(self.info, name)
+            count, style = self.counts[name], self._styles[name]
             letter, padded = self._letters.get(name, "?"), printable(name).ljust(longest)
             text = f"{count:>10,} {count / size:>4.0%}  "
             length = max(round(bar * count / size), count > 0)
@@ -96,7 +103,7 @@ class Board:
                 whose = "" if owner is None else f"  {owner}"[: width - 1 - len(text)]
                 style = GONE if owner is not None and owner.alive is False else "dim"
                 space = " " * (width - len(text) - len(whose))
-                line += [(text, style_of(self.info, name)), (whose, style), (space, "")]
+                line += [(text, self._styles[name]), (whose, style), (space, "")]
             yield line
 
     def _cells(self, width: int, rows: int) -> Iterator[Line]:
@@ -108,7 +115,7 @@ class Board:
         ]
         for at in range(0, len(cells), width):
             yield [
-                (self._letters.get(name, "?"), style_of(self.info, name))
+                (self._letters.get(name, "?"), self._styles[name])
                 for name in cells[at : at + width]
             ]
         several = f"a letter is {each:,} words: what most of them are"

@@ -7,8 +7,20 @@ import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from ..observe import STATES, Collector, Process, SegmentInfo, segment, segments
-from .output import GONE, PALETTE, Cell, ProblemError, age, console, document, line, ranges, table
+from ..observe import Collector, Process, SegmentInfo, segment, segments
+from .output import (
+    GONE,
+    PALETTE,
+    Cell,
+    ProblemError,
+    age,
+    console,
+    cut,
+    document,
+    line,
+    ranges,
+    table,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -38,11 +50,10 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         document(segments=[as_json(info, words=True)])
         return 0
-    counts = {name: count for name, count in info.counts().items() if count}
     if info.kind == "value":
-        ((name, _),) = counts.items()
+        name = info.name_of(info.values[0])
         about = f"{info.name}: {name} ({info.values[0]})"
-        line(Cell(about, f"bold {style_of(info, name)}"))
+        line(Cell(about, f"bold {styles_of(info)[name]}"))
     else:
         line(Cell(f"{info.name}: {info.size:,} words", "bold"))
     for title, text in _facts(info):
@@ -79,7 +90,10 @@ def metrics(args: argparse.Namespace) -> int:
         document(families=families)
     else:
         latest = prometheus_client.generate_latest if args.text else exposition.generate_latest
-        sys.stdout.write(latest(registry).decode())
+        text = latest(registry).decode()
+        for each in text.splitlines() if sys.stdout.isatty() else ():
+            line(each)
+        sys.stdout.write("" if sys.stdout.isatty() else text)
     return 0
 
 
@@ -89,10 +103,15 @@ def metrics(args: argparse.Namespace) -> int:
 def readable(name: str) -> SegmentInfo:
     """Return the segment of that name, all of which could be read; else ProblemError."""
     info = segment(name)
+    refuse_unreadable(name, info)
+    return info
+
+
+def refuse_unreadable(name: str, info: SegmentInfo) -> None:
+    """Raise ProblemError if a segment has a problem."""
     if info.problem:
         message = f"{name}: {info.problem} ({about_user(info.user)})"
         raise ProblemError(message)
-    return info
 
 
 def about_user(user: int) -> str:
@@ -108,7 +127,9 @@ def about_user(user: int) -> str:
 def pids_of(info: SegmentInfo) -> set[int]:
     """Return the processes that a segment names."""
     creator = [] if info.creator is None else [info.creator]
-    return {process.pid for process in (*creator, *info.owners.values(), *info.holders.values())}
+    processes = (*creator, *info.owners.values(), *info.holders.values())
+    # Another PID namespace has such pids too.
+    return {process.pid for process in processes if process.alive is not None}
 
 
 def as_json(info: SegmentInfo, *, words: bool = False) -> dict[str, Any]:
@@ -141,16 +162,16 @@ def as_json(info: SegmentInfo, *, words: bool = False) -> dict[str, Any]:
     return found
 
 
-def style_of(info: SegmentInfo, name: str) -> str:
-    """Return the colour of a member; what is none is loud."""
-    names = list(info.members)
-    return PALETTE[names.index(name) % len(PALETTE)] if name in info.members else GONE
+def styles_of(info: SegmentInfo) -> defaultdict[str, str]:
+    """Return the colour of each member; what is none is loud."""
+    colours = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(info.members)}
+    return defaultdict(lambda: GONE, colours)
 
 
 def _process(process: Process | None) -> Cell:
     if process is None:
         return Cell("")
-    return Cell(str(process), GONE if process.alive is False else "")
+    return Cell(cut(str(process), 60), GONE if process.alive is False else "")
 
 
 def _row(info: SegmentInfo) -> list[Cell]:
@@ -183,10 +204,12 @@ def _row(info: SegmentInfo) -> list[Cell]:
 def _facts(info: SegmentInfo) -> list[tuple[str, str]]:
     """Return what is to be said of a segment beside its words."""
     members = ", ".join(f"{name} {value}" for name, value in info.members.items())
-    unanswered = "" if info.answered else "; nobody answers for it: it goes with the next clean"
+    unanswered = (
+        "" if info.answered is not False else "; nobody answers for it: it goes with the next clean"
+    )
     facts = [
         ("enum", f"{info.enum}: {members}"),
-        ("creator", f"{info.creator}{unanswered}"),
+        ("creator", f"{cut(str(info.creator), 200)}{unanswered}"),
         ("age", age(time.time() - info.created)),
     ]
     if isinstance(info.on_death, dict):
@@ -202,11 +225,11 @@ def _facts(info: SegmentInfo) -> list[tuple[str, str]]:
 
 def _print_words(info: SegmentInfo) -> None:
     """Print how many words are what, and which, and whose they are."""
-    total = max(info.size, 1)
+    total, styles = max(info.size, 1), styles_of(info)
     rows = []
     for name, count in info.counts().items():
         bar = "█" * round(20 * count / total)
-        style = style_of(info, name)
+        style = styles[name]
         rows.append(
             [
                 Cell(name, style),
@@ -226,7 +249,7 @@ def _print_words(info: SegmentInfo) -> None:
     order = sorted(groups.items(), key=lambda item: (known.get(item[0][0], len(known)), item[1][0]))
     rows = [
         [
-            Cell(info.name_of(value), style_of(info, info.name_of(value))),
+            Cell(info.name_of(value), styles[info.name_of(value)]),
             _process(owner),
             _process(holder),
             Cell(ranges(indices)),
@@ -239,16 +262,3 @@ def _print_words(info: SegmentInfo) -> None:
     columns = [headings[i] for i in shown]
     giving = {name: width for name, width in giving.items() if name in columns}
     table(columns, [[row[i] for i in shown] for row in rows], giving)
-
-
-__all__ = [
-    "STATES",
-    "about_user",
-    "as_json",
-    "list_",
-    "metrics",
-    "pids_of",
-    "readable",
-    "show",
-    "style_of",
-]

@@ -9,40 +9,47 @@ from typing import TYPE_CHECKING, Any
 
 from ..array import IntEnumArray
 from ..backends import backend
+from ..memory.reading import HALF_MADE
 from ..memory.segment import attach
+from ..observe import segment
 from ..sharing import require_vocabulary
 from ..value import IntEnumValue
-from .look import about_user, readable
+from .look import about_user, refuse_unreadable
 from .output import ProblemError
 
 if TYPE_CHECKING:
     from ..observe import SegmentInfo
 
 
-def found(name: str, timeout: float | None = 0.0) -> SegmentInfo:
-    """Return the segment of that name, which can be attached.
+class ReplacedError(ProblemError):
+    """Another segment has the name than the one that was read."""
+
+
+def found(name: str, deadline: float = 0.0) -> SegmentInfo:
+    """Return the segment of that name, which can be attached; its words are not read.
 
     Args:
         name: of a value or an array.
-        timeout: seconds to wait for it to be there; None: as 0.
+        deadline: until when to wait for it to be there, in seconds of the monotonic clock.
 
     Raises:
         FileNotFoundError: it is not there after that time.
-        ProblemError: it cannot be read, is a pool, or cannot be attached by this backend.
+        ProblemError: it cannot be read, has no name, or cannot be attached by this backend.
 
     """
     if backend.INHERITED_ONLY:
         message = "this takes the compiled core, and the lock-based path is in use"
         raise ProblemError(message)
-    deadline = time.monotonic() + (timeout or 0)
+    patience = max(deadline, time.monotonic() + 1)  # for who is at it
     info = None
-    while info is None:
+    while info is None or (info.problem == HALF_MADE and time.monotonic() < patience):
         try:
-            info = readable(name)
+            info = segment(name, words=False)
         except FileNotFoundError:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.01)
+    refuse_unreadable(name, info)
     if not info.named:
         message = f"{name}: it has no name to attach by: only its own processes reach it"
         raise ProblemError(message)
@@ -55,29 +62,33 @@ def opened(info: SegmentInfo, index: int | None = None, *, leases: bool = True) 
     Args:
         info: the segment.
         index: of the word of an array that is wanted, as a value; None: all of it.
-        leases: False: what is written is nobody's, whatever on_death says, and nothing waits.
+        leases: False: what is written is nobody's, whatever on_death says.  The caller must not
+            wait then: who waits gives back what the dead own, and this would not know as what.
 
     Raises:
-        ProblemError: it has no such word, or this user cannot become the one who owns it.
+        ProblemError: it is another one by now, or this user cannot become the one who owns it.
         OSError, ValueError, TypeError: as attach().
 
     """
-    if index is not None and not 0 <= index < info.size:
-        message = f"{info.name}: there is no word {index}: it has {info.size:,}"
-        raise ProblemError(message)
     _become(info)
+    mapped = attach(info.name, leases=leases)
+    if mapped.header.nonce != info.nonce:
+        message = f"{info.name}: another one has taken its place just now"
+        raise ReplacedError(message)
+    if index is not None and index >= mapped.header.capacity:
+        message = f"{info.name}: there is no word {index}: it has {mapped.header.capacity:,}"
+        raise ProblemError(message)
     make: Any = IntEnum
-    enum = make(info.enum, info.members)
+    enum = make(info.enum, info.members, module=info.name)
     whole = index is None and info.kind == "array"
     generic: Any = IntEnumArray if whole else IntEnumValue
     cls = generic[enum]
-    segment = attach(info.name, leases=leases)
-    require_vocabulary(segment, cls._atomic_class_vocabulary)
-    return cls._atomic_on(cls._atomic_class_vocabulary, segment, index or 0, None)
+    require_vocabulary(mapped, cls._atomic_class_vocabulary)
+    return cls._atomic_on(cls._atomic_class_vocabulary, mapped, index or 0, None)
 
 
 def _become(info: SegmentInfo) -> None:
-    """If this is root: be the user who owns the segment, for good.
+    """If this is root: be the user who owns the segment, for the rest of this process.
 
     Who attaches trusts that user's memory, and root should trust nobody's.
     """

@@ -40,7 +40,8 @@ def console() -> Any:
         from rich.console import Console  # noqa: PLC0415 - an extra
     except ImportError:
         return None
-    return Console(highlight=False)
+    made = Console(highlight=False)
+    return None if made.is_dumb_terminal else made
 
 
 def document(**content: Any) -> None:
@@ -76,7 +77,7 @@ def table(
 
 def _fitted(cell: Cell, width: int, right: bool) -> Cell:  # noqa: FBT001
     """Return a cell as wide as its column, and the space behind it."""
-    text = cell.text if len(cell.text) <= width else cell.text[: width - 1] + "…"
+    text = cut(cell.text, width)
     return Cell((text.rjust(width) if right else text.ljust(width)) + "  ", cell.style)
 
 
@@ -98,6 +99,11 @@ def line(*cells: Cell | str) -> None:
 def complain(text: object) -> None:
     """Print a line to stderr."""
     print(printable(str(text)), file=sys.stderr)
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text that is not longer than that."""
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def age(seconds: float) -> str:

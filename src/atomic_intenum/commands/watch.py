@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import printable
 from ..observe import SegmentInfo, segment
 from .board import Board, frame
-from .look import style_of
-from .opening import found, opened
+from .look import styles_of
+from .opening import ReplacedError, found, opened
 from .output import GONE, Cell, console, document, line
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _VALUE_PAUSE, _ARRAY_PAUSE = 0.01, 0.1
 
 #: Seconds between two looks at who lives; and as many times what one takes, at least.
-_TICK, _TICK_SHARE = 1.0, 300
+_TICK, _TICK_SHARE = 1.0, 200
 
 #: Seconds after a change in which others may join it on the screen.
 _PAINT = 0.05
@@ -137,53 +137,75 @@ class _Watcher:
         """Watch what has a name, and what has it after that."""
         while True:
             info = self._infos[name]
-            of = opened(info)
-            is_array = info.kind == "array"
-            self._boards.pop(name, None)
-            if is_array:
-                self._boards[name] = Board(info)
-            try:
-                watched = self._array(name, of) if is_array else self._value(name, of)
-                await _first(watched, self._until_replaced(name))
-            finally:
-                of.close()
+            with contextlib.ExitStack() as stack:
+                watched = []
+                # Else it is gone already, or another one has the name: the next look finds it.
+                with contextlib.suppress(FileNotFoundError, ReplacedError):
+                    of = opened(info)
+                    stack.callback(of.close)
+                    self._boards.pop(name, None)
+                    if info.kind == "array":
+                        self._boards[name] = Board(info)
+                    one = self._array if info.kind == "array" else self._value
+                    watched.append(one(name, of))
+                await _first(*watched, self._until_replaced(name))
 
     # -- what moves
 
     async def _value(self, name: str, of: Any) -> None:
-        before, version = None, of.version
-        async for member in of.aio.changes():
-            now = of.version
+        info, before, version = self._infos[name], None, of.version
+        styles = styles_of(info)
+        while True:
+            number, now = of.value, of.version
             writes, version = (now - version) % 2**19, now
-            member_name = member._name_
-            if self._json:
-                about = {"member": member_name, "value": int(member), "before": before}
-                document(name=name, at=time.time(), **about, writes=writes)
-            else:
-                text = f"{before} -> {member_name}" if before else member_name
-                missed = f"  ({writes:,} writes)" if writes > 1 else ""
-                self._say(name, text + missed, style_of(self._infos[name], member_name))
-            before = member_name
+            member = info.name_of(number)
+            if before is None or writes:
+                if self._json:
+                    about = {"member": member, "value": number, "before": before}
+                    document(name=name, at=time.time(), **about, writes=writes)
+                else:
+                    missed = f"  ({writes:,} writes)" if writes > 1 else ""
+                    text = f"{before} -> {member}" if before else member
+                    self._say(name, text + missed, styles[member])
+            before = member
+            # A word that is no member's is waited on for the contrary.
+            known = number in info.members.values()
+            await (of.aio.wait_while(member) if known else of.aio.wait_for(*info.members))
             await asyncio.sleep(_VALUE_PAUSE)
 
     async def _array(self, name: str, of: Any) -> None:
+        info, board, first = self._infos[name], self._boards[name], True
+        while True:
+            try:
+                async for members in of.aio.changes():
+                    self._array_changed(
+                        name, {i: each._name_ for i, each in members.items()}, first
+                    )
+                    first = False
+                    await asyncio.sleep(_ARRAY_PAUSE)
+            except ValueError:  # a word is no member's: it is looked at, instead
+                with contextlib.suppress(FileNotFoundError):
+                    info = segment(name)
+                names = dict(enumerate(map(info.name_of, info.values)))
+                changed = {i: now for i, now in names.items() if first or now != board.words[i]}
+                if changed:
+                    self._array_changed(name, changed, first)
+                first = False
+                await asyncio.sleep(_TICK)
+
+    def _array_changed(self, name: str, changed: dict[int, str], first: bool) -> None:  # noqa: FBT001
         board = self._boards[name]
-        async for members in of.aio.changes():
-            changed = {index: member._name_ for index, member in members.items()}
-            whole = len(changed) == len(board.words)
-            board.change(changed)
-            counts = {each: count for each, count in board.counts.items() if count}
-            if self._json:
-                document(name=name, at=time.time(), changed=changed, counts=counts)
-            elif self._live is not None:
-                self._paint_soon()
-            else:
-                text = ", ".join(f"{count:,} {each}" for each, count in counts.items())
-                some = [f"{i} {each}" for i, each in changed.items()][: 0 if whole else 8]
-                more = [f"and {len(changed) - 8} more"] if some and len(changed) > 8 else []
-                text += f"; now {', '.join(some + more)}" if some else ""
-                self._say(name, text)
-            await asyncio.sleep(_ARRAY_PAUSE)
+        board.change(changed)
+        counts = {each: count for each, count in board.counts.items() if count}
+        if self._json:
+            document(name=name, at=time.time(), changed=changed, counts=counts)
+        elif self._live is not None:
+            self._paint_soon()
+        else:
+            text = ", ".join(f"{count:,} {each}" for each, count in counts.items())
+            some = [f"{i} {each}" for i, each in changed.items()][: 0 if first else 8]
+            more = [f"and {len(changed) - 8} more"] if some and len(changed) > 8 else []
+            self._say(name, f"{text}; now {', '.join(some + more)}" if some else text)
 
     async def _until_replaced(self, name: str) -> None:
         """Look who lives, until another segment has the name; while none has it, wait."""
@@ -195,17 +217,18 @@ class _Watcher:
             with contextlib.suppress(FileNotFoundError):
                 now = segment(name)
             pause = max(_TICK, (time.perf_counter() - began) * _TICK_SHARE)
-            if now is None or now.problem or now.creator is None or before.creator is None:
+            if now is None or now.problem:
                 if there:
                     self._say(name, "the name is gone: waiting for another creator", GONE)
                 there = False
                 continue
             self._infos[name] = now
-            if (now.created, now.creator.pid) != (before.created, before.creator.pid):
+            if now.nonce != before.nonce:
                 self._say(name, f"another one, created by {now.creator}")
                 return
-            if before.creator.alive and now.creator.alive is False:
-                self._say(name, f"its creator {now.creator.pid} has ended", GONE)
+            ended = now.creator is not None and now.creator.alive is False
+            if ended and before.creator is not None and before.creator.alive:
+                self._say(name, f"its creator {before.creator.pid} has ended", GONE)
             if name in self._boards:
                 self._boards[name].info = now
                 if (now.owners, now.creator) != (before.owners, before.creator):
@@ -215,9 +238,10 @@ class _Watcher:
 
     def _say(self, name: str, text: str, style: str = "") -> None:
         """Show a line."""
-        if self._json:
-            return
         now = time.time()
+        if self._json:
+            document(name=name, at=now, note=text)
+            return
         clock = f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03}"
         said = f"{clock} {name}: {text}"
         if self._live is None:

@@ -33,11 +33,14 @@ _FOLDER = "/dev/shm"
 HALF_MADE = "it is half made"
 
 #: The most that is read of a segment's text, in bytes, and of its words.
-_LONGEST_TEXT = 1 << 24
-_MOST_WORDS = 100_000_000
+_LONGEST_TEXT = 1 << 20
+_MOST_WORDS = 1 << 25
 
 #: Words that are read at a time.
 _BLOCK = 1 << 16
+
+#: The largest control block that is read: one of macOS has 128 bytes.
+_WIDEST_CONTROL = 256
 
 #: struct flock, from Linux's fcntl.h.
 _FLOCK = struct.Struct("hhqqi4x")
@@ -95,7 +98,11 @@ def names() -> list[str]:
         OSError: this system does not list shared memory.
 
     """
-    return sorted(filter(_OURS.fullmatch, os.listdir(_FOLDER)))  # noqa: PTH208 - no Path at import
+    try:
+        return sorted(filter(_OURS.fullmatch, os.listdir(_FOLDER)))  # noqa: PTH208 - no Path at import
+    except FileNotFoundError:
+        message = "this system does not list shared memory; names can be asked for one by one"
+        raise OSError(errno.ENOSYS, message) from None
 
 
 def memories_of(name: str) -> list[str]:
@@ -103,8 +110,12 @@ def memories_of(name: str) -> list[str]:
     return [memory for memory in (NAMED + name, name) if _OURS.fullmatch(memory)]
 
 
-def read(memory: str) -> Seen:
+def read(memory: str, *, words: bool = True) -> Seen:
     """Return what is known of a segment; what cannot be read is its problem.
+
+    Args:
+        memory: its name in shared memory.
+        words: False: they are left out, and who owns them.
 
     Raises:
         FileNotFoundError: there is none of that name (any more).
@@ -130,44 +141,48 @@ def read(memory: str) -> Seen:
         if sys.platform == "linux" and not stat.S_ISREG(is_.st_mode):  # elsewhere it is no file
             return seen._replace(problem="it is no shared memory")
         try:
-            for seen in _look(fd, seen):  # noqa: B007, B020 - each knows more than the one before
+            for seen in _look(fd, seen, words=words):  # noqa: B007, B020 - each knows more
                 pass
         except UnreadableError as error:
             return seen._replace(problem=str(error))
+        except MemoryError:
+            return seen._replace(problem="it is too large to be read here")
         return seen
     finally:
         os.close(fd)
 
 
-def _look(fd: int, seen: Seen) -> Iterator[Seen]:
+def _look(fd: int, seen: Seen, *, words: bool) -> Iterator[Seen]:
     """Yield what is known, each time with more; UnreadableError where that ends."""
     seen = seen._replace(answered=_has_lock(fd, 0))
     yield seen
-    if seen.size == 0:
-        raise UnreadableError(HALF_MADE)
-    fixed = _bytes(fd, 0, layout.HEADER_SIZE)
+    fixed = _bytes(fd, 0, min(seen.size, layout.HEADER_SIZE))
     magic = int.from_bytes(fixed[: layout.HEADER_OFFSET], sys.byteorder)
-    if magic != layout.MAGIC:
-        half = magic in (0, layout.MAGIC_UNFINISHED)
-        raise UnreadableError(HALF_MADE if half else "it is not a segment of atomic-intenum")
+    if magic == layout.MAGIC_UNFINISHED or not any(fixed):
+        raise UnreadableError(HALF_MADE)
+    if magic != layout.MAGIC or len(fixed) < layout.HEADER_SIZE:
+        raise UnreadableError("it is not a segment of atomic-intenum")
     header = layout.Header(*layout.HEADER.unpack_from(fixed, layout.HEADER_OFFSET))
-    seen = seen._replace(header=header)
+    # Again: the creator stores the magic last, and may have been at it.
+    seen = seen._replace(header=header, size=os.fstat(fd).st_size)
     yield seen
     if header.layout_version != layout.LAYOUT_VERSION:
-        raise UnreadableError(
-            f"its layout is version {header.layout_version}, this reads version 2"
-        )
-    if not header.fits(seen.size) or header.capacity > _MOST_WORDS:
+        theirs, ours = header.layout_version, layout.LAYOUT_VERSION
+        raise UnreadableError(f"its layout is version {theirs}, this reads version {ours}")
+    # A sparse file may claim to be of any size, and takes no memory before it is read.
+    strides = (layout.PACKED_STRIDE, layout.SINGLE_STRIDE)
+    kinds = (layout.KIND_POOL, layout.KIND_VALUE, layout.KIND_ARRAY)
+    sound = header.fits(seen.size) and header.word_stride in strides and header.kind in kinds
+    if not sound or (header.kind == layout.KIND_VALUE and header.capacity != 1):
         raise UnreadableError("its header does not fit its size")
-    if header.header_size > _LONGEST_TEXT:
-        raise UnreadableError("its text is too long to be one")
+    if header.header_size > _LONGEST_TEXT or header.capacity > _MOST_WORDS:
+        raise UnreadableError("it is too large to be read here")
     seen = _with_text(fd, seen, header)
     yield seen
-    seen = _with_words(fd, seen, header)
-    if header.owners_offset:
+    if words:
+        seen = _with_words(fd, seen, header)
         rows = {row: _row(fd, header, row) for row in set(seen.owners.values())}
-        seen = seen._replace(rows=rows)
-    yield seen
+        yield seen._replace(rows=rows)
 
 
 def _with_text(fd: int, seen: Seen, header: Header) -> Seen:
@@ -179,7 +194,7 @@ def _with_text(fd: int, seen: Seen, header: Header) -> Seen:
     except (ValueError, TypeError, KeyError, RecursionError):
         enum, members = None, {}
     sound = type(enum) is str and type(members) is dict and members
-    if not sound or not all(type(number) is int for number in members.values()):
+    if not sound or not all(map(_is_member, members.items())) or not _is_text(enum):
         raise UnreadableError("its enum cannot be read")
     rules = None
     if header.on_death_size:
@@ -191,40 +206,59 @@ def _with_text(fd: int, seen: Seen, header: Header) -> Seen:
     return seen._replace(enum=enum, members=members, rules=rules)
 
 
+def _is_member(item: tuple[str, object]) -> bool:
+    name, number = item
+    return type(number) is int and -(2**31) <= number < 2**31 and _is_text(name)
+
+
+def _is_text(text: str) -> bool:
+    """Tell whether a text can be written anywhere: JSON has halves of letters, too."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _with_words(fd: int, seen: Seen, header: Header) -> Seen:
     """Return it with its words, one looked at after the other."""
     stride = header.word_stride // 4
     lower = 0 if sys.byteorder == "little" else 1
     interesting = _LOCKED | (_OWNER_MASK if header.owners_offset else 0)
     numbers = array("i")
-    owners, holders = {}, {}
+    owners: dict[int, int] = {}
+    holders: dict[int, tuple[int, int]] = {}
     for first in range(0, header.capacity, _BLOCK):
         count = min(_BLOCK, header.capacity - first)
         at = header.header_size + first * header.word_stride
-        # One more word may lie behind the last one than its stride.
         block = memoryview(_bytes(fd, at, (count - 1) * header.word_stride + 8))
         numbers.extend(block.cast("i")[lower::stride].tolist())
         uppers = block.cast("I")[1 - lower :: stride].tolist()
+        locked = []
         for index, upper in enumerate(uppers, first):
             if upper & interesting:
                 row = (upper & _OWNER_MASK) >> _OWNER_SHIFT
                 if row and header.owners_offset:
                     owners[index] = row
-                holder = _holder(fd, header, index) if upper & _LOCKED else None
-                if holder:
-                    holders[index] = holder
+                if upper & _LOCKED:
+                    locked.append(index)
+        holders.update(_holders(fd, header, locked))
     return seen._replace(numbers=numbers, owners=owners, holders=holders)
 
 
-def _holder(fd: int, header: Header, index: int) -> tuple[int, int] | None:
-    """Return pid and thread of who holds a word's lock; None if nobody does (any more)."""
+def _holders(fd: int, header: Header, locked: list[int]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield pid and thread of who holds the locks of these words, if somebody still does."""
     # Behind the mutex: two fields of 32 bits, and this one, at a multiple of 8.
     within = -(-(header.mutex_size + 8) // 8) * 8
-    if within + 8 > header.control_stride:
-        return None
-    at = header.control_offset + index * header.control_stride + within
-    (holder,) = layout.WORD.unpack(_bytes(fd, at, 8))
-    return (holder >> 32, holder & 0xFFFF_FFFF) if holder else None
+    stride = header.control_stride
+    if not locked or within + 8 > stride or stride > _WIDEST_CONTROL:
+        return
+    first, last = locked[0], locked[-1]
+    controls = _bytes(fd, header.control_offset + first * stride, (last - first + 1) * stride)
+    for index in locked:
+        (holder,) = layout.WORD.unpack_from(controls, (index - first) * stride + within)
+        if holder:
+            yield index, (holder >> 32, holder & 0xFFFF_FFFF)
 
 
 def _row(fd: int, header: Header, row: int) -> Row:
