@@ -101,7 +101,7 @@ def terminal(
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
-    env = environment(TERM="xterm-256color", **changes)
+    env = environment(**{"TERM": "xterm-256color", **changes})
     # Kept open here, so that what the terminal is set to can be asked when the program has ended.
     with subprocess.Popen(
         [sys.executable, "-c", _RUN, *program, *arguments],

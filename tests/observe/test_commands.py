@@ -276,6 +276,50 @@ def test_wait_for_what_is_not_there_yet() -> None:
 
 
 @named
+def test_wait_has_one_deadline() -> None:
+    """The time of `wait` is for the name and for the state together."""
+    name = f"t{os.getpid()}-once"
+    with service() as it, started("wait", name, "CALCULATING", "--timeout", "1.5") as process:
+        began = time.monotonic()
+        it.ask("__import__('time').sleep(1)")
+        it.ask(f"setattr(type(status), 'late', type(status)('IDLE', segment_name={name!r}))")
+        assert process.communicate(timeout=20) == ("", f"{name}: still IDLE after 1.5 s\n")
+        assert process.returncode == 1
+        assert time.monotonic() - began < 2.4
+
+
+@named
+def test_wait_needs_somebody_who_answers() -> None:
+    """`wait` fails with 2 where nobody answers for the segment, also if that comes meanwhile."""
+    with service() as it, started("wait", it.status, "CALCULATING") as process:
+        until_asleep(it, "status")
+        it.kill()
+        message = f"{it.status}: its creator {it.pid} has ended, and nobody else answers for it"
+        assert process.communicate(timeout=20) == ("", f"atomic-intenum wait: {message}\n")
+        assert process.returncode == 2
+        # Unless somebody has removed it: any process that creates something does.
+        finished = command("wait", it.status, "IDLE", "--timeout", "0")
+        assert finished.returncode == 2
+        assert message in finished.stderr or "no value or array" in finished.stderr
+
+
+@named
+def test_wait_for_what_is_half_made() -> None:
+    """`wait` gives a creator that is at it a second, and its whole time."""
+    name = f"t{os.getpid()}-making"
+    with service() as it, planted(path_of(name), bytes(4096)):
+        assert "it is half made" in refused("wait", name, "IDLE")
+        with started("wait", name, "IDLE", "--timeout", "20") as process:
+            content = memory(it.status).read_bytes()
+            draft = memory(f"{name}.draft")
+            draft.write_bytes(content)
+            with kept(f"{name}.draft"):
+                draft.rename(path_of(name))
+                assert process.communicate(timeout=20) == (f"{name}: IDLE\n", "")
+        path_of(name).unlink()
+
+
+@named
 def test_wait_is_interrupted(there: Service) -> None:
     """Ctrl-C ends a wait with 130, without a traceback."""
     there.ask("status.set('IDLE')")
@@ -294,6 +338,9 @@ def test_set(there: Service) -> None:
     finished = command("set", there.status, "UNAVAILABLE", "--if", "IDLE")
     assert (finished.returncode, finished.stdout) == (1, "")
     assert finished.stderr == f"{there.status}: it is CALCULATING, not IDLE\n"
+    said = told("set", there.status, "IDLE", "--if", "IDLE", code=1)
+    assert said["done"] is False
+    assert said["member"] == said["before"] == "CALCULATING"
     said = told("set", there.status, "IDLE", "--if", "CALCULATING")
     assert said.pop("name") == there.status
     assert said == {"index": None, "done": True, "member": "IDLE", "before": "CALCULATING"}
@@ -354,6 +401,10 @@ def test_what_has_no_name(there: Service) -> None:
         (["set", "STATUS", "IDLE", "--index", "1"], "there is no word 1: it has 1"),
         (["wait", "STATUS", "IDLE", "--any"], "--any is for an array"),
         (["wait", "BOARD", "PENDING", "RUNNING", "DONE", "--while"], "always one of all members"),
+        (
+            ["wait", "STATUS", "UNAVAILABLE", "IDLE", "CALCULATING", "--while"],
+            "always one of all members",
+        ),
     ],
 )
 def test_what_cannot_be(arguments: list[str], message: str, there: Service) -> None:
@@ -495,6 +546,25 @@ def test_clean_asks_on_a_terminal() -> None:
                 assert screen.end() == 1
 
 
+@named
+def test_clean_without_an_answer() -> None:
+    """Where nobody can answer, the end of the input or a closed one, nothing is removed."""
+    with service() as it:
+        it.kill()
+        with terminal("clean") as screen:
+            screen.until(lambda text: "[y/N]" in text or "nothing to clean" in text)
+            if "[y/N]" in screen.text():
+                screen.press(b"\x04")
+                assert screen.end() == 1
+        line = 'exec "$@" <&-'
+        arguments = ["sh", "-c", line, "sh", sys.executable, "-m", "atomic_intenum", "clean"]
+        finished = subprocess.run(
+            arguments, capture_output=True, text=True, check=False, env=environment()
+        )
+        assert finished.stderr == ""
+        assert finished.returncode in (0, 1)
+
+
 # -- the lock-based path
 
 
@@ -538,6 +608,31 @@ def test_full_disk(there: Service) -> None:
         )
     assert finished.returncode == 2
     assert re.fullmatch(r"atomic-intenum show: .*No space left on device.*\n", finished.stderr)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, there: Service) -> None:
+    """A command does what it is told with its streams closed, and writes nowhere else."""
+    for name, code in ((there.status, 0), ("nobody-has-this", 2)):
+        line = f'exec "$@" {closed}'
+        arguments = ["sh", "-c", line, "sh", sys.executable, "-m", "atomic_intenum", "show", name]
+        finished = subprocess.run(
+            arguments, capture_output=True, text=True, check=False, env=environment()
+        )
+        assert finished.returncode == code
+        if ">&-" in closed.split():
+            assert finished.stdout == ""
+        if "2>&-" in closed:
+            assert finished.stderr == ""
+            assert code == 0 or finished.stdout == ""
+
+
+def test_a_dumb_terminal(there: Service) -> None:
+    """A terminal that can do nothing gets plain text."""
+    with terminal("show", there.many, TERM="dumb") as screen:
+        assert screen.end() == 0
+        assert "PENDING" in screen.text()
+    assert b"\x1b" not in screen.written
 
 
 def test_a_narrow_encoding(there: Service) -> None:

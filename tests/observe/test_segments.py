@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -163,7 +165,9 @@ def _sees_elsewhere(there: Service) -> bool:
     info = observe.segment(there.status)
     # /proc may still be the other namespace's, by which this process is where it was.
     assert info.creator is not None
-    return bool(info.answered) and info.creator.alive in (None, True) and info.creator.pid == there.pid
+    return (
+        bool(info.answered) and info.creator.alive in (None, True) and info.creator.pid == there.pid
+    )
 
 
 # -- what is wrong
@@ -183,6 +187,8 @@ def with_fields(content: bytes, **fields: int) -> bytes:
 
 CORRUPT: dict[str, Any] = {
     "empty": lambda _: b"",
+    "few zeros": lambda _: bytes(100),
+    "unfinished": lambda whole: b"0" + whole[1:100],
     "short": lambda whole: whole[:100],
     "foreign": lambda _: b"#!/bin/sh\n" * 100,
     "zeros": lambda _: bytes(4096),
@@ -193,6 +199,13 @@ CORRUPT: dict[str, Any] = {
     "stride 0": lambda whole: with_fields(whole, word_stride=0),
     "stride 12": lambda whole: with_fields(whole, word_stride=12),
     "stride": lambda whole: with_fields(whole, word_stride=2**31),
+    "stride 16": lambda whole: with_fields(whole, word_stride=16, capacity=2),
+    "kind": lambda whole: with_fields(whole, kind=4),
+    "values": lambda whole: with_fields(whole, kind=2),
+    "large number": lambda whole: whole.replace(
+        b'"PENDING": 1, "RUNNING": 2', b'"P": 9999999999'.ljust(26)
+    ),
+    "half a letter": lambda whole: whole.replace(b'"PENDING"', b'"P\\ud800"'),
     "header": lambda whole: with_fields(whole, header_size=2**32 - 64),
     "controls": lambda whole: with_fields(whole, control_offset=2**63),
     "control stride": lambda whole: with_fields(whole, control_stride=2**32 - 1),
@@ -221,6 +234,78 @@ def test_corrupt(what: str, there: Service) -> None:
             names = {each.name: each.problem for each in observe.segments()}
             assert names[name] == info.problem
             assert names[there.status] == ""
+        finally:
+            path_of(name).unlink()
+
+
+HALF_MADE = {"empty", "few zeros", "zeros", "unfinished"}
+
+
+def test_half_made(there: Service) -> None:
+    """What a creator has begun, or has left at that, is told from what is no segment."""
+    name = f"t{os.getpid()}-half"
+    told = set()
+    for what, content in CORRUPT.items():
+        with planted(path_of(name), content(header_of(there.board))):
+            if observe.segment(name).problem == "it is half made":
+                told.add(what)
+            path_of(name).unlink()
+    assert told == HALF_MADE
+
+
+def test_sparse_file_takes_no_memory(there: Service) -> None:
+    """A file that claims to be large, and takes nothing, is not read."""
+    name = f"t{os.getpid()}-sparse"
+    wide = {"word_stride": 2**30, "capacity": 1000, "control_offset": 2**41, "owners_offset": 2**42}
+    many = {"capacity": 2**33, "control_offset": 2**37, "owners_offset": 2**41}
+    for fields in (wide, many):
+        with planted(path_of(name), with_fields(header_of(there.board), **fields), 2**43):
+            try:
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                assert observe.segment(name).problem
+                grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+                assert grown < 50_000  # KiB
+            finally:
+                path_of(name).unlink()
+
+
+def test_creator_without_a_start(there: Service) -> None:
+    """A dead creator whose start nobody knows is gone, all the same."""
+    name = f"t{os.getpid()}-start"
+    content = with_fields(header_of(there.board), creator_start=0, creator_pid=2**22 + 5)
+    with planted(path_of(name), content):
+        try:
+            info = observe.segment(name)
+            assert info.creator == (2**22 + 5, "", False)
+        finally:
+            path_of(name).unlink()
+
+
+def test_large_enum(there: Service) -> None:
+    """Thousands of members are read, counted and named at once."""
+    name = f"t{os.getpid()}-large"
+    members = {f"STATE_{i}": i for i in range(5000)}
+    text = json.dumps({"enum": "Large", "members": members}).encode()
+    content = bytearray(header_of(there.many))
+    header = Header(*layout.HEADER.unpack_from(content, 8))
+    more = -(-len(text) // 64) * 64
+    moved = header._replace(
+        vocabulary_size=len(text),
+        on_death_size=0,
+        owners_offset=0,
+        header_size=header.header_size + more,
+        control_offset=header.control_offset + more,
+    )
+    words = bytes(content[header.header_size :])
+    fixed = content[:8] + layout.HEADER.pack(*moved)
+    head = bytes(fixed).ljust(192, b"\0") + text
+    with planted(path_of(name), head.ljust(moved.header_size, b"\0") + words):
+        try:
+            info = observe.segment(name)
+            assert (info.problem, info.size) == ("", 3000)
+            assert [info.name_of(value) for value in info.values] == [
+                f"STATE_{value}" for value in info.values
+            ]
         finally:
             path_of(name).unlink()
 

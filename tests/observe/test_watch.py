@@ -199,6 +199,23 @@ def test_service_starts_anew(there: Service) -> None:
             assert "CALCULATING -> IDLE" in process.stdout.readline()
 
 
+@pytest.mark.parametrize("name", ["status", "board"])
+def test_words_that_are_no_members(name: str, there: Service) -> None:
+    """A word that holds no member's number is shown by the number, and the watch goes on."""
+    word = "status" if name == "status" else "board.at(3)"
+    write = "__import__('helpers.support').support.write_word"
+    with started("watch", getattr(there, name)) as process:
+        process.stdout.readline()
+        there.ask(f"{write}({word}, 99, 5)")
+        there.ask("board.at(4).set('DONE')")  # who writes past the API wakes nobody
+        while "99" not in (line := process.stdout.readline()):
+            assert line
+        there.ask(f"{word}.set({word}.EnumType(3))")
+        while f"{'CALCULATING' if name == 'status' else '2 DONE'}" not in line:
+            line = process.stdout.readline()
+            assert line
+
+
 def test_under_load(there: Service) -> None:
     """What is written without a pause is shown a few times a second, and keys are heard."""
     there.ask("thread()")

@@ -106,20 +106,16 @@ def set_(args: argparse.Namespace) -> int:
             if value.value != info.members[args.member]:
                 raise
             before = None  # it was no member's; it is by now
-    member = args.member if done else info.name_of(value.value)
+    if not done:
+        before = info.name_of(value.value)
+    member = args.member if done else before
     if args.json:
-        index = args.index
-        document(
-            name=info.name, index=index, done=done, member=member, before=before if done else None
-        )
+        document(name=info.name, index=args.index, done=done, member=member, before=before)
     elif done:
         line(f"{info.name}: {before or 'no member'} -> {member}")
     else:
-        complain(
-            f"{info.name}: it is {member}, not {args.old}"
-            if member != args.old
-            else f"{info.name}: it was not {args.old}"
-        )
+        now = f"it is {member}, " if member != args.old else "it was "  # by now it is, again
+        complain(f"{info.name}: {now}not {args.old}")
     return 0 if done else 1
 
 

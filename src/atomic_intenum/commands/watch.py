@@ -128,7 +128,7 @@ class _Watcher:
         for number in (signal.SIGTERM, signal.SIGHUP):  # or the terminal would stay as it is
             loop.add_signal_handler(number, end, 128 + number)
         if self._live is not None:
-            loop.add_signal_handler(signal.SIGWINCH, self._paint)
+            loop.add_signal_handler(signal.SIGWINCH, self._resized)
         await _first(until_ended(), *map(self._follow, self._infos))
         code: int = ended.result()
         return code
@@ -168,9 +168,11 @@ class _Watcher:
                     text = f"{before} -> {member}" if before else member
                     self._say(name, text + missed, styles[member])
             before = member
-            # A word that is no member's is waited on for the contrary.
-            known = number in info.members.values()
-            await (of.aio.wait_while(member) if known else of.aio.wait_for(*info.members))
+            try:
+                known = number in info.members.values()
+                await (of.aio.wait_while(member) if known else of.aio.wait_for(*info.members))
+            except ValueError:  # it is no member's by now
+                await asyncio.sleep(_TICK)
             await asyncio.sleep(_VALUE_PAUSE)
 
     async def _array(self, name: str, of: Any) -> None:
@@ -254,6 +256,11 @@ class _Watcher:
         if self._live is not None and self._painting is None:
             loop = asyncio.get_running_loop()
             self._painting = loop.call_later(_PAINT, self._paint)
+
+    def _resized(self) -> None:
+        # The signal may have cut short what was being written: that ends here, whatever it was.
+        sys.stdout.write("\x18\x1b[2J")
+        self._paint()
 
     def _paint(self) -> None:
         self._painting = None
