@@ -259,7 +259,7 @@ class _Watcher:
 
     def _resized(self) -> None:
         # The signal may have cut short what was being written: that ends here, whatever it was.
-        sys.stdout.write("\x18\x1b[2J")
+        self._live.console.file.write("\x18\x1b[2J")
         self._paint()
 
     def _paint(self) -> None:
