@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -24,18 +23,8 @@ EXAMPLES = [example for page in PAGES for example in examples_of(page)]
 pytestmark = pytest.mark.skipif(not PAGES, reason="these tests run beside the sources")
 
 
-def may_unshare() -> bool:
-    """Tell whether this process may have children in another PID namespace."""
-    command = ["unshare", "--pid", "--fork", "true"]
-    with contextlib.suppress(FileNotFoundError):
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    return False
-
-
 def is_here(needed: str) -> bool:
     """Tell whether there is what an example needs."""
-    if needed == "root":
-        return may_unshare()
     if needed == "life locks":
         told = built_with("LIFE_LOCKS") if BACKEND == "native" else True
         return sys.platform == "linux" and told

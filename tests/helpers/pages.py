@@ -2,12 +2,11 @@
 
 A comment before a python block says what is special about it, with commas between::
 
-    <!-- example: continues, needs gunicorn, not on lock -->
+    <!-- example: continues, needs numpy -->
 
 ``continues``: the block goes on where the one before it ended; both are one script.
-``needs NAME``: skipped where NAME cannot be imported; ``needs root``: where it is not root's;
-``needs life locks``: where the kernel does not tell who lives.
-``not on lock``: does what the lock-based path cannot.
+``needs NAME``: skipped where NAME cannot be imported; ``needs life locks``: where the kernel does
+not tell who lives.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ class Example:
     @property
     def needs_core(self) -> bool:
         """Whether it does what the lock-based path cannot: a value sent later, or a name."""
-        sent = "ProcessPoolExecutor(" in self.code or "segment_name=" in self.code
-        return sent or "not on lock" in self.notes
+        return "ProcessPoolExecutor(" in self.code or "segment_name=" in self.code
 
 
 def pages() -> list[Path]:

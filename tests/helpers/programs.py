@@ -117,7 +117,8 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env=environment(HOME=str(folder)),
+            # Unbuffered, print() writes the end of its line apart.
+            env=environment(HOME=str(folder), PYTHONUNBUFFERED=""),
             start_new_session=True,
         ) as process,
     ):
