@@ -46,7 +46,7 @@ class Board(IntEnumArray[Status]):
 def work(board: Board, index: int) -> None:
     """Be a worker, until the supervisor says STOPPING or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork inherits the supervisor's
     status = board.at(index)
     status.own()  # first of all
     status.compare_and_set(Status.STARTING, Status.RUNNING)  # unless it is STOPPING by now
@@ -85,6 +85,8 @@ def main() -> None:
     try:
         supervise(board, [start(board, index) for index in range(len(board))])
     except KeyboardInterrupt:
+        pass  # this is how it is told to stop
+    finally:
         board.fill(Status.STOPPING)
         for worker in multiprocessing.active_children():
             worker.join()

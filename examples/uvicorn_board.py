@@ -51,6 +51,10 @@ class Worker:
         """Serve as ASGI says: once for the worker's life, and once for each request."""
         if scope["type"] == "lifespan":
             await receive()
+            if "BOARD" not in os.environ:
+                message = "start it by: python examples/uvicorn_board.py"
+                await send({"type": "lifespan.startup.failed", "message": message})
+                return
             self.start()
             await send({"type": "lifespan.startup.complete"})
             await receive()

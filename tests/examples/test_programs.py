@@ -13,6 +13,7 @@ import pytest
 from helpers import elsewhere
 from helpers.demos import segments_of
 from helpers.marks import named, needs_life_locks, needs_robust
+from helpers.pages import DOCS
 from helpers.programs import EXAMPLES, MARKS, output_of, running
 from helpers.support import METHODS, ROOT, SHM, until
 
@@ -64,10 +65,11 @@ def test_killed_workers_job_is_done(method: str, tmp_path: Path) -> None:
     assert killed is not None, output
     pid, job = killed.groups()
     begun = re.findall(r"^(\d+) does job (\d+)$", output, re.MULTILINE)
-    by = [each for each, index in begun if index == job]
-    assert len(by) == 2, output
-    assert by[0] == pid != by[1]
-    assert sorted(int(index) for _, index in begun) == sorted([*range(12), int(job)])
+    *first, last = (each for each, index in begun if index == job)
+    assert first in ([pid], [])  # perhaps it could not say so
+    assert last != pid
+    wanted = [*range(12), *[int(job)] * len(first)]
+    assert sorted(int(index) for _, index in begun) == sorted(wanted)
     assert output.endswith("12 of 12 jobs are DONE; exit codes: -9, 0, 0\n")
     assert len(output.splitlines()) == len(begun) + 2
 
@@ -147,9 +149,11 @@ def follow_restarts(folder: Path, name: str, prefix: tuple[str, ...] = ()) -> No
                 assert (pid == 1) == bool(prefix)
                 states += f"{name} is READY\n"
                 client.says(f"{states}\\Z")
-                os.kill(max(service.living()) if prefix else pid, number)
+                if prefix:  # as it is called here
+                    pid = next(each for each in service.living() if each != service.pid)
+                os.kill(pid, number)
                 client.says(f"^{name} is {last}$")
-                service.wait()
+                assert (service.wait() == 0) == (last == "STOPPED")
             states = f"{name} is {last}\n"
         assert client.wait() == 0
         assert re.sub(f"{name} is DRAINING\n", "", client.output) == (
@@ -202,7 +206,11 @@ def test_containers_run_the_examples(file: str) -> None:
 # -- all of them
 
 DEMO = EXAMPLES / "demo"
-FILES = [path for path in sorted(EXAMPLES.rglob("*.*")) if DEMO not in path.parents]
+FILES = [
+    path
+    for path in sorted(EXAMPLES.rglob("*"))
+    if path.is_file() and DEMO not in path.parents and path.parent.name != "__pycache__"
+]
 
 
 @pytest.mark.once
@@ -210,5 +218,6 @@ FILES = [path for path in sorted(EXAMPLES.rglob("*.*")) if DEMO not in path.pare
 def test_example_is_short_and_shown(path: Path) -> None:
     """Each example has 120 lines at most, and a page of the documentation shows it."""
     assert path.read_text().count("\n") <= 120
-    pages = "".join(page.read_text() for page in sorted((ROOT / "docs" / "howto").glob("*.md")))
-    assert f"{{literalinclude}} ../../{path.relative_to(ROOT).as_posix()}\n" in pages
+    name = re.escape(path.relative_to(ROOT).as_posix())
+    shown = re.compile(rf"^```{{literalinclude}} [./]*{name}$", re.MULTILINE)
+    assert any(shown.search(page.read_text()) for page in DOCS.rglob("*.md"))

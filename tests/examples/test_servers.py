@@ -132,6 +132,15 @@ def test_uvicorn(tmp_path: Path) -> None:
         assert "Traceback" not in server.output
 
 
+@named
+@needs("uvicorn")
+def test_uvicorn_without_a_board(tmp_path: Path) -> None:
+    """Whoever starts uvicorn by hand is told how to start it, and it does not serve."""
+    with running(tmp_path, "-m", "uvicorn", "--port=0", "uvicorn_board:app") as server:
+        server.says("start it by: python examples/uvicorn_board.py")
+        assert server.wait() != 0
+
+
 def pids_of(server: Program, starts: int) -> list[int]:
     """Return the pids of all workers that the server has started, once they are so many."""
     pattern = r"^worker \d is (\d+)$"
