@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from helpers.demos import segments_of
 from helpers.marks import named, needs_life_locks
 from helpers.programs import EXAMPLES, MARKS, get, running
 from helpers.support import DEADLINE, until
@@ -110,8 +111,10 @@ def test_gunicorn(tmp_path: Path) -> None:
         board = Board(server.says(r"Listening at: (http://\S+)")[1])
         board.until_work(4, set())
         kill_one(server, board, {"pid": None, "status": "DEAD"})
+        memory = segments_of(server.pid)
         os.kill(server.pid, signal.SIGHUP)
         board.until_work(4, board.pids)
+        assert segments_of(server.pid) == memory  # the configuration ran again, with the same board
         assert get(board.url.removesuffix("workers")) == (404, '"ask for /workers"')
         assert server.end() == 0
         assert "Traceback" not in server.output
