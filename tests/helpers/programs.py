@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import signal
@@ -156,7 +155,7 @@ def get(url: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-    except http.client.RemoteDisconnected:
+    except ConnectionError:
         return 0, ""
     except urllib.error.URLError as error:
         if isinstance(error.reason, ConnectionError):
