@@ -2,26 +2,24 @@
 
     python examples/asyncio_server.py [PORT]
 
-prints its address and its workers' pids, and serves until Ctrl-C or kill. In another terminal:
+prints its address and its workers' pids, and serves until Ctrl-C or kill. Then
 
-    $ curl http://127.0.0.1:8000/25
-    25 squared is 625, says process 4711
+    curl http://127.0.0.1:8000/25
 
-The board tells who is free, and wakes the loop. The numbers go through pipes. A killed worker's
-request gets 502, and the server starts another worker.
+prints "25 squared is 625, says process 4711". The board says who is free, and wakes the loop. Pipes
+carry the numbers. A killed worker's request gets 502, and the server starts another worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from enum import IntEnum
-from multiprocessing import Pipe, Process
+from multiprocessing import Pipe, Process, set_start_method
 from multiprocessing.connection import Connection
 
 from atomic_intenum import IntEnumArray
@@ -97,11 +95,12 @@ class Server:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request, such as GET /25 HTTP/1.1."""
-        path = (await reader.readline()).decode("latin-1").partition(" /")[2].partition(" ")[0]
-        right = path.isdecimal() and len(path) < 20
-        code, text = await self.ask(int(path)) if right else ("404 Not Found", "ask for a number")
-        writer.write(f"HTTP/1.1 {code}\r\nConnection: close\r\n\r\n{text}\n".encode())
-        writer.close()
+        with contextlib.closing(writer):
+            path = (await reader.readline()).decode("latin-1").partition(" /")[2].partition(" ")[0]
+            code, text = "404 Not Found", "ask for a number"
+            if path.isdecimal() and len(path) < 20:
+                code, text = await self.ask(int(path))
+            writer.write(f"HTTP/1.1 {code}\r\nConnection: close\r\n\r\n{text}\n".encode())
 
 
 async def serve(port: int) -> None:
@@ -109,12 +108,13 @@ async def serve(port: int) -> None:
     server = Server(4)
     listener = await asyncio.start_server(server.answer, "127.0.0.1", port)
     print(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", flush=True)
-    async with listener:
+    with contextlib.closing(listener):  # async with would wait for clients that say nothing
         await asyncio.gather(*map(server.keep, range(len(server.board))))
 
 
 if __name__ == "__main__":
-    multiprocessing.set_start_method("spawn")  # no fork beside the thread that watches
+    set_start_method("spawn")  # no fork beside the thread that watches
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's & has it ignored
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(int(sys.argv[1]) if sys.argv[1:] else 8000))
