@@ -14,13 +14,12 @@ end it all by Ctrl-C or by kill:
     {'STOPPED': 4}
 
 Each worker owns its word of the board, and the board has on_death=DEAD: however a worker ends, its
-word is DEAD unless it has said otherwise. If the supervisor is killed, the workers end by
-themselves.
+word is DEAD unless it has said otherwise. The last word is the supervisor's own, so that one wait
+tells of a dead worker and of the end. If the supervisor is killed, the workers end by themselves.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from enum import IntEnum
@@ -28,33 +27,32 @@ from multiprocessing import Process
 
 from atomic_intenum import IntEnumArray
 
+WORKERS = 4
+
 
 class Status(IntEnum):
-    """What a worker is doing."""
+    """What a worker, or the supervisor, is doing."""
 
     STARTING = 1
     RUNNING = 2
-    STOPPING = 3  # the supervisor asks it to
+    STOPPING = 3  # the supervisor, which was told to
     STOPPED = 4
-    DEAD = 5  # it ended without being asked
+    DEAD = 5  # it ended, and did not say so
 
 
 class Board(IntEnumArray[Status]):
-    """A word for each worker."""
+    """A word for each worker, and one for the supervisor."""
 
 
 def work(board: Board, index: int) -> None:
-    """Be a worker, until the supervisor says STOPPING or is gone."""
+    """Be a worker, until the supervisor is STOPPING or dead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork inherits the supervisor's
-    status = board.at(index)
+    status, supervisor = board.at(index), board.at(-1)
     status.own()  # first of all
-    status.compare_and_set(Status.STARTING, Status.RUNNING)  # unless it is STOPPING by now
-    while status != Status.STOPPING:
+    status.set(Status.RUNNING)
+    while supervisor.owner is not None and supervisor == Status.RUNNING:
         time.sleep(0.1)  # here goes the work
-        supervisor = multiprocessing.parent_process()
-        if supervisor is not None and not supervisor.is_alive():
-            return  # nobody is there to see that it is DEAD
     status.disown()  # this is no death
     status.set(Status.STOPPED)
 
@@ -69,28 +67,33 @@ def start(board: Board, index: int) -> Process:
     return worker
 
 
-def supervise(board: Board, workers: list[Process]) -> None:
-    """Restart each worker that dies, for ever."""
-    while True:
-        index = board.wait_any(Status.DEAD)  # it sleeps here
-        workers[index].join()
-        print(f"worker {index} died: exit code {workers[index].exitcode}", flush=True)
-        workers[index] = start(board, index)
+def supervise(board: Board) -> None:
+    """Start the workers, and each of them again when it dies, until the supervisor is STOPPING."""
+    workers = [start(board, index) for index in range(WORKERS)]
+    while board[-1] is Status.RUNNING:
+        index = board.wait_any(Status.DEAD, Status.STOPPING)  # it sleeps here
+        if index < WORKERS:
+            workers[index].join()
+            print(f"worker {index} died: exit code {workers[index].exitcode}", flush=True)
+            workers[index] = start(board, index)
+    for worker in workers:
+        worker.join()
+    print({status.name: board[:-1].count(status) for status in set(board[:-1])})
 
 
 def main() -> None:
-    """Start the workers, supervise them, and stop them."""
-    board = Board(4, Status.STARTING, on_death=Status.DEAD)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # kill does as Ctrl-C does
+    """Be the supervisor, until Ctrl-C or kill."""
+    board = Board(WORKERS + 1, Status.STARTING, on_death=Status.DEAD)
+    status = board.at(-1)
+    status.own()
+    status.set(Status.RUNNING)
+    # Nothing is raised: an exception could get lost wherever the signal comes.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: status.set(Status.STOPPING))
     try:
-        supervise(board, [start(board, index) for index in range(len(board))])
-    except KeyboardInterrupt:
-        pass  # this is how it is told to stop
+        supervise(board)
     finally:
-        board.fill(Status.STOPPING)
-        for worker in multiprocessing.active_children():
-            worker.join()
-        print({status.name: number for status, number in board.counts().items() if number})
+        status.set(Status.STOPPING)  # for the workers, if something went wrong here
 
 
 if __name__ == "__main__":
