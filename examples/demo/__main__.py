@@ -1,18 +1,18 @@
 """The demo: ``python examples/demo``.
 
-Processes claim the workers of one board and hash files in their names, while a monitor draws the
-board.
+Processes claim files on one board and hash them, a killer kills some of them, and a supervisor
+starts them again.
 
 command    the command line, and all of it in order
 interrupt  Ctrl-C, noticed at safe points alone
-board      the statuses: an IntEnumArray
+board      the two boards: what workers do, and what became of the jobs
 files      the files to hash, one file's digest, and the comparison with a plain run
-processes  child processes: started, heard, and ended whatever happens
-players    what they do: claim workers, hash, and set them back
-monitor    looks at the board, and draws what changed
-screen     what the monitor draws on: a terminal, or lines
-live       the terminal: cells of one worker each, or a table
-outcome    what is said at the end, and whether it adds up
+worker     what a process does: claim, hash, commit
+crew       the supervisor and the killer, and what they count
+screen     what is drawn, and plain lines
+live       the same on a terminal, by rich
+report     what is said at the end, and whether it adds up
+rates      what is measured beside multiprocessing.Value
 """
 
 from __future__ import annotations

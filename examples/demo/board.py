@@ -1,23 +1,43 @@
-"""The statuses of all workers, side by side in one segment."""
+"""The two boards that all processes share."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-from atomic_intenum import IntEnumArray, IntEnumValue
+from atomic_intenum import IntEnumArray
 
 
-class Status(IntEnum):
-    """What a worker is doing."""
+class State(IntEnum):
+    """What a worker does."""
 
-    UNAVAILABLE = 1
-    IDLE = 2
-    CALCULATING = 3
-
-
-class WorkerStatus(IntEnumValue[Status]):
-    """One worker's status: what ``board.at(i, WorkerStatus)`` returns."""
+    STARTING = 1
+    WAITING = 2
+    HASHING = 3
+    DEAD = 4
 
 
-class Board(IntEnumArray[Status]):
-    """The statuses of all workers, shared by all processes."""
+class Job(IntEnum):
+    """What became of a file."""
+
+    COMING = 1
+    PENDING = 2
+    RUNNING = 3
+    DONE = 4
+    OVER = 5  # the last word alone: there will be no more jobs
+
+
+class Workers(IntEnumArray[State]):
+    """A word for each worker; whoever owns one and dies makes it DEAD."""
+
+
+class Jobs(IntEnumArray[Job]):
+    """A word for each job, and one more for OVER; whoever claims one and dies gives it back."""
+
+
+def make_boards(workers: int, jobs: int) -> tuple[Workers, Jobs]:
+    """Return the boards for so many workers and jobs."""
+    given_back = {Job.RUNNING: Job.PENDING}
+    return (
+        Workers(workers, State.STARTING, on_death=State.DEAD),
+        Jobs(jobs + 1, Job.COMING, on_death=given_back),
+    )

@@ -1,16 +1,14 @@
 """Ctrl-C, noticed at safe points alone.
 
-A KeyboardInterrupt may come up anywhere: inside a weak reference's callback, where the
-interpreter prints it and goes on, or inside multiprocessing between a child's start and its entry
-in the list of children.  So the handler only takes a note, and the command looks at it between
-two steps, each of them short.
+A KeyboardInterrupt may come up anywhere: inside a weak reference's callback, or inside
+multiprocessing between a child's start and its entry in the list of children.  So the handler only
+takes a note, and the command looks at it between two short steps.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,11 +43,10 @@ class Interrupt:
 def held_back() -> Iterator[None]:
     """Keep SIGINT pending meanwhile; processes that start meanwhile never get it.
 
-    A terminal sends it to them all.  One that just starts as a new interpreter (spawn, forkserver)
-    would print a traceback before it comes to ignore it; the signal mask is inherited, whatever the
-    start method, and is in force from the first instruction.
+    A terminal sends it to them all, and a new interpreter would print a traceback before it comes
+    to ignore it.  The signal mask is inherited, whatever the start method.
     """
-    if sys.platform == "win32":
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,132 +1,105 @@
-"""The board on a terminal, drawn over again and again; needs rich."""
+"""The boards on a terminal, drawn over again and again; needs rich."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from board import Status
-from rich import box
-from rich.console import Console, Group
+from board import Job
+from rich.console import Console
 from rich.live import Live
-from rich.segment import Segment
-from rich.style import Style
-from rich.table import Table
 from rich.text import Text
-from screen import Lines, in_words
+from screen import FILES, WORKERS, Legend, Lines
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
-    from monitor import Look
-    from rich.console import ConsoleOptions, RenderableType, RenderResult
+    from crew import Look
 
-_STYLES = {
-    Status.UNAVAILABLE: Style.parse("dim"),
-    Status.IDLE: Style.parse("green"),
-    Status.CALCULATING: Style.parse("bold yellow"),
-}
-
-#: A worker's cell.  Not its colour alone: terminals and people may have none.
-_CELLS = {Status.UNAVAILABLE: "\u00b7", Status.IDLE: "\u25a1", Status.CALCULATING: "\u25a0"}
-_ASCII_CELLS = {Status.UNAVAILABLE: ".", Status.IDLE: "o", Status.CALCULATING: "#"}
-
-#: So that the columns stay where they are when a status changes.
-_WIDEST = max(len(status.name) for status in Status)
-
-#: Workers that get a row each, if the terminal is high enough.
-_MOST_ROWS = 16
-
-#: Lines of the table beside the workers' rows, the caption included.
-_TABLE_LINES = 7
-
-#: Lines below the cells: what does not fit, the counts, the caption, and the cursor's own.
-_CELL_LINES = 4
+#: Columns of a worker's cell that has room for its number; lines of events; all lines but the cells.
+_TILE, _EVENTS, _OTHER = 10, 4, 12
 
 
 class LiveBoard(Lines):
-    """A row for each of a few workers, or a cell for each of many.
+    """Cells for the workers, cells for the files, a legend with counts, and the latest events."""
 
-    Args:
-        seconds: that the work takes.
-
-    """
-
-    interval = 0.1
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        # Drawn by the monitor alone: rich's own refreshing is a thread, and nothing here needs one.
-        self._live = Live(
-            console=Console(),
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+        # Drawn by the supervisor alone: rich's own refreshing is a thread, and nothing here needs one.
+        self.live = Live(
+            console=Console(highlight=False),
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
         )
 
-    def show(self, elapsed: float, look: Look) -> None:
-        """Draw the statuses, and what the workers have done."""
-        caption = f"{elapsed:.1f} s of {self._seconds:.1f} s, {in_words(look)}"
-        rows = len(look.statuses)
-        few = rows <= min(_MOST_ROWS, self._live.console.height - _TABLE_LINES)
-        drawing = _table(look, caption) if few else _cells(look, caption)
-        self._live.update(drawing, refresh=True)
+    def show(self, look: Look) -> None:
+        """Draw the boards."""
+        size = self.live.console.size
+        self.live.update(draw(self.title, look, size.width, size.height), refresh=True)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Show the cursor again; the last drawing stays."""
-        self._live.stop()
+        self.live.stop()
 
 
-def _table(look: Look, caption: str) -> Table:
-    """Return status, files done and transitions of each worker."""
-    table = Table(box=box.SIMPLE_HEAVY, show_footer=True, caption=caption, caption_justify="left")
-    table.add_column("worker", "all", justify="right")
-    table.add_column("status", min_width=_WIDEST)
-    table.add_column("files done", f"{sum(look.files):,}", justify="right", min_width=10)
-    transitions = f"{sum(look.transitions):,}"
-    table.add_column("transitions", transitions, justify="right", min_width=11)
-    workers = zip(look.statuses, look.files, look.transitions, strict=True)
-    for number, (status, files, changes) in enumerate(workers, 1):
-        name = Text(status.name, _STYLES[status])
-        table.add_row(str(number), name, f"{files:,}", f"{changes:,}")
-    return table
+def draw(title: str, look: Look, width: int, height: int) -> Text:
+    """Return the whole drawing, which is lower than the terminal by a line at least."""
+    room = max(height - 1 - _EVENTS - _OTHER, 2)
+    few = len(look.states) <= width // _TILE * min(room // 3, 4)
+    across = width // _TILE if few else width
+    rows = min(-(-len(look.states) // across), room - min(-(-len(look.jobs) // width), room // 3))
+    done = look.jobs.count(Job.DONE)
+    totals = (
+        f"{look.elapsed:4.1f} s   {done:,} of {len(look.jobs):,} files done   "
+        f"{look.kills} killed   {look.back:,} claims given back   {look.races:,} races lost"
+    )
+    lines = [
+        Text(title, "bold"),
+        Text("A killer kills a worker now and then, by kill -9. The file that it had claimed goes"),
+        Text("back to the others, and a supervisor starts it again. No file may get lost."),
+        Text(),
+        *_board("worker", look.states, WORKERS, across, rows, numbered=few),
+        Text(),
+        *_board("file", look.jobs, FILES, width, room - rows),
+        Text(),
+        Text(totals, "bold"),
+        *(Text(f"{when:4.1f} s   {text}") for when, text in look.events[-_EVENTS:]),
+    ]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n").join(lines)
 
 
-def _cells(look: Look, caption: str) -> RenderableType:
-    return Group(_Cells(look), _line(caption, "dim"))
-
-
-class _Cells:
-    """A cell for each worker, as many as fit, and a count for each status."""
-
-    def __init__(self, look: Look) -> None:
-        self._look = look
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        look = self._look
-        cells = _ASCII_CELLS if options.ascii_only else _CELLS
-        width = options.max_width
-        fitting = width * max(console.height - _CELL_LINES, 1)
-        # Runs of equal cells, not single ones: thousands of styled characters take a while.
-        for begin in range(0, min(len(look.statuses), fitting), width):
-            for status, run in groupby(look.statuses[begin : begin + width]):
-                yield Segment(cells[status] * len(list(run)), _STYLES[status])
-            yield Segment.line()
-        rest = look.statuses[fitting:]
-        if rest:
-            beyond = Counter(rest)
-            words = ", ".join(f"{beyond[status]:,} {status.name}" for status in Status)
-            yield _line(f"and {len(rest):,} workers that do not fit here: {words}", "dim")
-        yield _line("   ").join(
-            Text(f"{cells[status]} {number:,} {status.name}", _STYLES[status])
-            for status, number in look.counts.items()
-        )
-
-
-def _line(text: str, style: str = "") -> Text:
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
+def _board(
+    noun: str, states: Sequence[Any], legend: Legend, across: int, rows: int, *, numbered: bool = False
+) -> list[Text]:
+    """Return a board: what a cell is, how many are in which state, and the cells."""
+    counts = Counter(states)
+    each = -(-len(states) // (across * rows))
+    text = "a cell each"
+    if each > 1:
+        order = {state: place for place, state in enumerate(legend)}
+        groups = (states[begin : begin + each] for begin in range(0, len(states), each))
+        states = [min(group, key=order.__getitem__) for group in groups]
+        letters = " ".join(letter for letter, _, _ in legend.values())
+        text = f"a cell is {each:,} {noun}s, and shows the first of {letters} among them"
+    parts = [
+        Text.assemble((f" {letter} ", style), f" {counts[state]:,} {meaning}")
+        for state, (letter, style, meaning) in reversed(legend.items())
+    ]
+    lines = [Text(f"{noun.upper()}S: {text}"), Text("   ").join(parts)]
+    for begin in range(0, len(states), across):
+        line = Text()
+        for number, state in enumerate(states[begin : begin + across], begin + 1):
+            letter, style, _ = legend[state]
+            line.append(f" {number:>3}  {letter} " if numbered else letter, style)
+            line.append("  " if numbered else "")
+        lines.append(line)
+    return lines
