@@ -1,6 +1,4 @@
-"""The two boards that all processes share."""
-
-from __future__ import annotations
+"""The two boards that all processes share: what the workers do, and what became of the jobs."""
 
 from enum import IntEnum
 
@@ -27,15 +25,15 @@ class Job(IntEnum):
 
 
 class Workers(IntEnumArray[State]):
-    """A word for each worker; whoever owns one and dies makes it DEAD."""
+    """A word for each worker; if the process that owns it dies, it becomes DEAD."""
 
 
 class Jobs(IntEnumArray[Job]):
-    """A word for each job, and one more for OVER; whoever claims one and dies gives it back."""
+    """A word for each job; if the process that claimed it dies, it is given back."""
 
 
 def make_boards(workers: int, jobs: int) -> tuple[Workers, Jobs]:
-    """Return the boards for so many workers and jobs."""
+    """Return the boards of so many workers and jobs."""
     given_back = {Job.RUNNING: Job.PENDING}
     return (
         Workers(workers, State.STARTING, on_death=State.DEAD),

@@ -1,19 +1,14 @@
 """Ctrl-C, noticed at safe points alone.
 
-A KeyboardInterrupt may come up anywhere: inside a weak reference's callback, or inside
-multiprocessing between a child's start and its entry in the list of children.  So the handler only
-takes a note, and the command looks at it between two short steps.
+A KeyboardInterrupt may come up anywhere, inside multiprocessing between a child's start and its entry
+in the list of children too.  So the handler takes a note, and the command looks at it now and then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+from collections.abc import Iterator
 
 
 class Interrupted(Exception):  # noqa: N818 - it reports no error
@@ -23,15 +18,11 @@ class Interrupted(Exception):  # noqa: N818 - it reports no error
 class Interrupt:
     """Whether Ctrl-C was pressed."""
 
-    def __init__(self) -> None:
-        self.requested = False
+    requested = False
 
     def install(self) -> None:
         """Take over SIGINT."""
-        signal.signal(signal.SIGINT, self._note)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.requested = True
+        signal.signal(signal.SIGINT, lambda *_: setattr(self, "requested", True))
 
     def check(self) -> None:
         """Do nothing, or raise Interrupted if Ctrl-C was pressed."""
@@ -46,14 +37,12 @@ def held_back() -> Iterator[None]:
     A terminal sends it to them all, and a new interpreter would print a traceback before it comes
     to ignore it.  The signal mask is inherited, whatever the start method.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = getattr(signal, "pthread_sigmask", lambda *_: ())
+    before = mask(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        mask(getattr(signal, "SIG_SETMASK", 0), before)
 
 
 def ignore() -> None:

@@ -3,8 +3,8 @@
     COMING --the supervisor--> PENDING --claim()--> RUNNING --compare_and_set()--> DONE
                                PENDING <--on_death-- RUNNING, if the process that claimed it dies
 
-Few workers are a process each.  Of many, a few processes play a share each.  A job lasts for a while
-longer than its hashing, so that one can see it.
+Few workers are a process each.  Of many, a few processes play a share each.  A job lasts longer than
+its hashing, so that one can see it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ import os
 import random
 import time
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from board import Job, State
+from board import Job, Jobs, State, Workers
 from files import SIZE, digest_of
 from interrupt import ignore
 
-if TYPE_CHECKING:
-    from board import Jobs, Workers
-
-#: Seconds in which a process brings up its workers; in which it looks again whether it has a parent.
-_COMING = 0.4
-_LOOK_ROUND = 0.5
+#: Seconds in which a process brings up its workers; after which it looks whether it has a parent.
+_COMING = _LOOK_ROUND = 0.4
 
 #: What a process counts: sleeps until a job was there, jobs that another process was faster to
 #: claim, and commits that were refused.
@@ -33,51 +29,39 @@ SLEEPS, RACES, REFUSED = range(3)
 
 
 class Common(NamedTuple):
-    """What all processes have.
-
-    Attributes:
-        board: what the workers do.
-        jobs: what became of the jobs; job i hashes path i, and begins again after the last one.
-        paths: the files.
-        digests: room for the digest of each job.
-        tallies: what each process counts.
-        shares: which workers each process plays.
-        lasts: how many seconds a job lasts, on the average.
-
-    """
+    """What all processes have; the two arrays have no lock that a killed process could keep."""
 
     board: Workers
     jobs: Jobs
-    paths: list[str]
-    digests: Any
-    tallies: Any
-    shares: list[range]
-    lasts: float
+    paths: list[str]  # job i hashes path i; behind the last path the first one comes again
+    digests: Any  # of each job
+    tallies: Any  # what each process counts
+    shares: list[range]  # the workers of each process
+    lasts: float  # seconds of a job, on the average
 
 
 def play(common: Common, number: int) -> None:
     """Play a share of the workers, until the jobs are over or the parent is gone."""
     ignore()  # the parent alone listens to Ctrl-C
     board, jobs, share = common.board, common.jobs, common.shares[number]
-    parent = multiprocessing.parent_process()
-    parent_pid, look = os.getppid(), time.monotonic()
+    parent, pid, look = multiprocessing.parent_process(), os.getppid(), 0.0
     for worker in share:
         board.at(worker).own()  # from here on, the death of this process makes the worker DEAD
         time.sleep(_COMING / len(share))
         board[worker] = State.WAITING
-    free = random.sample(share, len(share))
+    free = list(share)
     held: list[tuple[float, int, int]] = []  # the one that is done first is the least
     while jobs[-1] is not Job.OVER:
         now = time.monotonic()
         if now >= look:
             # With fork, the parent's end closes the pipe only when its later children end as well.
-            if os.getppid() != parent_pid or (parent and not parent.is_alive()):
+            if os.getppid() != pid or (parent and not parent.is_alive()):
                 return
             look = now + _LOOK_ROUND
         while held and held[0][0] <= now:
             _, worker, job = heappop(held)
             if not jobs.compare_and_set(job, Job.RUNNING, Job.DONE):
-                _tally(common, number, REFUSED)
+                common.tallies[3 * number + REFUSED] += 1
             board[worker] = State.WAITING
             free.append(worker)
         timeout = max(min(look, held[0][0] if held else look) - now, 0.0)
@@ -88,8 +72,8 @@ def play(common: Common, number: int) -> None:
             board[worker] = State.HASHING
             digest = digest_of(common.paths[found % len(common.paths)])
             common.digests[found * SIZE : (found + 1) * SIZE] = digest
-            lasts = common.lasts * random.uniform(0.5, 1.5)
-            heappush(held, (time.monotonic() + lasts, worker, found))
+            due = time.monotonic() + common.lasts * random.uniform(0.5, 1.5)
+            heappush(held, (due, worker, found))
     for worker in share:
         board.at(worker).disown()  # this end is no death
 
@@ -104,14 +88,9 @@ def _claim(common: Common, number: int, timeout: float) -> int | None:
         job = jobs.wait_any(Job.PENDING, Job.OVER, timeout=timeout)
     except TimeoutError:
         return None
-    _tally(common, number, SLEEPS)
+    common.tallies[3 * number + SLEEPS] += 1
     # All who wake are told of the same job: one of them gets it.
     if jobs.compare_and_set(job, Job.PENDING, Job.RUNNING):
         return job
-    if job < len(jobs) - 1:
-        _tally(common, number, RACES)
+    common.tallies[3 * number + RACES] += jobs[job] is not Job.OVER
     return None
-
-
-def _tally(common: Common, number: int, what: int) -> None:
-    common.tallies[3 * number + what] += 1
