@@ -1,6 +1,10 @@
-"""The two boards that all processes share: what the workers do, and what became of the jobs."""
+"""What all processes share: what the workers do, and what became of the jobs."""
 
 from enum import IntEnum
+from multiprocessing.sharedctypes import RawArray
+from typing import Any
+
+from files import SIZE
 
 from atomic_intenum import IntEnumArray
 
@@ -15,7 +19,7 @@ class State(IntEnum):
 
 
 class Job(IntEnum):
-    """What became of a file."""
+    """What became of a file to hash."""
 
     COMING = 1
     PENDING = 2
@@ -24,18 +28,27 @@ class Job(IntEnum):
     OVER = 5  # the last word alone: there will be no more jobs
 
 
-class Workers(IntEnumArray[State]):
-    """A word for each worker; if the process that owns it dies, it becomes DEAD."""
+#: What processes count: sleeps until a job was there, jobs that another process was faster to
+#: claim, and commits that were refused.
+SLEEPS, RACES, REFUSED = range(3)
 
 
-class Jobs(IntEnumArray[Job]):
-    """A word for each job; if the process that claimed it dies, it is given back."""
+class Common:
+    """The two boards, and two arrays without a lock that a killed process could keep."""
 
+    def __init__(self, paths: list[str], workers: int, processes: int, times: int) -> None:
+        self.paths, self.total = paths, len(paths) * times
+        # Who owns a worker and dies makes it DEAD.  Who claimed a job and dies gives it back.
+        self.board = IntEnumArray[State](workers, State.STARTING, on_death=State.DEAD)
+        self.jobs = IntEnumArray[Job](
+            self.total + 1, Job.COMING, on_death={Job.RUNNING: Job.PENDING}
+        )
+        self.digests: Any = RawArray("B", SIZE * self.total)
+        self.tallies: Any = RawArray("q", 3 * processes)
+        bounds = [workers * number // processes for number in range(processes + 1)]
+        self.shares = list(map(range, bounds, bounds[1:]))
+        self.lasts = 0.0  # seconds of a job, on the average
 
-def make_boards(workers: int, jobs: int) -> tuple[Workers, Jobs]:
-    """Return the boards of so many workers and jobs."""
-    given_back = {Job.RUNNING: Job.PENDING}
-    return (
-        Workers(workers, State.STARTING, on_death=State.DEAD),
-        Jobs(jobs + 1, Job.COMING, on_death=given_back),
-    )
+    def tally(self, number: int, what: int) -> None:
+        """Count for a process."""
+        self.tallies[3 * number + what] += 1

@@ -1,7 +1,5 @@
 """The demo from its command line to its exit code."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import multiprocessing
@@ -10,10 +8,10 @@ import platform
 import sys
 
 from crew import Crew, CrewError
-from files import TreeError, count, list_files
-from interrupt import Interrupt, Interrupted, ignore
+from files import TreeError
+from interrupt import hold_back
 from report import measure, say_report
-from screen import make_screen, say
+from screen import Screen, say
 
 from atomic_intenum import BACKEND
 
@@ -24,60 +22,49 @@ _WORKING, _MEASURING = 0.65, 0.15
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the demo and return the exit code for this process, which ignores SIGINT from then on."""
-    about = (
-        "Workers hash the files of a tree, each of which they claim on a board, and a killer kills "
-        "some of them. The digests are compared with those of a plain run."
-    )
-    parser = argparse.ArgumentParser(prog="python examples/demo", description=about)
+    """Run the demo and return the exit code for this process, which Ctrl-C does not end any more."""
+    about = "Workers claim files and hash them, while a killer kills some of the workers."
+    parser = argparse.ArgumentParser(prog="examples/demo", description=about)
     add = parser.add_argument
     add("--tree", metavar="PATH", help="the files to hash (default: the standard library)")
-    number = f"workers, up to {MOST_WORKERS:,} (default: 8)"
-    add("--workers", metavar="N", type=int, default=8, help=number)
-    about = "about how long all of it takes (default: 10)"
-    add("--seconds", metavar="S", type=float, default=10.0, help=about)
+    add("--workers", metavar="N", type=int, default=8, help="up to 10,000 (default: 8)")
+    add("--seconds", metavar="S", type=float, default=10.0, help="in all, about (default: 10)")
     add("--seed", metavar="N", type=int, help="of whom the killer kills, and when")
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.workers <= MOST_WORKERS:
         parser.error(f"--workers: {arguments.workers} is not from 1 to {MOST_WORKERS:,}")
     if not 0 < arguments.seconds <= 3600:  # NaN is neither
         parser.error(f"--seconds: {arguments.seconds} is not above 0 and up to 3600")
-    interrupt = Interrupt()
-    interrupt.install()
+    hold_back()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Paths may hold anything, and the terminal's encoding may have little.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        code = run(**vars(arguments), interrupt=interrupt)
+        code = run(**vars(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output is gone (`| head`). The interpreter flushes once more as it exits,
         # and that must not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    ignore()  # in the interpreter's exit, Ctrl-C would print a traceback
     return code
 
 
-def run(
-    tree: str | None, workers: int, seconds: float, seed: int | None, interrupt: Interrupt
-) -> int:
+def run(tree: str | None, workers: int, seconds: float, seed: int | None) -> int:
     """Run the demo and return the exit code of its process.
 
     0: it adds up.  1: it does not, or a process failed.  2: there is nothing to hash.  130: Ctrl-C.
     """
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    here = f"backend {BACKEND}, {python}, start method {multiprocessing.get_start_method()}"
+    method = multiprocessing.get_start_method()
     try:
-        say(f"atomic-intenum: {here}")
-        listing = list_files(tree, interrupt.check)
-        crew = Crew(listing, workers, seconds * _WORKING, seed, interrupt.check)
-        crew.run(make_screen())
-        say()
-        adds_up = say_report(crew, listing, interrupt.check)
+        say(f"atomic-intenum: backend {BACKEND}, {python}, start method {method}")
+        crew = Crew(tree, workers, seconds * _WORKING, seed)
+        crew.run(Screen())
+        adds_up = say_report(crew)
         if adds_up:
-            measure(seconds * _MEASURING, interrupt.check)
-    except Interrupted:
+            measure(seconds * _MEASURING)
+    except KeyboardInterrupt:
         say("interrupted; all processes are stopped")
         return 130
     except BrokenPipeError:

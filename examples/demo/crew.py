@@ -1,7 +1,5 @@
 """The supervisor and the killer, and what they count."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os
@@ -9,21 +7,18 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
-from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
-from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 
-from board import Job, State, make_boards
-from files import MOST_BYTES, SIZE, Listing, count, printable
-from interrupt import held_back
-from screen import Lines, Look
-from worker import RACES, Common, play
+from board import RACES, Common, Job, State
+from files import MOST_BYTES, count, list_files, printable
+from interrupt import POSIX, check
+from screen import Look, Screen
+from worker import play
 
 from atomic_intenum import BACKEND
 
-#: More workers than that are played by so many processes.
+#: More workers than that are played by so many processes, and have two jobs each, about.
 MANY, PROCESSES = 32, 8
 
 #: Seconds from one wave of jobs to the next, about, and the part of it that keeps all workers busy.
@@ -32,196 +27,150 @@ _WAVE, _BUSY = 1.0, 0.6
 #: Seconds from a death to the new start; from one drawing to the next; for which a process may end.
 _RESTART, _TICK, _ENDING = 0.6, 0.08, 5.0
 
-#: Whether a process can be stopped and killed here.
-CAN_KILL = hasattr(signal, "SIGSTOP")
-
 
 class CrewError(Exception):
     """A process failed."""
 
 
 class Crew:
-    """All processes, and the boards that they share.
+    """All processes: the supervisor has the jobs done, and the killer disturbs."""
 
-    Args:
-        listing: the files.
-        workers: how many.
-        seconds: about how long the work takes.
-        seed: of the killer's choices.
-        check: called every tenth of a second or sooner; raises to end it all.
-
-    """
-
-    def __init__(
-        self,
-        listing: Listing,
-        workers: int,
-        seconds: float,
-        seed: int | None,
-        check: Callable[[], None],
-    ) -> None:
-        self.paths, self.seconds, self.check = list(listing.files), seconds, check
-        processes = workers if workers <= MANY else PROCESSES
-        # Of many workers each has two jobs to do, unless that takes too long.
-        times = min(-(-2 * workers // len(self.paths)), 2 * MOST_BYTES // max(listing.size, 1))
-        self.total = len(self.paths) * (max(times, 1) if workers > MANY else 1)
-        self.board, self.jobs = make_boards(workers, self.total)
-        self.waves = max(round(seconds / _WAVE), 1)
-        self.common = Common(
-            self.board,
-            self.jobs,
-            self.paths,
-            RawArray("B", SIZE * self.total),
-            RawArray("q", 3 * processes),
-            [
-                range(workers * n // processes, workers * (n + 1) // processes)
-                for n in range(processes)
-            ],
-            _BUSY * seconds * min(workers / self.total, 1 / self.waves),
-        )
-        played = "each a process" if workers <= MANY else f"played by {processes} processes"
-        tree = printable(Path(listing.tree).name or listing.tree)
-        files = f"{count(len(self.paths), 'file')} of {tree}"
-        self.title = f"{count(workers, 'worker')}, {played}, hash the {files}"
-        self.processes: dict[int, BaseProcess] = {}
-        self.restart_at: dict[int, float] = {}
-        self.killed: dict[int, int] = {}  # claims of those who were killed and are not missed yet
-        self.released = self.kills = self.others = self.restarts = self.back = 0
-        self.held: Counter[int] = Counter()  # how often a job's worker was killed
+    def __init__(self, tree: str | None, workers: int, seconds: float, seed: int | None) -> None:
+        root, paths, size = list_files(tree)
+        times = min(-(-2 * workers // len(paths)), 2 * MOST_BYTES // max(size, 1))
+        many = workers > MANY
+        processes, times = (PROCESSES, max(times, 1)) if many else (workers, 1)
+        self.who = f"{count(workers, 'worker')}{' in 8 processes' if many else ''}"
+        what = f"{count(len(paths), 'file')} of {printable(Path(root).name or root)}"
+        self.title = f"{self.who} hash the {what}{f', {times} times' if times > 1 else ''}"
+        self.common = Common(paths, workers, processes, times)
+        self.board, self.jobs, self.total = self.common.board, self.common.jobs, self.common.total
+        self.seconds, self.waves = seconds, max(round(seconds / _WAVE), 1)
+        self.common.lasts = _BUSY * seconds * min(workers / self.total, 1 / self.waves)
+        self.processes: list[BaseProcess] = []
+        self.due: dict[int, float] = {}  # when a dead process is started again
+        self.killed: dict[int | None, int] = {}  # claims of killed processes, by their pids
+        self.held: Counter[int] = Counter()  # how often a job's process was killed
+        self.kills = self.others = self.back = self.released = 0
         self.events: list[str] = []
         self.random = random.Random(seed)
-        self.pause = min(seconds / 5, 2.0)
-        self.kill_at = self.pause
-        self.begun = time.monotonic()
+        self.pause = self.kill_at = min(seconds / 5, 2.0)
+        self.begun, self.began = time.monotonic(), time.time()
 
-    def elapsed(self) -> float:
-        """Return the seconds since the beginning."""
-        return time.monotonic() - self.begun
-
-    def run(self, screen: Lines) -> None:
+    def run(self, screen: Screen) -> None:
         """Have all jobs done, and draw meanwhile; CrewError: a process ended unexpectedly."""
         try:
-            for number in range(len(self.common.shares)):
-                self._start(number)
+            self.processes += map(self._start, range(len(self.common.shares)))
             while not self._is_done():
-                self.check()
                 self._release()
-                if CAN_KILL:
-                    self._kill()
+                self._kill()
                 self._supervise()
                 screen.show(self._look())
             self.jobs[-1] = Job.OVER  # wakes who sleeps for a job
-            for process in self.processes.values():
+            for process in self.processes:
                 process.join(_ENDING)
-            screen.show(self._look())
         finally:
             screen.close()
-            for process in self.processes.values():
+            for process in self.processes:
                 process.kill()
                 process.join()
-        self.seconds = self.elapsed()
+        self.seconds = self._elapsed()
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.begun
 
     def _is_done(self) -> bool:
+        check()
         counts = self.board.counts()
-        return (
-            self.jobs.count(Job.DONE) == self.total
-            and not (self.restart_at or counts[State.DEAD] or counts[State.STARTING])
-            and (self.kills > 0 or not CAN_KILL)
-        )
+        absent = len(self.due) + counts[State.DEAD] + counts[State.STARTING]
+        return not absent and (self.kills > 0 or not POSIX) and self._jobs_done() == self.total
 
-    def _start(self, number: int) -> None:
-        self.check()
+    def _jobs_done(self) -> int:
+        return self.jobs.count(Job.DONE)
+
+    def _start(self, number: int) -> BaseProcess:
+        check()
         process = multiprocessing.Process(target=play, args=(self.common, number), daemon=True)
-        if multiprocessing.get_start_method() in ("spawn", "forkserver") and os.name == "posix":
-            resource_tracker.ensure_running()  # as it starts, it lets SIGINT through
-        with held_back():
-            process.start()
-        self.processes[number] = process
+        process.start()
+        return process
 
     def _release(self) -> None:
         """Have the next wave of jobs come, if it is time."""
-        wave = min(int(self.elapsed() / self.seconds * self.waves) + 1, self.waves)
-        for job in range(self.released, self.total * wave // self.waves):
-            self.jobs[job] = Job.PENDING
+        wave = min(int(self._elapsed() / self.seconds * self.waves) + 1, self.waves)
+        while self.released < self.total * wave // self.waves:
+            self.jobs[self.released] = Job.PENDING
             self.released += 1
 
     def _kill(self) -> None:
         """Kill a process that is at work, if it is time."""
-        if self.elapsed() < self.kill_at or (self.kills and self.elapsed() > self.seconds * 0.9):
+        late = self.kills > 0 and self._elapsed() > self.seconds * 0.9
+        if not POSIX or late or self._elapsed() < self.kill_at:
             return
-        states = self.board.snapshot()
-        alive = [n for n in self.processes if n not in self.restart_at and n not in self.killed]
-        shares = self.common.shares
-        busy = [n for n in alive if State.HASHING in states[shares[n].start : shares[n].stop]]
-        if self.jobs.count(Job.DONE) == self.total:
-            busy = alive
-        if not busy:
+        idle = (
+            {State.HASHING, State.WAITING} if self._jobs_done() == self.total else {State.HASHING}
+        )
+        busy = [worker for worker, state in enumerate(self.board.snapshot()) if state in idle]
+        pid = self.board.owner(self.random.choice(busy)) if busy else None
+        if pid is None:
             return
-        number = self.random.choice(busy)
-        pid = self.processes[number].pid or 0
+        process = next(process for process in self.processes if process.pid == pid)
         with contextlib.ExitStack() as locks:
             if BACKEND == "lock":
                 # Its locks die with who holds them: while this process does, the victim does not.
-                locks.enter_context(self.board.at(0).get_lock())
-                locks.enter_context(self.jobs.at(0).get_lock())
+                for lock in (self.board.at(0).get_lock(), self.jobs.at(0).get_lock()):
+                    locks.enter_context(lock)
             # A stopped process neither claims nor commits: what it holds now is what it dies with.
             os.kill(pid, signal.SIGSTOP)
-            held = None
-            while held != (held := self._claims_of(pid)):
-                time.sleep(0.01)
+            time.sleep(0.02)
+            held = [job for job, owner in enumerate(self.jobs.owners()) if owner == pid]
             os.kill(pid, signal.SIGKILL)
-            self.processes[number].join(_ENDING)
+            process.join(_ENDING)
         self.kills += 1
-        self.killed[number] = len(held)
+        self.killed[pid] = len(held)
         self.held.update(held)
-        what = count(len(held), "file")
-        if len(held) == 1:
-            what = printable(Path(self.paths[held[0] % len(self.paths)]).name)
-        self._tell(f"kill -9 {self._name(number)}, which had claimed {what}")
-        self.kill_at = self.elapsed() + self.pause * self.random.uniform(0.7, 1.3)
-
-    def _claims_of(self, pid: int) -> list[int]:
-        return [job for job, owner in enumerate(self.jobs.owners()) if owner == pid]
+        name = (
+            printable(Path(self.common.paths[held[0] % len(self.common.paths)]).name)
+            if held
+            else ""
+        )
+        what = name if len(held) == 1 else count(len(held), "file")
+        self._tell(self.processes.index(process), f"is killed by kill -9 with its claim of {what}")
+        self.kill_at = self._elapsed() + self.pause * self.random.uniform(0.7, 1.3)
 
     def _supervise(self) -> None:
         """Sleep until a worker is DEAD or it is time to draw, and see to who died."""
-        if self.restart_at:
+        if self.due:
             time.sleep(_TICK)
         else:
             with contextlib.suppress(TimeoutError):
                 self.board.wait_any(State.DEAD, timeout=_TICK)
-        for number, process in self.processes.items():
-            if number not in self.restart_at and (code := process.exitcode) is not None:
-                if code != -signal.SIGKILL:
-                    raise CrewError(f"{self._name(number)} ended unexpectedly, exit code {code}")
+        for number, process in enumerate(self.processes):
+            if process.exitcode not in (None, -9):
+                raise CrewError(f"process {number + 1} ended: exit code {process.exitcode}")
+            if process.exitcode and number not in self.due:
                 self.board.recover()
                 self.jobs.recover()
-                self.others += number not in self.killed
-                held = self.killed.pop(number, 0)
+                self.others += process.pid not in self.killed
+                held = self.killed.pop(process.pid, 0)
                 self.back += held
-                self._tell(f"{self._name(number)} is DEAD, {count(held, 'claim')} given back")
-                self.restart_at[number] = self.elapsed() + _RESTART
-        for number, due in list(self.restart_at.items()):
-            if self.elapsed() >= due:
-                del self.restart_at[number]
+                self._tell(number, f"is seen to be DEAD, and {count(held, 'claim')} given back")
+                self.due[number] = self._elapsed() + _RESTART
+            elif process.exitcode and self._elapsed() >= self.due[number]:
+                del self.due[number]
                 for worker in self.common.shares[number]:
                     self.board[worker] = State.STARTING
-                self._start(number)
-                self.restarts += 1
-                self._tell(f"{self._name(number)} is started again")
+                self.processes[number] = self._start(number)
+                self._tell(number, "is started again")
 
-    def _name(self, number: int) -> str:
+    def _tell(self, number: int, text: str) -> None:
         share = self.common.shares[number]
-        name = f"worker {share[0] + 1:,}"
-        return name if len(share) == 1 else f"{name} to {share[-1] + 1:,}"
-
-    def _tell(self, text: str) -> None:
-        self.events.append(f"{self.elapsed():4.1f} s   {text}")
+        name = f"worker {share[0] + 1:,}" + f" to {share[-1] + 1:,}" * (len(share) > 1)
+        self.events.append(f"{self._elapsed():4.1f} s   {name} {text}")
 
     def _look(self) -> Look:
-        jobs = self.jobs.snapshot()[:-1]
+        jobs, races = self.jobs.snapshot()[:-1], sum(self.common.tallies[RACES::3])
         totals = (
-            f"{jobs.count(Job.DONE):,} of {self.total:,} hashed, {self.kills} killed, "
-            f"{self.back:,} claims given back, {sum(self.common.tallies[RACES::3])} races lost"
+            f"{jobs.count(Job.DONE):,} of {self.total:,} done, {self.kills} killed, "
+            f"{count(self.back, 'claim')} given back, {count(races, 'race')} lost"
         )
-        return Look(self.title, self.elapsed(), self.board.snapshot(), jobs, totals, self.events)
+        return Look(self.title, self._elapsed(), self.board.snapshot(), jobs, totals, self.events)

@@ -1,16 +1,12 @@
-"""The files to hash, and one file's digest.
+"""The files to hash; others may change or remove them, or make them unreadable, at any time."""
 
-Files belong to others: they may change, vanish or become unreadable at any time.
-"""
-
-from __future__ import annotations
-
+import contextlib
 import hashlib
 import os
 import stat
 import sysconfig
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+from interrupt import check
 
 #: What bounds the work: files, and bytes of them all.
 MOST_FILES, MOST_BYTES = 10_000, 256 << 20
@@ -23,25 +19,16 @@ UNREADABLE = b"?" * SIZE
 _SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
 
 #: Whatever became of the path since it was listed, opening it must neither block nor follow a link.
-_FLAGS = sum(getattr(os, f"O_{name}", 0) for name in ("BINARY", "CLOEXEC", "NOFOLLOW", "NONBLOCK"))
+_FLAGS = sum(getattr(os, f"O_{name}", 0) for name in ("BINARY", "NOFOLLOW", "NONBLOCK"))
 
 
 class TreeError(Exception):
     """There is nothing to hash."""
 
 
-class Listing(NamedTuple):
-    """A folder, the stamp of each file in it, their bytes, and what was left out."""
-
-    tree: str
-    files: dict[str, tuple[int, ...]]
-    size: int
-    note: str
-
-
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: 1 file, 2 files."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def printable(path: str) -> str:
@@ -53,28 +40,27 @@ def digest_of(path: str) -> bytes:
     """Return a regular file's SHA-256, or UNREADABLE."""
     try:
         with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as file:  # noqa: PTH123
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return UNREADABLE
             digest = hashlib.sha256()
             while file.tell() < MOST_BYTES and (piece := file.read(1 << 20)):
                 digest.update(piece)
-            return digest.digest()
     except OSError:
         return UNREADABLE
+    return digest.digest()
 
 
-def stamp_of(path: str) -> tuple[int, ...] | None:
-    """Return what changes when a file does, or None if it is no regular file."""
+def changed_since(path: str, when: float) -> bool:
+    """Return whether a file was changed, replaced or removed after this time."""
     try:
-        status = os.lstat(path)
+        return os.lstat(path).st_ctime >= when
     except OSError:
-        return None
-    stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    return stamp if stat.S_ISREG(status.st_mode) else None
+        return True
 
 
-def list_files(tree: str | None, check: Callable[[], None]) -> Listing:
-    """List a folder's regular files, up to the caps; None: those of the standard library.
+def list_files(tree: str | None) -> tuple[str, list[str], int]:
+    """List a folder's files; None: the standard library's.
+
+    Returns:
+        The folder, the paths of its files, up to the caps, and how many bytes they have.
 
     Raises:
         TreeError: there is no such folder, or nothing in it to hash.
@@ -86,23 +72,17 @@ def list_files(tree: str | None, check: Callable[[], None]) -> Listing:
     except (OSError, ValueError) as error:  # ValueError: a NUL in it
         reason = getattr(error, "strerror", None) or error
         raise TreeError(f"{printable(root)}: {reason}") from None
-    files: dict[str, tuple[int, ...]] = {}
-    size, note = 0, ""
-    for path in _walk(root, set() if tree else _SKIPPED):
-        check()
-        stamp = stamp_of(path)
-        if stamp and (size + stamp[2] > MOST_BYTES or len(files) == MOST_FILES):
-            note = f"; there is more, but {MOST_FILES:,} files and {MOST_BYTES >> 20} MiB will do"
-            break
-        if stamp:
-            files[path] = stamp
-            size += stamp[2]
-    if not files:
-        raise TreeError(f"{printable(root)}: no files to hash{note}")
-    return Listing(root, files, size, note)
-
-
-def _walk(root: str, skipped: set[str]) -> Iterator[str]:
+    paths, size = list[str](), 0
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(set(folders) - skipped)
-        yield from (os.path.join(folder, name) for name in sorted(names))  # noqa: PTH118 - faster
+        folders[:] = sorted(set(folders) - (set() if tree else _SKIPPED))
+        for path in (os.path.join(folder, name) for name in sorted(names)):  # noqa: PTH118 - fast
+            check()
+            with contextlib.suppress(OSError):  # it vanished
+                status = os.lstat(path)
+                room = len(paths) < MOST_FILES and size + status.st_size <= MOST_BYTES
+                if stat.S_ISREG(status.st_mode) and room:
+                    paths.append(path)
+                    size += status.st_size
+    if not paths:
+        raise TreeError(f"{printable(root)}: no files to hash")
+    return root, paths, size

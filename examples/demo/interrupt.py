@@ -1,53 +1,25 @@
 """Ctrl-C, noticed at safe points alone.
 
-A KeyboardInterrupt may come up anywhere, inside multiprocessing between a child's start and its entry
-in the list of children too.  So the handler takes a note, and the command looks at it now and then.
+A KeyboardInterrupt may come up anywhere, inside multiprocessing as it starts a process too.  So
+SIGINT stays pending here and in all processes, which inherit that, and the parent looks for it.
 """
 
-from __future__ import annotations
-
-import contextlib
+import multiprocessing
 import signal
-from collections.abc import Iterator
+from multiprocessing import resource_tracker
+
+POSIX = hasattr(signal, "pthread_sigmask")
 
 
-class Interrupted(Exception):  # noqa: N818 - it reports no error
-    """Ctrl-C was pressed."""
+def hold_back() -> None:
+    """Keep SIGINT pending from now on, to the end of this process."""
+    if POSIX:
+        if multiprocessing.get_start_method() != "fork":
+            resource_tracker.ensure_running()  # as it starts, it lets SIGINT through
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-class Interrupt:
-    """Whether Ctrl-C was pressed."""
-
-    requested = False
-
-    def install(self) -> None:
-        """Take over SIGINT."""
-        signal.signal(signal.SIGINT, lambda *_: setattr(self, "requested", True))
-
-    def check(self) -> None:
-        """Do nothing, or raise Interrupted if Ctrl-C was pressed."""
-        if self.requested:
-            raise Interrupted
-
-
-@contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Keep SIGINT pending meanwhile; processes that start meanwhile never get it.
-
-    A terminal sends it to them all, and a new interpreter would print a traceback before it comes
-    to ignore it.  The signal mask is inherited, whatever the start method.
-    """
-    mask = getattr(signal, "pthread_sigmask", lambda *_: ())
-    before = mask(getattr(signal, "SIG_BLOCK", 0), {signal.SIGINT})
-    try:
-        yield
-    finally:
-        mask(getattr(signal, "SIG_SETMASK", 0), before)
-
-
-def ignore() -> None:
-    """Ignore SIGINT from now on."""
-    # Held back, or one that comes just before the system is told has no handler when the
-    # interpreter gets to it, which complains on stderr.
-    with held_back():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def check() -> None:
+    """Raise KeyboardInterrupt if Ctrl-C was pressed; called every tenth of a second or sooner."""
+    if POSIX and signal.SIGINT in signal.sigpending():
+        raise KeyboardInterrupt

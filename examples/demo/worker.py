@@ -3,54 +3,32 @@
     COMING --the supervisor--> PENDING --claim()--> RUNNING --compare_and_set()--> DONE
                                PENDING <--on_death-- RUNNING, if the process that claimed it dies
 
-Few workers are a process each.  Of many, a few processes play a share each.  A job lasts longer than
-its hashing, so that one can see it.
+Few workers are a process each.  Of many, a few processes play a share each.  A job lasts longer
+than its hashing, so that one can see it.
 """
-
-from __future__ import annotations
 
 import multiprocessing
 import os
 import random
 import time
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
 
-from board import Job, Jobs, State, Workers
+from board import RACES, REFUSED, SLEEPS, Common, Job, State
 from files import SIZE, digest_of
-from interrupt import ignore
 
 #: Seconds in which a process brings up its workers; after which it looks whether it has a parent.
 _COMING = _LOOK_ROUND = 0.4
 
-#: What a process counts: sleeps until a job was there, jobs that another process was faster to
-#: claim, and commits that were refused.
-SLEEPS, RACES, REFUSED = range(3)
-
-
-class Common(NamedTuple):
-    """What all processes have; the two arrays have no lock that a killed process could keep."""
-
-    board: Workers
-    jobs: Jobs
-    paths: list[str]  # job i hashes path i; behind the last path the first one comes again
-    digests: Any  # of each job
-    tallies: Any  # what each process counts
-    shares: list[range]  # the workers of each process
-    lasts: float  # seconds of a job, on the average
-
 
 def play(common: Common, number: int) -> None:
     """Play a share of the workers, until the jobs are over or the parent is gone."""
-    ignore()  # the parent alone listens to Ctrl-C
     board, jobs, share = common.board, common.jobs, common.shares[number]
     parent, pid, look = multiprocessing.parent_process(), os.getppid(), 0.0
     for worker in share:
         board.at(worker).own()  # from here on, the death of this process makes the worker DEAD
         time.sleep(_COMING / len(share))
         board[worker] = State.WAITING
-    free = list(share)
-    held: list[tuple[float, int, int]] = []  # the one that is done first is the least
+    free, held = list(share), list[tuple[float, int, int]]()  # a heap: done first, first
     while jobs[-1] is not Job.OVER:
         now = time.monotonic()
         if now >= look:
@@ -61,7 +39,7 @@ def play(common: Common, number: int) -> None:
         while held and held[0][0] <= now:
             _, worker, job = heappop(held)
             if not jobs.compare_and_set(job, Job.RUNNING, Job.DONE):
-                common.tallies[3 * number + REFUSED] += 1
+                common.tally(number, REFUSED)
             board[worker] = State.WAITING
             free.append(worker)
         timeout = max(min(look, held[0][0] if held else look) - now, 0.0)
@@ -88,9 +66,10 @@ def _claim(common: Common, number: int, timeout: float) -> int | None:
         job = jobs.wait_any(Job.PENDING, Job.OVER, timeout=timeout)
     except TimeoutError:
         return None
-    common.tallies[3 * number + SLEEPS] += 1
+    common.tally(number, SLEEPS)
     # All who wake are told of the same job: one of them gets it.
     if jobs.compare_and_set(job, Job.PENDING, Job.RUNNING):
         return job
-    common.tallies[3 * number + RACES] += jobs[job] is not Job.OVER
+    if jobs[job] is not Job.OVER:
+        common.tally(number, RACES)
     return None
