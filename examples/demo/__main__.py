@@ -1,8 +1,4 @@
-"""The demo, ``python examples/demo``: processes claim files and hash them, and some are killed.
-
-board is what they share, worker what each does, crew the supervisor and the killer, files what is
-hashed, screen what is drawn, report what is said in the end, and interrupt Ctrl-C.
-"""
+"""The demo, ``python examples/demo``: processes claim files and hash them, and some are killed."""
 
 import sys
 

@@ -28,27 +28,19 @@ class Job(IntEnum):
     OVER = 5  # the last word alone: there will be no more jobs
 
 
-#: What processes count: sleeps until a job was there, jobs that another process was faster to
-#: claim, and commits that were refused.
-SLEEPS, RACES, REFUSED = range(3)
-
-
 class Common:
-    """The two boards, and two arrays without a lock that a killed process could keep."""
+    """The two boards; and plain memory, without a lock that a killed process could keep."""
 
-    def __init__(self, paths: list[str], workers: int, processes: int, times: int) -> None:
+    def __init__(self, paths: list[str], times: int, workers: int, processes: int) -> None:
         self.paths, self.total = paths, len(paths) * times
-        # Who owns a worker and dies makes it DEAD.  Who claimed a job and dies gives it back.
+        # Who owns a worker and dies makes it DEAD; who has claimed a job and dies gives it back.
         self.board = IntEnumArray[State](workers, State.STARTING, on_death=State.DEAD)
-        self.jobs = IntEnumArray[Job](
-            self.total + 1, Job.COMING, on_death={Job.RUNNING: Job.PENDING}
-        )
+        gives_back: dict[Job | str, Job | str] = {Job.RUNNING: Job.PENDING}
+        self.jobs = IntEnumArray[Job](self.total + 1, Job.COMING, on_death=gives_back)
         self.digests: Any = RawArray("B", SIZE * self.total)
-        self.tallies: Any = RawArray("q", 3 * processes)
+        # Of each process: sleeps until a job was there, jobs that another was faster to claim,
+        # and commits that were refused.
+        self.sleeps, self.races, self.refused = (RawArray("q", processes) for _ in range(3))
         bounds = [workers * number // processes for number in range(processes + 1)]
         self.shares = list(map(range, bounds, bounds[1:]))
         self.lasts = 0.0  # seconds of a job, on the average
-
-    def tally(self, number: int, what: int) -> None:
-        """Count for a process."""
-        self.tallies[3 * number + what] += 1

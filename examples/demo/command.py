@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 
-from crew import Crew, CrewError
+from crew import Crew
 from files import TreeError
 from interrupt import hold_back
 from report import measure, say_report
@@ -15,14 +15,12 @@ from screen import Screen, say
 
 from atomic_intenum import BACKEND
 
-MOST_WORKERS = 10_000
-
 #: What part of the time goes where; the rest is for starting and for the plain run.
 _WORKING, _MEASURING = 0.65, 0.15
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the demo and return the exit code for this process, which Ctrl-C does not end any more."""
+    """Run the demo and return the exit code for this process, in which Ctrl-C stays pending."""
     about = "Workers claim files and hash them, while a killer kills some of the workers."
     parser = argparse.ArgumentParser(prog="examples/demo", description=about)
     add = parser.add_argument
@@ -31,33 +29,31 @@ def main(argv: list[str] | None = None) -> int:
     add("--seconds", metavar="S", type=float, default=10.0, help="in all, about (default: 10)")
     add("--seed", metavar="N", type=int, help="of whom the killer kills, and when")
     arguments = parser.parse_args(argv)
-    if not 1 <= arguments.workers <= MOST_WORKERS:
-        parser.error(f"--workers: {arguments.workers} is not from 1 to {MOST_WORKERS:,}")
+    if not 1 <= arguments.workers <= 10_000:
+        parser.error(f"--workers: {arguments.workers} is not from 1 to 10,000")
     if not 0 < arguments.seconds <= 3600:  # NaN is neither
         parser.error(f"--seconds: {arguments.seconds} is not above 0 and up to 3600")
     hold_back()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Paths may hold anything, and the terminal's encoding may have little.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold anything
     try:
         code = run(**vars(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output is gone (`| head`). The interpreter flushes once more as it exits,
-        # and that must not fail as well.
+        # Who read the output is gone (`| head`), and the interpreter flushes again as it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     return code
 
 
-def run(tree: str | None, workers: int, seconds: float, seed: int | None) -> int:
+def run(tree: str | None, workers: int, seconds: float, seed: int | None = None) -> int:
     """Run the demo and return the exit code of its process.
 
     0: it adds up.  1: it does not, or a process failed.  2: there is nothing to hash.  130: Ctrl-C.
     """
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    method = multiprocessing.get_start_method()
     try:
+        method = multiprocessing.get_start_method()
         say(f"atomic-intenum: backend {BACKEND}, {python}, start method {method}")
         crew = Crew(tree, workers, seconds * _WORKING, seed)
         crew.run(Screen())
@@ -69,7 +65,7 @@ def run(tree: str | None, workers: int, seconds: float, seed: int | None) -> int
         return 130
     except BrokenPipeError:
         raise  # standard output's
-    except (TreeError, CrewError, OSError) as error:
+    except (TreeError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2 if isinstance(error, TreeError) else 1
     return 0 if adds_up else 1

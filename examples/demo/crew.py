@@ -10,7 +10,7 @@ from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from board import RACES, Common, Job, State
+from board import Common, Job, State
 from files import MOST_BYTES, count, list_files, printable
 from interrupt import POSIX, check
 from screen import Look, Screen
@@ -28,22 +28,19 @@ _WAVE, _BUSY = 1.0, 0.6
 _RESTART, _TICK, _ENDING = 0.6, 0.08, 5.0
 
 
-class CrewError(Exception):
-    """A process failed."""
-
-
 class Crew:
     """All processes: the supervisor has the jobs done, and the killer disturbs."""
 
     def __init__(self, tree: str | None, workers: int, seconds: float, seed: int | None) -> None:
         root, paths, size = list_files(tree)
-        times = min(-(-2 * workers // len(paths)), 2 * MOST_BYTES // max(size, 1))
-        many = workers > MANY
-        processes, times = (PROCESSES, max(times, 1)) if many else (workers, 1)
-        self.who = f"{count(workers, 'worker')}{' in 8 processes' if many else ''}"
+        self.who, processes, times = count(workers, "worker"), workers, 1
+        if workers > MANY:
+            processes = PROCESSES
+            times = min(-(-2 * workers // len(paths)), 2 * MOST_BYTES // max(size, 1)) or 1
+            self.who += f" in {PROCESSES} processes"
         what = f"{count(len(paths), 'file')} of {printable(Path(root).name or root)}"
         self.title = f"{self.who} hash the {what}{f', {times} times' if times > 1 else ''}"
-        self.common = Common(paths, workers, processes, times)
+        self.common = Common(paths, times, workers, processes)
         self.board, self.jobs, self.total = self.common.board, self.common.jobs, self.common.total
         self.seconds, self.waves = seconds, max(round(seconds / _WAVE), 1)
         self.common.lasts = _BUSY * seconds * min(workers / self.total, 1 / self.waves)
@@ -58,7 +55,7 @@ class Crew:
         self.begun, self.began = time.monotonic(), time.time()
 
     def run(self, screen: Screen) -> None:
-        """Have all jobs done, and draw meanwhile; CrewError: a process ended unexpectedly."""
+        """Have all jobs done, and draw meanwhile; ChildProcessError: a process failed."""
         try:
             self.processes += map(self._start, range(len(self.common.shares)))
             while not self._is_done():
@@ -83,10 +80,8 @@ class Crew:
         check()
         counts = self.board.counts()
         absent = len(self.due) + counts[State.DEAD] + counts[State.STARTING]
-        return not absent and (self.kills > 0 or not POSIX) and self._jobs_done() == self.total
-
-    def _jobs_done(self) -> int:
-        return self.jobs.count(Job.DONE)
+        killed = self.kills > 0 or not POSIX
+        return killed and not absent and self.jobs.count(Job.DONE) == self.total
 
     def _start(self, number: int) -> BaseProcess:
         check()
@@ -106,10 +101,8 @@ class Crew:
         late = self.kills > 0 and self._elapsed() > self.seconds * 0.9
         if not POSIX or late or self._elapsed() < self.kill_at:
             return
-        idle = (
-            {State.HASHING, State.WAITING} if self._jobs_done() == self.total else {State.HASHING}
-        )
-        busy = [worker for worker, state in enumerate(self.board.snapshot()) if state in idle]
+        at_work = State.WAITING if self.jobs.count(Job.DONE) == self.total else State.HASHING
+        busy = [worker for worker, state in enumerate(self.board.snapshot()) if state is at_work]
         pid = self.board.owner(self.random.choice(busy)) if busy else None
         if pid is None:
             return
@@ -128,13 +121,9 @@ class Crew:
         self.kills += 1
         self.killed[pid] = len(held)
         self.held.update(held)
-        name = (
-            printable(Path(self.common.paths[held[0] % len(self.common.paths)]).name)
-            if held
-            else ""
-        )
-        what = name if len(held) == 1 else count(len(held), "file")
-        self._tell(self.processes.index(process), f"is killed by kill -9 with its claim of {what}")
+        names = [Path(self.common.paths[job % len(self.common.paths)]).name for job in held]
+        what = printable(names[0]) if len(names) == 1 else count(len(names), "file")
+        self._tell(self.processes.index(process), f"is killed by kill -9; it had claimed {what}")
         self.kill_at = self._elapsed() + self.pause * self.random.uniform(0.7, 1.3)
 
     def _supervise(self) -> None:
@@ -146,14 +135,14 @@ class Crew:
                 self.board.wait_any(State.DEAD, timeout=_TICK)
         for number, process in enumerate(self.processes):
             if process.exitcode not in (None, -9):
-                raise CrewError(f"process {number + 1} ended: exit code {process.exitcode}")
+                raise ChildProcessError(f"process {number + 1}: exit code {process.exitcode}")
             if process.exitcode and number not in self.due:
                 self.board.recover()
                 self.jobs.recover()
                 self.others += process.pid not in self.killed
                 held = self.killed.pop(process.pid, 0)
                 self.back += held
-                self._tell(number, f"is seen to be DEAD, and {count(held, 'claim')} given back")
+                self._tell(number, f"is seen to be DEAD; {count(held, 'claim')} given back")
                 self.due[number] = self._elapsed() + _RESTART
             elif process.exitcode and self._elapsed() >= self.due[number]:
                 del self.due[number]
@@ -168,9 +157,7 @@ class Crew:
         self.events.append(f"{self._elapsed():4.1f} s   {name} {text}")
 
     def _look(self) -> Look:
-        jobs, races = self.jobs.snapshot()[:-1], sum(self.common.tallies[RACES::3])
-        totals = (
-            f"{jobs.count(Job.DONE):,} of {self.total:,} done, {self.kills} killed, "
-            f"{count(self.back, 'claim')} given back, {count(races, 'race')} lost"
-        )
+        jobs, races = self.jobs.snapshot()[:-1], sum(self.common.races)
+        totals = f"{jobs.count(Job.DONE):,} of {self.total:,} done, {self.kills} killed, "
+        totals += f"{count(self.back, 'claim')} given back, {count(races, 'race')} lost"
         return Look(self.title, self._elapsed(), self.board.snapshot(), jobs, totals, self.events)

@@ -15,11 +15,11 @@ MOST_FILES, MOST_BYTES = 10_000, 256 << 20
 SIZE = 32
 UNREADABLE = b"?" * SIZE
 
-#: What is no part of the standard library, or written by whoever imports it.
+#: What is not the standard library's own.
 _SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
 
 #: Whatever became of the path since it was listed, opening it must neither block nor follow a link.
-_FLAGS = sum(getattr(os, f"O_{name}", 0) for name in ("BINARY", "NOFOLLOW", "NONBLOCK"))
+_FLAGS = sum(getattr(os, f"O_{name}", 0) for name in ("BINARY", "NOFOLLOW", "NONBLOCK", "RDONLY"))
 
 
 class TreeError(Exception):
@@ -37,34 +37,23 @@ def printable(path: str) -> str:
 
 
 def digest_of(path: str) -> bytes:
-    """Return a regular file's SHA-256, or UNREADABLE."""
-    try:
-        with open(os.open(path, os.O_RDONLY | _FLAGS), "rb") as file:  # noqa: PTH123
-            digest = hashlib.sha256()
-            while file.tell() < MOST_BYTES and (piece := file.read(1 << 20)):
-                digest.update(piece)
-    except OSError:
-        return UNREADABLE
-    return digest.digest()
+    """Return a file's SHA-256, or UNREADABLE."""
+    with contextlib.suppress(OSError), open(os.open(path, _FLAGS), "rb") as file:  # noqa: PTH123
+        return hashlib.file_digest(file, "sha256").digest()
+    return UNREADABLE
 
 
 def changed_since(path: str, when: float) -> bool:
     """Return whether a file was changed, replaced or removed after this time."""
-    try:
+    with contextlib.suppress(OSError):
         return os.lstat(path).st_ctime >= when
-    except OSError:
-        return True
+    return True
 
 
 def list_files(tree: str | None) -> tuple[str, list[str], int]:
-    """List a folder's files; None: the standard library's.
+    """Return a folder (None: the standard library), its files, and how many bytes they have.
 
-    Returns:
-        The folder, the paths of its files, up to the caps, and how many bytes they have.
-
-    Raises:
-        TreeError: there is no such folder, or nothing in it to hash.
-
+    It raises TreeError if there is no such folder, or nothing in it to hash.
     """
     root = tree or sysconfig.get_path("stdlib")
     try:

@@ -1,21 +1,16 @@
 """What is drawn on a terminal by rich, and plain lines elsewhere."""
 
+import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from board import Job, State
 
-try:
-    from rich.console import Console
+with contextlib.suppress(ImportError):  # rich is an extra
     from rich.live import Live
     from rich.text import Text
-except ImportError:
-    RICH = False
-else:
-    RICH = True
 
 #: A cell's letter and colour, and what they mean.  The most important comes first.
 Legend = dict[Any, tuple[str, str, str]]
@@ -23,7 +18,7 @@ WORKERS: Legend = {
     State.DEAD: ("X", "bold white on red", "dead"),
     State.STARTING: ("S", "black on bright_cyan", "starting"),
     State.HASHING: ("H", "black on yellow", "hashing"),
-    State.WAITING: ("w", "black on green", "asleep until a file comes"),
+    State.WAITING: ("w", "black on green", "waiting"),
 }
 FILES: Legend = {
     Job.RUNNING: ("r", "black on yellow", "claimed"),
@@ -33,7 +28,13 @@ FILES: Legend = {
 }
 
 #: Columns of a worker's cell that has room for its number; lines of events; lines but cells.
-_TILE, _EVENTS, _OTHER = 10, 4, 16
+_TILE, _EVENTS, _OTHER = 10, 4, 17
+
+_INTRODUCTION = """\
+Each worker sleeps until a file comes, claims it, and hashes it.  Now and then a
+killer kills a worker by kill -9.  What it had claimed goes back to the others,
+and a supervisor starts it again.
+"""
 
 
 class Look(NamedTuple):
@@ -47,7 +48,7 @@ class Look(NamedTuple):
     events: list[str]
 
 
-def say(text: str = "") -> None:
+def say(text: str) -> None:
     """Print a line at once, whoever reads it."""
     print(text, flush=True)
 
@@ -59,9 +60,10 @@ class Screen:
         self.live: Live | None = None
         self.told, self.due = 0, 0.0
         # A dumb terminal has no way to draw over what is there.
-        if RICH and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb"):
+        terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+        if terminal and "Live" in globals():
             # Drawn by the supervisor alone: rich's own refreshing is a thread.
-            self.live = Live(console=Console(), auto_refresh=False, redirect_stdout=False)
+            self.live = Live(auto_refresh=False, redirect_stdout=False)
             self.live.start()
 
     def show(self, look: Look) -> None:
@@ -92,9 +94,7 @@ def draw(look: Look, width: int, height: int) -> "Text":
     rows = min(-(-len(look.states) // across), room - min(-(-len(look.jobs) // width), room // 3))
     lines = [
         Text(look.title, "bold"),
-        Text("Now and then a killer kills a worker by kill -9. What it had claimed goes back to"),
-        Text("the others, and a supervisor starts the worker again. No file may get lost."),
-        Text(),
+        *map(Text, _INTRODUCTION.split("\n")),
         *_board("worker", look.states, WORKERS, across, rows, 4 * few),
         Text(),
         *_board("file", look.jobs, FILES, width, room - rows),
@@ -108,17 +108,19 @@ def draw(look: Look, width: int, height: int) -> "Text":
 
 
 def _board(
-    noun: str, states: Sequence[Any], legend: Legend, across: int, rows: int, label: int = 0
+    noun: str, states: list[Any], legend: Legend, across: int, rows: int, label: int = 0
 ) -> "list[Text]":
     """Return a board: what a cell is, how many are in which state, and the cells."""
     counts, each, text = Counter(states), -(-len(states) // (across * rows)), "a cell each"
     if each > 1:
-        order = list(legend).index
-        states = [min(states[i : i + each], key=order) for i in range(0, len(states), each)]
+        states = [
+            min(states[i : i + each], key=[*legend].index) for i in range(0, len(states), each)
+        ]
         letters = " ".join(letter for letter, _, _ in legend.values())
         text = f"a cell is {each:,} {noun}s, and shows the first of {letters} among them"
     lines = [Text(f"{noun.upper()}S: {text}"), Text()]
-    for state, (letter, style, meaning) in reversed(legend.items()):
+    for state in sorted(legend):
+        letter, style, meaning = legend[state]
         lines[1].append(f" {letter} ", style).append(f" {counts[state]:,} {meaning}   ")
     for number, state in enumerate(states):
         if number % across == 0:

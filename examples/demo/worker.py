@@ -7,13 +7,12 @@ Few workers are a process each.  Of many, a few processes play a share each.  A 
 than its hashing, so that one can see it.
 """
 
-import multiprocessing
 import os
 import random
 import time
 from heapq import heappop, heappush
 
-from board import RACES, REFUSED, SLEEPS, Common, Job, State
+from board import Common, Job, State
 from files import SIZE, digest_of
 
 #: Seconds in which a process brings up its workers; after which it looks whether it has a parent.
@@ -23,28 +22,22 @@ _COMING = _LOOK_ROUND = 0.4
 def play(common: Common, number: int) -> None:
     """Play a share of the workers, until the jobs are over or the parent is gone."""
     board, jobs, share = common.board, common.jobs, common.shares[number]
-    parent, pid, look = multiprocessing.parent_process(), os.getppid(), 0.0
+    parent, look = os.getppid(), 0.0
     for worker in share:
         board.at(worker).own()  # from here on, the death of this process makes the worker DEAD
         time.sleep(_COMING / len(share))
         board[worker] = State.WAITING
     free, held = list(share), list[tuple[float, int, int]]()  # a heap: done first, first
-    while jobs[-1] is not Job.OVER:
+    while jobs[-1] is not Job.OVER and os.getppid() == parent:
         now = time.monotonic()
-        if now >= look:
-            # With fork, the parent's end closes the pipe only when its later children end as well.
-            if os.getppid() != pid or (parent and not parent.is_alive()):
-                return
-            look = now + _LOOK_ROUND
         while held and held[0][0] <= now:
             _, worker, job = heappop(held)
-            if not jobs.compare_and_set(job, Job.RUNNING, Job.DONE):
-                common.tally(number, REFUSED)
+            common.refused[number] += not jobs.compare_and_set(job, Job.RUNNING, Job.DONE)
             board[worker] = State.WAITING
             free.append(worker)
-        timeout = max(min(look, held[0][0] if held else look) - now, 0.0)
+        timeout = max(held[0][0] - now, 0.0) if held else _LOOK_ROUND
         if not free:
-            time.sleep(timeout)
+            time.sleep(min(timeout, _LOOK_ROUND))
         elif (found := _claim(common, number, timeout)) is not None:
             worker = free.pop(random.randrange(len(free)))
             board[worker] = State.HASHING
@@ -63,13 +56,12 @@ def _claim(common: Common, number: int, timeout: float) -> int | None:
     if job is not None:
         return job
     try:
-        job = jobs.wait_any(Job.PENDING, Job.OVER, timeout=timeout)
+        job = jobs.wait_any(Job.PENDING, Job.OVER, timeout=min(timeout, _LOOK_ROUND))
     except TimeoutError:
         return None
-    common.tally(number, SLEEPS)
+    common.sleeps[number] += 1
     # All who wake are told of the same job: one of them gets it.
     if jobs.compare_and_set(job, Job.PENDING, Job.RUNNING):
         return job
-    if jobs[job] is not Job.OVER:
-        common.tally(number, RACES)
+    common.races[number] += jobs[job] is not Job.OVER
     return None
