@@ -12,20 +12,13 @@ from atomic_intenum import IntEnumArray
 class State(IntEnum):
     """What a worker does."""
 
-    STARTING = 1
-    WAITING = 2
-    HASHING = 3
-    DEAD = 4
+    STARTING, WAITING, HASHING, DEAD = 1, 2, 3, 4
 
 
 class Job(IntEnum):
-    """What became of a file to hash."""
+    """What became of a file to hash; OVER: there will be no more, in one more word at the end."""
 
-    COMING = 1
-    PENDING = 2
-    RUNNING = 3
-    DONE = 4
-    OVER = 5  # the last word alone: there will be no more jobs
+    COMING, PENDING, RUNNING, DONE, OVER = 1, 2, 3, 4, 5
 
 
 class Common:

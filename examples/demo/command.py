@@ -15,9 +15,6 @@ from screen import Screen, say
 
 from atomic_intenum import BACKEND
 
-#: What part of the time goes where; the rest is for starting and for the plain run.
-_WORKING, _MEASURING = 0.65, 0.15
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and return the exit code for this process, in which Ctrl-C stays pending."""
@@ -36,14 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     hold_back()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold anything
-    try:
-        code = run(**vars(arguments))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Who read the output is gone (`| head`), and the interpreter flushes again as it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    return code
+    return run(**vars(arguments))
 
 
 def run(tree: str | None, workers: int, seconds: float, seed: int | None = None) -> int:
@@ -55,16 +45,18 @@ def run(tree: str | None, workers: int, seconds: float, seed: int | None = None)
     try:
         method = multiprocessing.get_start_method()
         say(f"atomic-intenum: backend {BACKEND}, {python}, start method {method}")
-        crew = Crew(tree, workers, seconds * _WORKING, seed)
+        crew = Crew(tree, workers, seconds * 0.65, seed)
         crew.run(Screen())
         adds_up = say_report(crew)
         if adds_up:
-            measure(seconds * _MEASURING)
+            measure(seconds * 0.15)
     except KeyboardInterrupt:
         say("interrupted; all processes are stopped")
         return 130
     except BrokenPipeError:
-        raise  # standard output's
+        # Who read the output is gone (`| head`), and the interpreter flushes again as it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (TreeError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2 if isinstance(error, TreeError) else 1

@@ -16,14 +16,10 @@ from interrupt import POSIX, check
 from screen import Look, Screen
 from worker import play
 
-from atomic_intenum import BACKEND
-
 #: More workers than that are played by so many processes, and have two jobs each, about.
 MANY, PROCESSES = 32, 8
-
 #: Seconds from one wave of jobs to the next, about, and the part of it that keeps all workers busy.
 _WAVE, _BUSY = 1.0, 0.6
-
 #: Seconds from a death to the new start; from one drawing to the next; for which a process may end.
 _RESTART, _TICK, _ENDING = 0.6, 0.08, 5.0
 
@@ -98,20 +94,17 @@ class Crew:
 
     def _kill(self) -> None:
         """Kill a process that is at work, if it is time."""
-        late = self.kills > 0 and self._elapsed() > self.seconds * 0.9
-        if not POSIX or late or self._elapsed() < self.kill_at:
+        done = self.jobs.count(Job.DONE) == self.total
+        if not POSIX or self._elapsed() < self.kill_at or (done and self.kills):
             return
-        at_work = State.WAITING if self.jobs.count(Job.DONE) == self.total else State.HASHING
+        at_work = State.WAITING if done else State.HASHING
         busy = [worker for worker, state in enumerate(self.board.snapshot()) if state is at_work]
         pid = self.board.owner(self.random.choice(busy)) if busy else None
         if pid is None:
             return
         process = next(process for process in self.processes if process.pid == pid)
-        with contextlib.ExitStack() as locks:
-            if BACKEND == "lock":
-                # Its locks die with who holds them: while this process does, the victim does not.
-                for lock in (self.board.at(0).get_lock(), self.jobs.at(0).get_lock()):
-                    locks.enter_context(lock)
+        # On the lock path a board has one lock, and it would die with who holds it.
+        with self.board.at(0).get_lock(), self.jobs.at(0).get_lock():
             # A stopped process neither claims nor commits: what it holds now is what it dies with.
             os.kill(pid, signal.SIGSTOP)
             time.sleep(0.02)
@@ -121,8 +114,8 @@ class Crew:
         self.kills += 1
         self.killed[pid] = len(held)
         self.held.update(held)
-        names = [Path(self.common.paths[job % len(self.common.paths)]).name for job in held]
-        what = printable(names[0]) if len(names) == 1 else count(len(names), "file")
+        paths = [self.common.paths[job % len(self.common.paths)] for job in held]
+        what = printable(Path(*paths).name) if len(paths) == 1 else count(len(paths), "file")
         self._tell(self.processes.index(process), f"is killed by kill -9; it had claimed {what}")
         self.kill_at = self._elapsed() + self.pause * self.random.uniform(0.7, 1.3)
 

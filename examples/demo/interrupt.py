@@ -1,7 +1,6 @@
-"""Ctrl-C, noticed at safe points alone.
+"""Ctrl-C: it stays pending here and in all processes, which inherit that, and the parent looks.
 
-A KeyboardInterrupt may come up anywhere, inside multiprocessing as it starts a process too.  So
-SIGINT stays pending here and in all processes, which inherit that, and the parent looks for it.
+A KeyboardInterrupt could come up anywhere, inside multiprocessing as it starts a process too.
 """
 
 import multiprocessing

@@ -15,7 +15,6 @@ from atomic_intenum import IntEnumValue
 
 #: CPU time does not count what other processes run; a clock with coarse ticks cannot be used.
 _clock = thread_time if get_clock_info("thread_time").resolution <= 1e-6 else perf_counter
-
 #: What is measured, what for, how often a statement does it, and the two statements.
 _VALUE, _STATUS = "with value.get_lock():\n    ", "with status.get_lock():\n    "
 _SWAP = _VALUE + "if value.value == {}: value.value = {}\n"
@@ -23,13 +22,7 @@ _CLAIM = "status.compare_and_set(A, B); status.compare_and_set(B, A)"
 _MEASURED = (
     ("polls", "to see what a worker does", 1, "value.value", "status.load()"),
     ("claims", "to be the one who gets a file", 2, _SWAP.format(1, 2) + _SWAP.format(2, 1), _CLAIM),
-    (
-        "locks",
-        "to write, and nobody else",
-        1,
-        _VALUE + "value.value = 1",
-        _STATUS + "status.set(A)",
-    ),
+    ("locks", "to write alone", 1, _VALUE + "value.value = 1", _STATUS + "status.set(A)"),
 )
 
 
@@ -72,8 +65,8 @@ def say_report(crew: Crew) -> bool:
 
 def measure(seconds: float) -> None:
     """Measure for so long beside multiprocessing.Value, by turns, and say what came out."""
-    names = {"A": State.WAITING, "B": State.HASHING, "value": multiprocessing.Value("i", 1)}
-    names["status"] = IntEnumValue[State](State.WAITING)
+    value, status = multiprocessing.Value("i", 1), IntEnumValue[State](State.WAITING)
+    names = {"A": State.WAITING, "B": State.HASHING, "value": value, "status": status}
     say("\nMillions a second in one process, and those of multiprocessing.Value:")
     for name, meaning, number, *texts in _MEASURED:
         timers = [Timer("\n".join([text] * 5), timer=_clock, globals=names) for text in texts]
@@ -83,5 +76,5 @@ def measure(seconds: float) -> None:
             check()
             for timer, times in zip(timers, taken, strict=True):
                 times.append(timer.timeit(200) * 1000 / number)
-        value, status = (1 / median(times) for times in taken)
-        say(f"{status:6.1f} {name:6} {value:5.1f}, so {status / value:.1f} times as many {meaning}")
+        theirs, ours = (1 / median(times) for times in taken)
+        say(f"{ours:6.1f} {name:6} {theirs:5.1f}, so {ours / theirs:.1f} times as many {meaning}")

@@ -1,6 +1,7 @@
 """What is drawn on a terminal by rich, and plain lines elsewhere."""
 
 import contextlib
+import functools
 import os
 import sys
 from collections import Counter
@@ -12,6 +13,8 @@ with contextlib.suppress(ImportError):  # rich is an extra
     from rich.live import Live
     from rich.text import Text
 
+#: Prints a line at once, whoever reads it.
+say = functools.partial(print, flush=True)
 #: A cell's letter and colour, and what they mean.  The most important comes first.
 Legend = dict[Any, tuple[str, str, str]]
 WORKERS: Legend = {
@@ -26,10 +29,8 @@ FILES: Legend = {
     Job.COMING: (".", "bright_black", "to come"),
     Job.DONE: ("d", "green", "done"),
 }
-
 #: Columns of a worker's cell that has room for its number; lines of events; lines but cells.
 _TILE, _EVENTS, _OTHER = 10, 4, 17
-
 _INTRODUCTION = """\
 Each worker sleeps until a file comes, claims it, and hashes it.  Now and then a
 killer kills a worker by kill -9.  What it had claimed goes back to the others,
@@ -46,11 +47,6 @@ class Look(NamedTuple):
     jobs: list[Job]
     totals: str
     events: list[str]
-
-
-def say(text: str) -> None:
-    """Print a line at once, whoever reads it."""
-    print(text, flush=True)
 
 
 class Screen:

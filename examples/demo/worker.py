@@ -22,7 +22,7 @@ _COMING = _LOOK_ROUND = 0.4
 def play(common: Common, number: int) -> None:
     """Play a share of the workers, until the jobs are over or the parent is gone."""
     board, jobs, share = common.board, common.jobs, common.shares[number]
-    parent, look = os.getppid(), 0.0
+    parent = os.getppid()
     for worker in share:
         board.at(worker).own()  # from here on, the death of this process makes the worker DEAD
         time.sleep(_COMING / len(share))
