@@ -7,7 +7,6 @@ import random
 import signal
 import time
 from collections import Counter
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from board import Common, Job, State
@@ -40,7 +39,7 @@ class Crew:
         self.board, self.jobs, self.total = self.common.board, self.common.jobs, self.common.total
         self.seconds, self.waves = seconds, max(round(seconds / _WAVE), 1)
         self.common.lasts = _BUSY * seconds * min(workers / self.total, 1 / self.waves)
-        self.processes: list[BaseProcess] = []
+        self.processes: list[multiprocessing.Process] = []
         self.due: dict[int, float] = {}  # when a dead process is started again
         self.killed: dict[int | None, int] = {}  # claims of killed processes, by their pids
         self.held: Counter[int] = Counter()  # how often a job's process was killed
@@ -76,10 +75,9 @@ class Crew:
         check()
         counts = self.board.counts()
         absent = len(self.due) + counts[State.DEAD] + counts[State.STARTING]
-        killed = self.kills > 0 or not POSIX
-        return killed and not absent and self.jobs.count(Job.DONE) == self.total
+        return not (absent or POSIX > self.kills) and self.jobs.count(Job.DONE) == self.total
 
-    def _start(self, number: int) -> BaseProcess:
+    def _start(self, number: int) -> multiprocessing.Process:
         check()
         process = multiprocessing.Process(target=play, args=(self.common, number), daemon=True)
         process.start()
@@ -116,7 +114,7 @@ class Crew:
         self.held.update(held)
         paths = [self.common.paths[job % len(self.common.paths)] for job in held]
         what = printable(Path(*paths).name) if len(paths) == 1 else count(len(paths), "file")
-        self._tell(self.processes.index(process), f"is killed by kill -9; it had claimed {what}")
+        self._tell(self.processes.index(process), f"is killed by kill -9, and had claimed {what}")
         self.kill_at = self._elapsed() + self.pause * self.random.uniform(0.7, 1.3)
 
     def _supervise(self) -> None:

@@ -1,7 +1,9 @@
 """The files to hash; others may change or remove them, or make them unreadable, at any time."""
 
 import contextlib
+import errno
 import hashlib
+import math
 import os
 import stat
 import sysconfig
@@ -19,10 +21,6 @@ _SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
 _FLAGS = sum(getattr(os, f"O_{name}", 0) for name in ("BINARY", "NOFOLLOW", "NONBLOCK", "RDONLY"))
 
 
-class TreeError(Exception):
-    """There is nothing to hash."""
-
-
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: 1 file, 2 files."""
     return f"{number:,} {noun}" + "s" * (number != 1)
@@ -30,34 +28,22 @@ def count(number: int, noun: str) -> str:
 
 def printable(path: str) -> str:
     """Return a path so that it can be printed on one line of any terminal."""
-    return path if path.isprintable() else repr(path)
+    return path if path.isascii() and path.isprintable() else ascii(path)
 
 
-def digest_of(path: str) -> bytes:
-    """Return a file's SHA-256, or UNREADABLE."""
+def digest_of(path: str, now: float = math.inf) -> bytes:
+    """Return a file's SHA-256, or UNREADABLE: it is gone, or no file, or was changed after now."""
     with contextlib.suppress(OSError), open(os.open(path, _FLAGS), "rb") as file:  # noqa: PTH123
-        return hashlib.file_digest(file, "sha256").digest()
+        status = os.fstat(file.fileno())
+        if stat.S_ISREG(status.st_mode) and status.st_ctime < now:
+            return hashlib.file_digest(file, "sha256").digest()
     return UNREADABLE
 
 
-def changed_since(path: str, when: float) -> bool:
-    """Return whether a file was changed, replaced or removed after this time."""
-    with contextlib.suppress(OSError):
-        return os.lstat(path).st_ctime >= when
-    return True
-
-
 def list_files(tree: str | None) -> tuple[str, list[str], int]:
-    """Return a folder (None: the standard library), its files, and how many bytes they have.
-
-    It raises TreeError if there is no such folder, or nothing in it to hash.
-    """
+    """Return a folder (None: the standard library), its files, and how many bytes they have."""
     root = tree or sysconfig.get_path("stdlib")
-    try:
-        os.scandir(root).close()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise TreeError(f"{printable(root)}: {reason}") from None
+    os.scandir(root).close()  # or say why not
     paths, size = list[str](), 0
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(set(folders) - (set() if tree else _SKIPPED))
@@ -70,5 +56,5 @@ def list_files(tree: str | None) -> tuple[str, list[str], int]:
                     paths.append(path)
                     size += status.st_size
     if not paths:
-        raise TreeError(f"{printable(root)}: no files to hash")
+        raise FileNotFoundError(errno.ENOENT, "no files to hash", root)
     return root, paths, size

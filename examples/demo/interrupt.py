@@ -1,7 +1,4 @@
-"""Ctrl-C: it stays pending here and in all processes, which inherit that, and the parent looks.
-
-A KeyboardInterrupt could come up anywhere, inside multiprocessing as it starts a process too.
-"""
+"""Ctrl-C, noticed between two steps; KeyboardInterrupt could come inside of multiprocessing."""
 
 import multiprocessing
 import signal
@@ -11,7 +8,7 @@ POSIX = hasattr(signal, "pthread_sigmask")
 
 
 def hold_back() -> None:
-    """Keep SIGINT pending from now on, to the end of this process."""
+    """Keep SIGINT pending from now on, and in all processes, which inherit that."""
     if POSIX:
         if multiprocessing.get_start_method() != "fork":
             resource_tracker.ensure_running()  # as it starts, it lets SIGINT through

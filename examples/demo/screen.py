@@ -29,8 +29,6 @@ FILES: Legend = {
     Job.COMING: (".", "bright_black", "to come"),
     Job.DONE: ("d", "green", "done"),
 }
-#: Columns of a worker's cell that has room for its number; lines of events; lines but cells.
-_TILE, _EVENTS, _OTHER = 10, 4, 17
 _INTRODUCTION = """\
 Each worker sleeps until a file comes, claims it, and hashes it.  Now and then a
 killer kills a worker by kill -9.  What it had claimed goes back to the others,
@@ -84,34 +82,32 @@ class Screen:
 
 def draw(look: Look, width: int, height: int) -> "Text":
     """Return the drawing, which is lower than the terminal by a line at least."""
-    room = max(height - _OTHER, 2)
-    few = len(look.states) <= width // _TILE * min(room // 3, 4)
-    across = width // _TILE if few else width
+    room = max(height - 17, 2)  # what is left for cells
+    few = len(look.states) <= width // 10 * min(room // 3, 4)  # so that they can be numbered
+    across = width // 10 if few else width
     rows = min(-(-len(look.states) // across), room - min(-(-len(look.jobs) // width), room // 3))
     lines = [
         Text(look.title, "bold"),
         *map(Text, _INTRODUCTION.split("\n")),
-        *_board("worker", look.states, WORKERS, across, rows, 4 * few),
+        *_board("worker", look.states, WORKERS, across, rows, "{:>4} {}   " if few else "{1}"),
         Text(),
-        *_board("file", look.jobs, FILES, width, room - rows),
+        *_board("file", look.jobs, FILES, width, room - rows, "{1}"),
         Text(),
         Text(f"{look.elapsed:4.1f} s   {look.totals}", "bold"),
-        *map(Text, [*look.events[-_EVENTS:], *[""] * _EVENTS][:_EVENTS]),
+        *map(Text, [*look.events[-4:], *[""] * 4][:4]),
     ]
     for line in lines:
-        line.truncate(width, overflow="ellipsis")
+        line.truncate(width, overflow="crop")
     return Text("\n").join(lines)
 
 
 def _board(
-    noun: str, states: list[Any], legend: Legend, across: int, rows: int, label: int = 0
+    noun: str, states: list[Any], legend: Legend, across: int, rows: int, cell: str
 ) -> "list[Text]":
-    """Return a board: what a cell is, how many are in which state, and the cells."""
     counts, each, text = Counter(states), -(-len(states) // (across * rows)), "a cell each"
     if each > 1:
-        states = [
-            min(states[i : i + each], key=[*legend].index) for i in range(0, len(states), each)
-        ]
+        groups = (states[begin : begin + each] for begin in range(0, len(states), each))
+        states = [min(group, key=[*legend].index) for group in groups]
         letters = " ".join(letter for letter, _, _ in legend.values())
         text = f"a cell is {each:,} {noun}s, and shows the first of {letters} among them"
     lines = [Text(f"{noun.upper()}S: {text}"), Text()]
@@ -122,6 +118,5 @@ def _board(
         if number % across == 0:
             lines.append(Text())
         letter, style, _ = legend[state]
-        lines[-1].append(f"{number + 1:>{label}} {letter}  " if label else letter, style)
-        lines[-1].append("  " if label else "")
+        lines[-1].append(cell.format(number + 1, letter), style).append(" " * (len(cell) > 3))
     return lines

@@ -1,10 +1,7 @@
 """A process of the crew: it claims jobs in the names of its workers, hashes, and commits.
 
-    COMING --the supervisor--> PENDING --claim()--> RUNNING --compare_and_set()--> DONE
-                               PENDING <--on_death-- RUNNING, if the process that claimed it dies
-
-Few workers are a process each.  Of many, a few processes play a share each.  A job lasts longer
-than its hashing, so that one can see it.
+COMING --the supervisor--> PENDING --claim()--> RUNNING --compare_and_set()--> DONE
+                           PENDING <--on_death-- RUNNING, if the process that claimed it dies
 """
 
 import os
@@ -43,6 +40,7 @@ def play(common: Common, number: int) -> None:
             board[worker] = State.HASHING
             digest = digest_of(common.paths[found % len(common.paths)])
             common.digests[found * SIZE : (found + 1) * SIZE] = digest
+            # Longer than the hashing takes, so that one can see it.
             due = time.monotonic() + common.lasts * random.uniform(0.5, 1.5)
             heappush(held, (due, worker, found))
     for worker in share:
@@ -60,7 +58,7 @@ def _claim(common: Common, number: int, timeout: float) -> int | None:
     except TimeoutError:
         return None
     common.sleeps[number] += 1
-    # All who wake are told of the same job: one of them gets it.
+    time.sleep(0)  # All who wake are told of the same job, and now others may be faster.
     if jobs.compare_and_set(job, Job.PENDING, Job.RUNNING):
         return job
     common.races[number] += jobs[job] is not Job.OVER
