@@ -44,6 +44,7 @@ class Crew:
         self.killed: dict[int | None, int] = {}  # claims of killed processes, by their pids
         self.held: Counter[int] = Counter()  # how often a job's process was killed
         self.kills = self.others = self.back = self.released = 0
+        self.peaceful = POSIX  # until the first kill
         self.events: list[str] = []
         self.random = random.Random(seed)
         self.pause = self.kill_at = min(seconds / 5, 2.0)
@@ -74,8 +75,8 @@ class Crew:
     def _is_done(self) -> bool:
         check()
         counts = self.board.counts()
-        absent = len(self.due) + counts[State.DEAD] + counts[State.STARTING]
-        return not (absent or POSIX > self.kills) and self.jobs.count(Job.DONE) == self.total
+        absent = len(self.due) + counts[State.DEAD] + counts[State.STARTING] + self.peaceful
+        return not absent and self.jobs.count(Job.DONE) == self.total
 
     def _start(self, number: int) -> multiprocessing.Process:
         check()
@@ -93,7 +94,7 @@ class Crew:
     def _kill(self) -> None:
         """Kill a process that is at work, if it is time."""
         done = self.jobs.count(Job.DONE) == self.total
-        if not POSIX or self._elapsed() < self.kill_at or (done and self.kills):
+        if not POSIX or self._elapsed() < self.kill_at or (done and not self.peaceful):
             return
         at_work = State.WAITING if done else State.HASHING
         busy = [worker for worker, state in enumerate(self.board.snapshot()) if state is at_work]
@@ -109,7 +110,7 @@ class Crew:
             held = [job for job, owner in enumerate(self.jobs.owners()) if owner == pid]
             os.kill(pid, signal.SIGKILL)
             process.join(_ENDING)
-        self.kills += 1
+        self.kills, self.peaceful = self.kills + 1, False
         self.killed[pid] = len(held)
         self.held.update(held)
         paths = [self.common.paths[job % len(self.common.paths)] for job in held]

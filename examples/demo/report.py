@@ -2,29 +2,26 @@
 
 import multiprocessing
 from statistics import median
-from time import perf_counter
+from time import perf_counter, thread_time
 from timeit import Timer
 
 from board import Job, State
 from crew import Crew
 from files import SIZE, UNREADABLE, count, digest_of, printable
-from interrupt import check
+from interrupt import POSIX, check
 from screen import say
 
 from atomic_intenum import IntEnumValue
 
-#: What is measured, what for, how often a statement does it, and the two statements.
-_POLL, _CLAIM = "a monitor may look what a worker does", "a worker may take what no other gets"
-_LOCK = "somebody may write while nobody else does"
-_VALUE = "with value.get_lock():\n    "
-_SWAP = _VALUE + "if value.value == {}: value.value = {}\n"
-_SWAPS = _SWAP.format(1, 2) + _SWAP.format(2, 1)
-_OURS = "status.compare_and_set(A, B); status.compare_and_set(B, A)"
-_OUR_LOCK = "with status.get_lock():\n    status.set(A)"
+_clock = thread_time if POSIX else perf_counter  # CPU time: what else runs here does not count
+_LOCK, _OURS = "with value.get_lock():\n    ", "with status.get_lock():\n    status.set(A)\n"
+_SWAPS = "".join(f"{_LOCK}if value.value == {i}: value.value = {3 - i}\n" for i in (1, 2))
+_CLAIMS = "status.compare_and_set(A, B)\nstatus.compare_and_set(B, A)\n"
+#: What is measured, what it tells, and two statements, of which each does it twice.
 _MEASURED = (
-    ("polls", _POLL, 1, "value.value", "status.load()"),
-    ("claims", _CLAIM, 2, _SWAPS, _OURS),
-    ("lock sections", _LOCK, 1, _VALUE + "value.value = 1", _OUR_LOCK),
+    ("polls", "a monitor looks what a worker does", "value.value\n" * 2, "status.load()\n" * 2),
+    ("claims", "of all who want a file, one gets it", _SWAPS, _CLAIMS),
+    ("lock sections", "only one process writes", f"{_LOCK}value.value = 1\n" * 2, _OURS * 2),
 )
 
 
@@ -72,13 +69,13 @@ def measure(seconds: float) -> None:
     value, status = multiprocessing.Value("i", 1), IntEnumValue[State](State.WAITING)
     names = {"A": State.WAITING, "B": State.HASHING, "value": value, "status": status}
     say("\nMeasured in one process, by turns with multiprocessing.Value:")
-    for name, meaning, number, *texts in _MEASURED:
-        timers = [Timer("\n".join([text] * 5), globals=names) for text in texts]
+    for name, meaning, *statements in _MEASURED:
+        timers = [Timer(text * 5, timer=_clock, globals=names) for text in statements]
         taken: list[list[float]] = [[], []]
         end = perf_counter() + seconds / len(_MEASURED)
         while perf_counter() < end or not taken[1]:
             check()
             for timer, times in zip(timers, taken, strict=True):
-                times.append(timer.timeit(200) * 1000 / number)
-        theirs, ours = (1 / median(times) for times in taken)
+                times.append(timer.timeit(100))
+        theirs, ours = (1000e-6 / median(times) for times in taken)
         say(f"{ours:.1f} million {name} a second, {ours / theirs:.1f} times as many: {meaning}")
