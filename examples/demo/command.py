@@ -33,11 +33,9 @@ def run(tree: str | None, workers: int, seconds: float, seed: int | None = None)
     """Run the demo; return 0, 1 if it does not add up, 2 if there is no work, 130 after Ctrl-C."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     try:
-        method = multiprocessing.get_start_method()
-        first = (
-            "; the killer takes the boards' locks, or they would die" if BACKEND == "lock" else ""
-        )
-        say(f"atomic-intenum: backend {BACKEND}, {python}, start method {method}{first}")
+        say(f"atomic-intenum: {BACKEND}, {python}, {multiprocessing.get_start_method()}")
+        if BACKEND == "lock":
+            say("The killer holds the boards' locks as it kills: a victim's would stay locked.")
         crew = Crew(tree, workers, seconds * 0.65, seed)
         crew.run(Screen())
         adds_up = say_report(crew)

@@ -115,7 +115,7 @@ class Crew:
         self.held.update(held)
         paths = [self.common.paths[job % len(self.common.paths)] for job in held]
         what = printable(Path(*paths).name) if len(paths) == 1 else count(len(paths), "file")
-        self._tell(self.processes.index(process), f"is killed by kill -9, and had claimed {what}")
+        self._tell(self.processes.index(process), f"killed by kill -9, having claimed {what}")
         self.kill_at = self._elapsed() + self.pause * self.random.uniform(0.7, 1.3)
 
     def _supervise(self) -> None:
@@ -134,19 +134,19 @@ class Crew:
                 self.others += process.pid not in self.killed
                 held = self.killed.pop(process.pid, 0)
                 self.back += held
-                self._tell(number, f"is seen to be DEAD; {count(held, 'claim')} given back")
+                self._tell(number, f"seen to be DEAD, {count(held, 'claim')} given back")
                 self.due[number] = self._elapsed() + _RESTART
             elif process.exitcode and self._elapsed() >= self.due[number]:
                 del self.due[number]
                 for worker in self.common.shares[number]:
                     self.board[worker] = State.STARTING
                 self.processes[number] = self._start(number)
-                self._tell(number, "is started again")
+                self._tell(number, "started again")
 
     def _tell(self, number: int, text: str) -> None:
-        share = self.common.shares[number]
-        name = f"worker {share[0] + 1:,}" + f" to {share[-1] + 1:,}" * (len(share) > 1)
-        self.events.append(f"{self._elapsed():4.1f} s   {name} {text}")
+        first, last = self.common.shares[number][0] + 1, self.common.shares[number][-1] + 1
+        name = f"worker {first:,}" if first == last else f"workers {first:,} to {last:,}"
+        self.events.append(f"{self._elapsed():4.1f} s   {name}: {text}")
 
     def _look(self) -> Look:
         jobs, races = self.jobs.snapshot()[:-1], sum(self.common.races)

@@ -39,9 +39,8 @@ def say_report(crew: Crew) -> bool:
     for index, path in enumerate(paths):
         check()
         jobs = range(index, crew.total, len(paths))
-        found = {digests[job * SIZE : (job + 1) * SIZE] for job in jobs} | {
-            digest_of(path, crew.began)
-        }
+        found = {digests[job * SIZE : (job + 1) * SIZE] for job in jobs}
+        found.add(digest_of(path, crew.began))
         if UNREADABLE in found:
             skipped += 1
         elif len(found) == 1:
@@ -51,9 +50,7 @@ def say_report(crew: Crew) -> bool:
     if skipped == len(paths):
         raise FileNotFoundError("no file could be read and compared")
     say(f"\n{count(crew.total, 'file')} hashed by {crew.who}, in {crew.seconds:.1f} s")
-    say(f"{count(equal, 'digest')} equal to those of a plain run in one process")
-    if skipped:
-        say(f"{count(skipped, 'file')} not compared: changed meanwhile, or not to be read")
+    say(f"{count(equal, 'digest')} as a plain run in one process has it, {skipped:,} not compared")
     say(f"{count(crew.kills + crew.others, 'kill')} survived: each time a new process took over")
     say(f"{count(back, 'claim')} given back, of {sum(crew.held.values()):,} that the killed had")
     say(f"{count(lost, 'file')} lost, {count(twice + refused, 'file')} done twice")

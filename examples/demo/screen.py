@@ -101,9 +101,7 @@ def draw(look: Look, width: int, height: int) -> "Text":
     return Text("\n").join(lines)
 
 
-def _board(
-    noun: str, states: list[Any], legend: Legend, across: int, rows: int, cell: str
-) -> "list[Text]":
+def _board(noun: str, states: list[Any], legend: Legend, across: int, rows: int, cell: str) -> Any:
     counts, each, text = Counter(states), -(-len(states) // (across * rows)), "a cell each"
     if each > 1:
         groups = (states[begin : begin + each] for begin in range(0, len(states), each))
