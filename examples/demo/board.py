@@ -25,11 +25,10 @@ class Common:
     """The two boards; and plain memory, without a lock that a killed process could keep."""
 
     def __init__(self, paths: list[str], times: int, workers: int, processes: int) -> None:
-        self.paths, self.total = paths, len(paths) * times
+        self.paths, self.total, size = paths, len(paths) * times, len(paths) * times + 1
         # Who owns a worker and dies makes it DEAD; who has claimed a job and dies gives it back.
         self.board = IntEnumArray[State](workers, State.STARTING, on_death=State.DEAD)
-        gives_back: dict[Job | str, Job | str] = {Job.RUNNING: Job.PENDING}
-        self.jobs = IntEnumArray[Job](self.total + 1, Job.COMING, on_death=gives_back)
+        self.jobs = IntEnumArray[Job](size, Job.COMING, on_death={Job.RUNNING: Job.PENDING})
         self.digests: Any = RawArray("B", SIZE * self.total)
         # Of each process: sleeps until a job was there, jobs that another was faster to claim,
         # and commits that were refused.

@@ -44,7 +44,6 @@ class Crew:
         self.killed: dict[int | None, int] = {}  # claims of killed processes, by their pids
         self.held: Counter[int] = Counter()  # how often a job's process was killed
         self.kills = self.others = self.back = self.released = 0
-        self.peaceful = POSIX  # until the first kill
         self.events: list[str] = []
         self.random = random.Random(seed)
         self.pause = self.kill_at = min(seconds / 5, 2.0)
@@ -53,7 +52,9 @@ class Crew:
     def run(self, screen: Screen) -> None:
         """Have all jobs done, and draw meanwhile; ChildProcessError: a process failed."""
         try:
-            self.processes += map(self._start, range(len(self.common.shares)))
+            for number in range(len(self.common.shares)):
+                self.processes.append(self._start(number))
+                screen.show(self._look())
             while not self._is_done():
                 self._release()
                 self._kill()
@@ -74,9 +75,9 @@ class Crew:
 
     def _is_done(self) -> bool:
         check()
-        counts = self.board.counts()
-        absent = len(self.due) + counts[State.DEAD] + counts[State.STARTING] + self.peaceful
-        return not absent and self.jobs.count(Job.DONE) == self.total
+        absent = self.board.count(State.DEAD) + self.board.count(State.STARTING) + len(self.due)
+        killed = self.kills > 0 or not POSIX
+        return killed and not absent and self.jobs.count(Job.DONE) == self.total
 
     def _start(self, number: int) -> multiprocessing.Process:
         check()
@@ -94,7 +95,7 @@ class Crew:
     def _kill(self) -> None:
         """Kill a process that is at work, if it is time."""
         done = self.jobs.count(Job.DONE) == self.total
-        if not POSIX or self._elapsed() < self.kill_at or (done and not self.peaceful):
+        if not POSIX or self._elapsed() < self.kill_at or (done and self.kills):
             return
         at_work = State.WAITING if done else State.HASHING
         busy = [worker for worker, state in enumerate(self.board.snapshot()) if state is at_work]
@@ -110,7 +111,7 @@ class Crew:
             held = [job for job, owner in enumerate(self.jobs.owners()) if owner == pid]
             os.kill(pid, signal.SIGKILL)
             process.join(_ENDING)
-        self.kills, self.peaceful = self.kills + 1, False
+        self.kills += 1
         self.killed[pid] = len(held)
         self.held.update(held)
         paths = [self.common.paths[job % len(self.common.paths)] for job in held]

@@ -69,7 +69,7 @@ class Screen:
             say(text)
         self.told = len(look.events)
         if look.elapsed >= self.due:
-            self.due = look.elapsed + 0.7
+            self.due = look.elapsed + 0.5
             counts = Counter(look.states)
             states = ", ".join(f"{counts[state]:,} {state.name}" for state in State)
             say(f"{look.elapsed:4.1f} s   {states}; {look.totals}")
