@@ -28,8 +28,12 @@ help:  ## list the targets
 	@echo '  BACKENDS  the backends to test, in this order: make test BACKENDS="native lock"'
 	@echo '  PYTHON    the interpreter to make $(VENV) with:  make test PYTHON=python3.12'
 
-demo: $(VENV)/demo-tools  ## watch workers claim and finish jobs, and see what was measured
-	@$(PY) examples/demo $(ARGS)
+# The shell goes on after Ctrl-C, and make ends by the signal itself: neither has to report an error.
+demo: $(VENV)/demo-tools  ## watch workers claim files, die and come back, and see what was measured
+	@trap : INT; $(PY) examples/demo $(ARGS) || [ $$? = 130 ]
+
+pictures: $(VENV)/demo-tools  ## draw the pictures of README and docs
+	@$(PY) docs/pictures/demo.py
 
 # One run a backend: the package chooses its backend once, when it is imported.
 BACKENDS ?= $(BUILT) lock
