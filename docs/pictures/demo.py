@@ -45,7 +45,7 @@ def main() -> int:
     console = Console(
         record=True, width=WIDTH, height=HEIGHT, file=io.StringIO(), color_system="truecolor"
     )
-    # Cells of one colour side by side become one piece of text, or the file has four times the size.
+    # Cells of one colour side by side become one piece of text: the file gets a fourth of the size.
     drawing = console.render(draw(camera.best, WIDTH, HEIGHT))
     console.print(Segments(Segment.simplify(drawing)))
     path = HERE / "demo.svg"

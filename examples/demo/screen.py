@@ -82,7 +82,7 @@ class Screen:
 
 def draw(look: Look, width: int, height: int) -> "Text":
     """Return the drawing, which is lower than the terminal by a line at least."""
-    room = max(height - 17, 2)  # what is left for cells
+    room = max(height - 17, 3)  # what is left for cells
     few = len(look.states) <= width // 10 * min(room // 3, 4)  # so that they can be numbered
     across = width // 10 if few else width
     rows = min(-(-len(look.states) // across), room - min(-(-len(look.jobs) // width), room // 3))

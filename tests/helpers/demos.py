@@ -38,29 +38,12 @@ runpy.run_path({str(DEMO)!r}, run_name="__main__")
 START_METHODS = multiprocessing.get_all_start_methods()
 METHOD = START_METHODS[0]  # the platform's own
 
-#: A monitor's line: when, how many workers have each status, and what all have done.
-PROGRESS = re.compile(
-    r" *\d+\.\d s \| ([\d,]+) UNAVAILABLE, ([\d,]+) IDLE, ([\d,]+) CALCULATING"
-    r" \| ([\d,]+) files?, ([\d,]+) transitions?\n"
-)
-
-
-def number(text: str) -> int:
-    """Return a number as the demo prints it."""
-    return int(text.replace(",", ""))
-
-
-def looks(output: str) -> list[tuple[int, ...]]:
-    """Return the numbers of each of the monitor's lines."""
-    found = (PROGRESS.fullmatch(line) for line in output.splitlines(keepends=True))
-    return [tuple(number(text) for text in line.groups()) for line in found if line]
-
 
 def said(output: str, pattern: str) -> int:
     """Return the number of a line of the output."""
     match = re.search(pattern, output, re.MULTILINE)
     assert match is not None, output
-    return number(match[1])
+    return int(match[1].replace(",", ""))
 
 
 def start(*arguments: str, method: str | None = None, script: str = START) -> subprocess.Popen[str]:
@@ -148,26 +131,46 @@ def lines_until(process: subprocess.Popen[str], pattern: str) -> str:
     pytest.fail(f"no line is like {pattern!r} in: {seen}")
 
 
-def on_terminal(program: str, *arguments: str) -> tuple[int, str]:
-    """Run a program with a terminal as its output; return exit code and what the terminal got."""
+def on_terminal(
+    program: str, *arguments: str, size: tuple[int, int] = (80, 24), terminal: str = "xterm"
+) -> tuple[int, str]:
+    """Run a program on a terminal of so many columns and lines; return exit code and output."""
+    import fcntl
     import pty
+    import termios
 
     ours, theirs = pty.openpty()
+    columns, lines = size
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", lines, columns, 0, 0))
+    names = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
     with (
-        os.fdopen(ours, "rb", buffering=0) as terminal,
+        os.fdopen(ours, "rb", buffering=0) as output,
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
+            env={**names, "TERM": terminal},
         ) as process,
     ):
         os.close(theirs)
         got = b""
         # Linux reports EIO where the last writer is gone.
         with contextlib.suppress(OSError):
-            while piece := terminal.read(1 << 16):
+            while piece := output.read(1 << 16):
                 got += piece
         return process.wait(PATIENCE), got.decode()
+
+
+def screens(output: str, size: tuple[int, int]) -> list[list[str]]:
+    """Return what the terminal shows each time before something is drawn over, and in the end."""
+    import pyte
+
+    screen = pyte.Screen(*size)
+    stream = pyte.Stream(screen)
+    shown = []
+    for piece in re.split(r"(?=\r\x1b\[2K\x1b\[1A)", output):
+        stream.feed(piece)
+        shown.append([line.rstrip() for line in screen.display])
+    return shown

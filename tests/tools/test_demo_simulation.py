@@ -1,334 +1,156 @@
-"""The demo's board of many workers: what is wrong is found, and how it is drawn."""
+"""The demo on a terminal: what its frames show, few workers or many."""
 
 from __future__ import annotations
 
-import io
-import multiprocessing
-import os
-import random
 import re
-import signal
-from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Any
 
-import command
 import pytest
-from board import Board, Status
-from interrupt import Interrupt
-from monitor import Look, Monitor
-from screen import Lines
+from board import Job, State
+from screen import FILES, WORKERS, Look, draw
 
-from atomic_intenum import BACKEND
-from helpers.demos import (
-    DEMO,
-    METHOD,
-    PATIENCE,
-    PROGRESS,
-    START,
-    START_METHODS,
-    finish,
-    lines_until,
-    looks,
-    needs_posix,
-    on_terminal,
-    running,
-    said,
+from helpers.demos import DEMO, METHOD, START, START_METHODS, needs_posix, on_terminal, screens
+
+pytest.importorskip("rich")
+
+SIZES = [(80, 24), (160, 50)]
+STARTING, WAITING, HASHING, DEAD = State
+
+
+def frames_of(output: str, size: tuple[int, int]) -> list[str]:
+    """Return what the terminal shows, once a drawing is whole, until the report comes."""
+    whole = re.compile(r"^ *\d+\.\d s   [\d,]+ of [\d,]+ done", re.MULTILINE)
+    shown = ["\n".join(lines) for lines in screens(output, size)]
+    return [text for text in shown if "WORKERS: " in text and whole.search(text)]
+
+
+def elapsed(frame: str) -> float:
+    """Return the seconds that a frame gives."""
+    found = re.search(r"^ *(\d+\.\d) s   [\d,]+ of ", frame, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def counts(frame: str) -> dict[str, int]:
+    """Return the counts of a frame's legends."""
+    found = re.findall(r" [SwHX.prd]  ([\d,]+) (\w+(?: come)?)", frame)
+    return {name: int(number.replace(",", "")) for number, name in found}
+
+
+def states_in(frames: list[str]) -> set[str]:
+    """Return which states of workers are counted in any of the frames."""
+    return {
+        name
+        for frame in frames
+        for name, number in counts(frame).items()
+        if number and name in ("starting", "waiting", "hashing", "dead")
+    }
+
+
+@needs_posix
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("workers", ["8", "10000"])
+def test_frames(size: tuple[int, int], workers: str) -> None:
+    """In five seconds the frames show each state, a death and a new start, and say what goes on."""
+    code, output = on_terminal(START, METHOD, "--workers", workers, "--seed", "1", size=size)
+    assert code == 0
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")  # the cursor is there again
+    early = [frame for frame in frames_of(output, size) if elapsed(frame) <= 5]
+    assert len(early) >= 10
+    assert len(states_in(early)) == 4
+    number = next(place for place, frame in enumerate(early) if counts(frame)["dead"])
+    died = re.search(r"(workers? [\d,to ]+): seen to be DEAD", early[number + 1])
+    assert died is not None
+    again = [place for place, frame in enumerate(early) if f"{died[1]}: started again" in frame]
+    assert again
+    assert again[0] > number
+    for frame in early:
+        assert "Now and then a\nkiller kills a worker by kill -9." in frame
+        assert sum(
+            number
+            for name, number in counts(frame).items()
+            if name in ("starting", "waiting", "hashing", "dead")
+        ) <= int(workers)
+    # Breathes: at one time all wait, at another many hash.
+    assert max(counts(frame)["hashing"] for frame in early) >= int(workers) // 20
+
+
+@needs_posix
+@pytest.mark.parametrize("method", START_METHODS)
+def test_cells_change(method: str) -> None:
+    """Each way of starting processes gives the drawing, and the report stands below it."""
+    arguments = ["--tree", str(DEMO), "--workers", "4", "--seconds", "3"]
+    code, output = on_terminal(START, method, *arguments, size=(80, 24))
+    assert code == 0
+    frames = frames_of(output, (80, 24))
+    assert {"hashing", "dead"} <= states_in(frames)
+    last = screens(output, (80, 60))[-1]
+    assert any(line.startswith("0 files lost, 0 files done twice") for line in last)
+
+
+@needs_posix
+@pytest.mark.parametrize(
+    ("program", "terminal"),
+    [("import sys; sys.modules['rich.live'] = None\n" + START, "xterm"), (START, "dumb")],
+    ids=["without rich", "dumb"],
 )
-from helpers.support import default_method
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from live import LiveBoard
-
-UNAVAILABLE, IDLE, CALCULATING = Status
-
-needs_fork = pytest.mark.skipif("fork" not in START_METHODS, reason="children inherit the fault")
-
-
-@pytest.mark.parametrize("method", START_METHODS)
-def test_run(method: str) -> None:
-    """The transitions are those of the claims, and what was measured is printed at the end."""
-    code, output, errors = finish("--workers", "1000", "--seconds", "1", method=method)
-    assert (code, errors) == (0, "")
-    assert f"backend {BACKEND}" in output.splitlines()[0]
-    assert ": 1,000 workers on one board, which 4 processes\n" in output
-    claims = said(output, r"^claims: ([\d,]+);")
-    assert claims > 0
-    assert "\nno worker was claimed twice at a time\n" in output
-    transitions = said(output, r"^transitions: ([\d,]+), as many as the claims account for$")
-    # A worker that never came up has none of its own two.
-    assert 2 * claims < transitions <= 2 * claims + 2 * 1000
-    for row in ("read the member", "compare and set"):
-        assert re.search(rf"^{row} .* ns +[\d.]+ times ", output, re.MULTILINE)
-
-
-def test_lines() -> None:
-    """Each line's counts add up to all workers, and at the end all are UNAVAILABLE again."""
-    _, output, _ = finish("--workers", "300", "--seconds", "2")
-    lines = looks(output)
-    assert len(lines) >= 2
-    assert all(sum(counts) <= 300 for *counts, _, _ in lines)
-    assert any(calculating for _, _, calculating, *_ in lines)
-    *counts, files, transitions = lines[-1]
-    assert counts == [300, 0, 0]
-    assert files == said(output, r"^([\d,]+) digests of")
-    assert transitions == said(output, r"^transitions: ([\d,]+),")
-
-
-@needs_posix
-def test_late_interrupt() -> None:
-    """Ctrl-C while it measures exits with 130."""
-    with running("--workers", "300", "--seconds", "2") as process:
-        lines_until(process, "transitions:")
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors) == (130, "")
-
-
-# -- what is wrong is found
-
-
-#: A few files.
-TREE = str(DEMO)
-
-
-def run(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run in children of fork, which have whatever was replaced here."""
-    process = multiprocessing.get_context("fork").Process
-    monkeypatch.setattr(multiprocessing, "Process", process)
-    return command.run(TREE, 200, 0.8, Interrupt())
-
-
-@needs_fork
-def test_claimed_twice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A claim that gives out who is claimed already is found, and the exit code is 1."""
-    atomic = Board.claim
-
-    def claim(self: Board, old: Status, new: Status) -> int | None:
-        if new is not CALCULATING:
-            return atomic(self, old, new)
-        index = random.randrange(20)
-        self[index] = new
-        return index
-
-    monkeypatch.setattr(Board, "claim", claim)
-    assert run(monkeypatch) == 1
-    assert "CLAIMED TWICE AT A TIME: " in capsys.readouterr().out
-
-
-@needs_fork
-def test_claim_that_is_not_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Transitions that no claim accounts for are found, and the exit code is 1."""
-    atomic = Board.claim
-
-    def claim(self: Board, old: Status, new: Status) -> int | None:
-        index = atomic(self, old, new)
-        if index is not None and new is UNAVAILABLE:
-            self[index] = new
-        return index
-
-    monkeypatch.setattr(Board, "claim", claim)
-    assert run(monkeypatch) == 1
-    assert "TRANSITIONS: " in capsys.readouterr().out
-
-
-@needs_fork
-def test_left_idle(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Workers that are not UNAVAILABLE at the end are found, and the exit code is 1."""
-    atomic = Board.claim
-
-    def claim(self: Board, old: Status, new: Status) -> int | None:
-        return None if new is UNAVAILABLE else atomic(self, old, new)
-
-    monkeypatch.setattr(Board, "claim", claim)
-    assert run(monkeypatch) == 1
-    assert "NOT UNAVAILABLE at the end: 200 of 200 workers" in capsys.readouterr().out
-
-
-@needs_posix
-@pytest.mark.parametrize("method", START_METHODS)
-def test_dead_process(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], method: str
-) -> None:
-    """A process that is killed ends the demo with its name, and the exit code is 1."""
-
-    class Killer(Lines):
-        """Kills a process at the first drawing."""
-
-        def show(self, *_: object) -> None:
-            for child in multiprocessing.active_children():
-                if child.name == "process 2":
-                    child.kill()
-
-    monkeypatch.setattr(command, "make_screen", lambda _: Killer())
-    with default_method(method):
-        assert command.run(TREE, 200, 30, Interrupt()) == 1
-    assert "process 2 ended unexpectedly, exit code -9" in capsys.readouterr().err
+def test_plain_terminal(program: str, terminal: str) -> None:
+    """On a terminal without rich, or on one that cannot be drawn on, lines are printed."""
+    arguments = ["--tree", str(DEMO), "--workers", "2", "--seconds", "1"]
+    code, output = on_terminal(program, METHOD, *arguments, terminal=terminal)
+    assert code == 0
+    assert re.search(r" s   \d STARTING, ", output)
+    assert "\x1b" not in output
 
 
 # -- drawing
 
 
-class Recorder(Lines):
-    """Keeps what it is to draw."""
-
-    interval = 0.0
-
-    def __init__(self) -> None:
-        self.looks: list[Look] = []
-
-    def show(self, elapsed: float, look: Look) -> None:
-        """Keep it."""
-        assert elapsed >= 0
-        self.looks.append(look)
+def lines_of(states: list[State], jobs: list[Job], width: int, height: int) -> list[str]:
+    """Return the lines of a drawing."""
+    events = [f"event {number}" for number in range(6)]
+    look = Look("title", 1.5, states, jobs, "totals", events)
+    return draw(look, width, height).plain.split("\n")
 
 
-def test_monitor_draws_what_changed() -> None:
-    """The monitor draws at first, when a status has changed, and when files were done."""
-    board = Board(3, UNAVAILABLE)
-    files = [0, 0, 0]
-    screen = Recorder()
-    monitor = Monitor(board, screen, files)
-    for _ in range(3):
-        monitor.look()
-    assert len(screen.looks) == 1
-    board[1] = IDLE
-    for _ in range(3):
-        monitor.look()
-    files[1] = 5
-    for _ in range(3):
-        monitor.look()
-    counts = {UNAVAILABLE: 2, IDLE: 1, CALCULATING: 0}
-    statuses = [UNAVAILABLE, IDLE, UNAVAILABLE]
-    assert screen.looks[1:] == [
-        Look(statuses, counts, [0, 1, 0], [0, 0, 0]),
-        Look(statuses, counts, [0, 1, 0], [0, 5, 0]),
-    ]
-    assert monitor.transitions() == 1
-    assert monitor.looks == 9
-
-
-def test_monitor_waits_for_its_interval() -> None:
-    """The monitor looks at most once in the screen's interval, unless it is told to look now."""
-    board = Board(1, UNAVAILABLE)
-    screen = Recorder()
-    screen.interval = 3600.0  # seconds
-    monitor = Monitor(board, screen, [0])
-    monitor.look()
-    board[0] = IDLE
-    monitor.look()
-    assert len(screen.looks) == 1
-    assert monitor.until_next() > 3000
-    monitor.look_now()
-    assert len(screen.looks) == 2
-
-
-def look_of(statuses: list[Status], files: list[int]) -> Look:
-    """Return a look at workers of which each had two transitions."""
-    counts = Counter(statuses)
-    return Look(statuses, {status: counts[status] for status in Status}, [2] * len(statuses), files)
-
-
-@pytest.fixture
-def draw() -> Callable[..., list[str]]:
-    """Return what draws a look on a terminal of some size, and returns its lines."""
-    pytest.importorskip("rich")
-    from live import LiveBoard
-    from rich.console import Console
-
-    def lines(look: Look, width: int, height: int, encoding: str = "utf-8") -> list[str]:
-        file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-        screen: LiveBoard = LiveBoard(5.0)
-        screen._live.console = Console(
-            file=file,
-            width=width,
-            height=height,
-            force_terminal=True,
-            color_system=None,
-            _environ={"TERM": "xterm"},  # whatever terminal the tests run on
-        )
-        with screen:
-            screen.show(1.5, look)
-        file.seek(0)
-        # All but the text: rich draws once as it shows, and once more as it stops.
-        text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", file.read()).replace("\r", "\n")
-        drawn = [line.rstrip() for line in text.split("\n") if line.strip()]
-        assert len(drawn) % 2 == 0
-        assert drawn[: len(drawn) // 2] == drawn[len(drawn) // 2 :]
-        return drawn[: len(drawn) // 2]
-
-    return lines
-
-
-def test_cells(draw: Callable[..., list[str]]) -> None:
-    """Each worker has a cell, wrapped to the width, and each status its count below."""
-    statuses = [UNAVAILABLE] * 5 + [IDLE] * 10 + [CALCULATING] * 30
-    assert draw(look_of(statuses, []), 20, 24) == [
-        "\u00b7" * 5 + "\u25a1" * 10 + "\u25a0" * 5,
-        "\u25a0" * 20,
-        "\u25a0" * 5,
-        "\u00b7 5 UNAVAILABLE   \u25a1\u2026",
-        "1.5 s of 5.0 s, 0 f\u2026",
-    ]
-    *_, counts, caption = draw(look_of(statuses, []), 80, 24)
-    assert counts == "\u00b7 5 UNAVAILABLE   \u25a1 10 IDLE   \u25a0 30 CALCULATING"
-    assert caption == "1.5 s of 5.0 s, 0 files, 90 transitions"
-
-
-def test_cells_without_unicode(draw: Callable[..., list[str]]) -> None:
-    """On a terminal that has ASCII alone the cells are ASCII."""
-    statuses = [UNAVAILABLE, IDLE, CALCULATING] * 7
-    cells, counts, _ = draw(look_of(statuses, [1] * 21), 80, 24, "ascii")
-    assert cells == ".o#" * 7
-    assert counts == ". 7 UNAVAILABLE   o 7 IDLE   # 7 CALCULATING"
-
-
-@pytest.mark.parametrize("workers", [2000, 2001, 10_000])
-def test_cells_that_do_not_fit(draw: Callable[..., list[str]], workers: int) -> None:
-    """Beyond what fits, the workers are summed up in words, and the drawing is no higher."""
-    statuses = [IDLE] * (workers - 7) + [CALCULATING] * 7
-    lines = draw(look_of(statuses, []), 100, 24)
-    if workers == 2000:
-        assert lines[:20] == ["\u25a1" * 100] * 19 + ["\u25a1" * 93 + "\u25a0" * 7]
-        assert len(lines) == 22
-        return
-    assert len(lines) == 23
-    assert lines[:19] == ["\u25a1" * 100] * 19
-    beyond = workers - 2000
-    calculating = min(beyond, 7)
-    assert lines[20] == (
-        f"and {beyond:,} workers that do not fit here: "
-        f"0 UNAVAILABLE, {beyond - calculating:,} IDLE, {calculating} CALCULATING"
-    )
-
-
-@pytest.mark.parametrize(
-    ("workers", "height", "table"), [(16, 24, True), (17, 24, False), (16, 22, False)]
-)
-def test_table_or_cells(
-    draw: Callable[..., list[str]], workers: int, height: int, table: bool
-) -> None:
-    """Up to 16 workers have a row each where the terminal is high enough; more have cells."""
-    lines = draw(look_of([IDLE] * workers, [3] * workers), 80, height)
+@pytest.mark.parametrize("size", [*SIZES, (40, 20), (200, 30)], ids=str)
+@pytest.mark.parametrize("workers", [1, 8, 100, 10_000])
+@pytest.mark.parametrize("jobs", [1, 2000, 20_000])
+def test_drawing_fits(size: tuple[int, int], workers: int, jobs: int) -> None:
+    """A drawing is never wider than the terminal, nor as high, and ends with the last events."""
+    width, height = size
+    lines = lines_of([WAITING] * workers, [Job.DONE] * jobs, *size)
     assert len(lines) < height
-    assert any("files done" in line for line in lines) == table
-    assert sum(re.match(r" +\d+ +IDLE +3 +2$", line) is not None for line in lines) == (
-        workers if table else 0
+    assert max(map(len, lines)) <= width
+    assert lines[-4:] == [f"event {number}" for number in range(2, 6)]
+
+
+def test_few_workers_have_numbers() -> None:
+    """Each of a few workers has a cell with its number and letter."""
+    lines = lines_of([WAITING, HASHING, DEAD, *[STARTING] * 6], [Job.DONE] * 3, 80, 24)
+    assert "   1 w       2 H       3 X       4 S" in "\n".join(lines)
+    assert "   9 S" in "\n".join(lines)
+    assert " S  6 starting    w  1 waiting    H  1 hashing    X  1 dead   " in lines
+    assert lines[lines.index("FILES: a cell each") + 2] == "ddd"
+
+
+@pytest.mark.parametrize("legend", [WORKERS, FILES])
+def test_cells_for_several(legend: dict[Any, tuple[str, str, str]]) -> None:
+    """A cell that stands for several shows the first of the legend, and the legend says so."""
+    first, *_, last = legend
+    many: list[Any] = [last] * 10_000
+    many[0] = many[9_999] = first
+    files = legend is FILES
+    lines = lines_of([WAITING] if files else many, many if files else [Job.DONE], 80, 24)
+    noun = "file" if files else "worker"
+    head = next(line for line in lines if line.startswith(f"{noun.upper()}S: "))
+    found = re.fullmatch(
+        rf"\w+: a cell is (\d+) {noun}s, and shows the first of (.*) among them", head
     )
-    assert ("\u25a1" * workers in lines) == (not table)
-
-
-@needs_posix
-def test_live_cells() -> None:
-    """On a terminal with rich the cells are drawn over again, in colours."""
-    pytest.importorskip("rich")
-    code, got = on_terminal(START, METHOD, "--workers", "300", "--seconds", "1")
-    assert code == 0
-    assert "\u25a0" in got
-    assert "300 UNAVAILABLE" in got
-    assert got.count("\x1b[2K") > 5
-    assert got.rindex("\x1b[?25h") > got.rindex("\x1b[?25l")
-    assert not PROGRESS.search(got.replace("\r\n", "\n"))
+    assert found is not None
+    each, letters = int(found[1]), [letter for letter, _, _ in legend.values()]
+    assert found[2].split() == letters
+    begin = lines.index(head) + 2
+    cells = "".join(lines[begin : lines.index("", begin)])
+    assert len(cells) == -(-10_000 // each)
+    assert cells.strip(letters[0]) == letters[-1] * (len(cells) - 2)
