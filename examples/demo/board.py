@@ -30,8 +30,7 @@ class Common:
         self.board = IntEnumArray[State](workers, State.STARTING, on_death=State.DEAD)
         self.jobs = IntEnumArray[Job](size, Job.COMING, on_death={Job.RUNNING: Job.PENDING})
         self.digests: Any = RawArray("B", SIZE * self.total)
-        # Of each process: sleeps until a job was there, jobs that another was faster to claim,
-        # and commits that were refused.
+        # Of each process: sleeps for a job, jobs that another took first, and refused commits.
         self.sleeps, self.races, self.refused = (RawArray("q", processes) for _ in range(3))
         bounds = [workers * number // processes for number in range(processes + 1)]
         self.shares = list(map(range, bounds, bounds[1:]))

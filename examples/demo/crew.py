@@ -95,7 +95,8 @@ class Crew:
     def _kill(self) -> None:
         """Kill a process that is at work, if it is time."""
         done = self.jobs.count(Job.DONE) == self.total
-        if not POSIX or self._elapsed() < self.kill_at or (done and self.kills):
+        late = self.kills > 0 and (done or self._elapsed() > self.seconds)
+        if not POSIX or late or self._elapsed() < self.kill_at:
             return
         at_work = State.WAITING if done else State.HASHING
         busy = [worker for worker, state in enumerate(self.board.snapshot()) if state is at_work]

@@ -13,10 +13,8 @@ from interrupt import check
 #: What bounds the work: files, and bytes of them all.
 MOST_FILES, MOST_BYTES = 10_000, 256 << 20
 #: Bytes of a digest; and what stands for the digest of a file that cannot be read.
-SIZE = 32
-UNREADABLE = b"?" * SIZE
-#: What is not the standard library's own.
-_SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
+SIZE, UNREADABLE = 32, b"?" * 32
+_SKIPPED = {"site-packages", "dist-packages", "__pycache__"}  # not the standard library's own
 #: Whatever became of the path since it was listed, opening it must neither block nor follow a link.
 _FLAGS = sum(getattr(os, f"O_{name}", 0) for name in ("BINARY", "NOFOLLOW", "NONBLOCK", "RDONLY"))
 

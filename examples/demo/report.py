@@ -39,8 +39,8 @@ def say_report(crew: Crew) -> bool:
     for index, path in enumerate(paths):
         check()
         jobs = range(index, crew.total, len(paths))
-        found = {digests[job * SIZE : (job + 1) * SIZE] for job in jobs}
-        found.add(digest_of(path, crew.began))
+        theirs = (digests[job * SIZE : (job + 1) * SIZE] for job in jobs)
+        found = {*theirs, digest_of(path, crew.began)}
         if UNREADABLE in found:
             skipped += 1
         elif len(found) == 1:

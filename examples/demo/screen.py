@@ -13,8 +13,7 @@ with contextlib.suppress(ImportError):  # rich is an extra
     from rich.live import Live
     from rich.text import Text
 
-#: Prints a line at once, whoever reads it.
-say = functools.partial(print, flush=True)
+say = functools.partial(print, flush=True)  # at once, whoever reads it
 #: A cell's letter and colour, and what they mean.  The most important comes first.
 Legend = dict[Any, tuple[str, str, str]]
 WORKERS: Legend = {

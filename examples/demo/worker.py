@@ -4,6 +4,7 @@ COMING --the supervisor--> PENDING --claim()--> RUNNING --compare_and_set()--> D
                            PENDING <--on_death-- RUNNING, if the process that claimed it dies
 """
 
+import multiprocessing
 import os
 import random
 import time
@@ -19,13 +20,13 @@ _COMING = _LOOK_ROUND = 0.4
 def play(common: Common, number: int) -> None:
     """Play a share of the workers, until the jobs are over or the parent is gone."""
     board, jobs, share = common.board, common.jobs, common.shares[number]
-    parent = os.getppid()
+    parent, pid = multiprocessing.parent_process(), os.getppid()
     for worker in share:
         board.at(worker).own()  # from here on, the death of this process makes the worker DEAD
         time.sleep(_COMING / len(share))
         board[worker] = State.WAITING
     free, held = list(share), list[tuple[float, int, int]]()  # a heap: done first, first
-    while jobs[-1] is not Job.OVER and os.getppid() == parent:
+    while jobs[-1] is not Job.OVER:
         now = time.monotonic()
         while held and held[0][0] <= now:
             _, worker, job = heappop(held)
@@ -35,13 +36,15 @@ def play(common: Common, number: int) -> None:
         timeout = max(held[0][0] - now, 0.0) if held else _LOOK_ROUND
         if not free:
             time.sleep(min(timeout, _LOOK_ROUND))
-        elif (found := _claim(common, number, timeout)) is not None:
+        elif (found := _claim(common, number, timeout)) is None:
+            if os.getppid() != pid or not (parent and parent.is_alive()):
+                return
+        else:
             worker = free.pop(random.randrange(len(free)))
             board[worker] = State.HASHING
             digest = digest_of(common.paths[found % len(common.paths)])
             common.digests[found * SIZE : (found + 1) * SIZE] = digest
-            # Longer than the hashing takes, so that one can see it.
-            due = time.monotonic() + common.lasts * random.uniform(0.5, 1.5)
+            due = time.monotonic() + common.lasts * random.uniform(0.5, 1.5)  # to be seen
             heappush(held, (due, worker, found))
     for worker in share:
         board.at(worker).disown()  # this end is no death
