@@ -303,7 +303,7 @@ def test_other_figures_on_a_page_are_noticed(page: Path, tmp_path: Path) -> None
 def test_plots_are_made_from_the_results(page: Path) -> None:
     """Each plot that a page shows is there, and carries the digest of the committed results."""
     origin = benchmark_module("report").digest(RESULTS / f"{machine_of(page)}.json")
-    plots = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text())
+    plots = re.findall(r"!\[[^]]*\]\(([^)]+)\)", marked(page))
     assert len(plots) == {"figures": 1, "benchmarks": 4}[PAGES[page]]
     for plot in plots:
         assert origin in (page.parent / plot).read_text()
