@@ -85,6 +85,13 @@ def child() -> BaseProcess:
     return multiprocessing.active_children()[0]
 
 
+def slay() -> None:
+    """Kill a process of the crew; once it is dead, the killer cannot choose it too."""
+    victim = child()
+    victim.kill()
+    victim.join(PATIENCE)
+
+
 # -- what it counts
 
 
@@ -128,7 +135,7 @@ def test_killed_by_somebody_else(tree: Path, capsys: pytest.CaptureFixture[str])
     """A worker that somebody else kills is started again too, and nothing is lost."""
     if BACKEND == "lock":
         pytest.skip("who is killed in a write keeps the lock")
-    crew = work(tree, lambda: child().kill())
+    crew = work(tree, slay)
     assert crew.others == 1
     assert say_report(crew)
     assert said(capsys.readouterr().out, r"^(\d+) kills survived") == crew.kills + 1
