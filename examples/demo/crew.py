@@ -57,7 +57,8 @@ class Crew:
                 screen.show(self._look())
             while not self._is_done():
                 self._release()
-                self._kill()
+                with contextlib.suppress(ProcessLookupError):  # somebody else has killed it
+                    self._kill()
                 self._supervise()
                 screen.show(self._look())
             self.jobs[-1] = Job.OVER  # wakes who sleeps for a job

@@ -27,7 +27,7 @@ _MEASURED = (
 
 def say_report(crew: Crew) -> bool:
     """Say what came of the work, beside a plain run; return whether it adds up."""
-    lost = twice = back = equal = skipped = 0
+    lost = twice = back = equal = different = skipped = 0
     for job in range(crew.total):
         # COMING, PENDING, RUNNING, DONE: three writes, and two more for a claim that is given back.
         more = crew.jobs.at(job).version - 3
@@ -35,7 +35,7 @@ def say_report(crew: Crew) -> bool:
         twice += more % 2 or not 0 <= more - 2 * crew.held[job] <= 2 * crew.others
         back += more // 2
     sleeps, races, refused = map(sum, (crew.common.sleeps, crew.common.races, crew.common.refused))
-    digests, paths, different = bytes(crew.common.digests), crew.common.paths, list[str]()
+    digests, paths = bytes(crew.common.digests), crew.common.paths
     for index, path in enumerate(paths):
         check()
         jobs = range(index, crew.total, len(paths))
@@ -46,7 +46,8 @@ def say_report(crew: Crew) -> bool:
         elif len(found) == 1:
             equal += 1
         else:
-            different.append(path)
+            different += 1
+            say(f"DIFFERENT: {printable(path)}")
     if skipped == len(paths):
         raise FileNotFoundError("no file could be read and compared")
     say(f"\n{count(crew.total, 'file')} hashed by {crew.who}, in {crew.seconds:.1f} s")
@@ -54,8 +55,6 @@ def say_report(crew: Crew) -> bool:
     say(f"{count(crew.kills + crew.others, 'kill')} survived: each time a new process took over")
     say(f"{count(back, 'claim')} given back, of {sum(crew.held.values()):,} that the killed had")
     say(f"{count(lost, 'file')} lost, {count(twice + refused, 'file')} done twice")
-    for path in different:
-        say(f"DIFFERENT: {printable(path)}")
     say(f"{count(sleeps, 'time')} a worker slept until a file came, and polled nothing meanwhile")
     say(f"{count(races, 'race')} lost: two workers wanted one file, and one of them got it")
     return not (lost or twice or refused or different)
