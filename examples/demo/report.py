@@ -19,9 +19,9 @@ _SWAPS = "".join(f"{_LOCK}if value.value == {i}: value.value = {3 - i}\n" for i 
 _CLAIMS = "status.compare_and_set(A, B)\nstatus.compare_and_set(B, A)\n"
 #: What is measured, what it tells, and two statements, of which each does it twice.
 _MEASURED = (
-    ("polls", "a monitor looks what a worker does", "value.value\n" * 2, "status.load()\n" * 2),
-    ("claims", "of all who want a file, one gets it", _SWAPS, _CLAIMS),
-    ("lock sections", "only one process writes", f"{_LOCK}value.value = 1\n" * 2, _OURS * 2),
+    ("polls", "looks at what a worker does", "value.value\n" * 2, "status.load()\n" * 2),
+    ("claims", "files of which nobody else gets the same", _SWAPS, _CLAIMS),
+    ("lock sections", "steps that nobody disturbs", f"{_LOCK}value.value = 1\n" * 2, _OURS * 2),
 )
 
 
@@ -51,11 +51,11 @@ def say_report(crew: Crew) -> bool:
     if skipped == len(paths):
         raise FileNotFoundError("no file could be read and compared")
     say(f"\n{count(crew.total, 'file')} hashed by {crew.who}, in {crew.seconds:.1f} s")
-    say(f"{count(equal, 'digest')} as a plain run in one process has it, {skipped:,} not compared")
+    say(f"{count(equal, 'digest')} equal to a plain run's in one process, {skipped:,} not compared")
     say(f"{count(crew.kills + crew.others, 'kill')} survived: each time a new process took over")
     say(f"{count(back, 'claim')} given back, of {sum(crew.held.values()):,} that the killed had")
     say(f"{count(lost, 'file')} lost, {count(twice + refused, 'file')} done twice")
-    say(f"{count(sleeps, 'time')} a worker slept until a file came, and polled nothing meanwhile")
+    say(f"{count(sleeps, 'time')} a worker slept until a file came")
     say(f"{count(races, 'race')} lost: two workers wanted one file, and one of them got it")
     return not (lost or twice or refused or different)
 

@@ -124,7 +124,7 @@ def test_counts(
     assert said(output, r"^([\d,]+) kills? survived") == len(held)
     assert said(output, r"^([\d,]+) claims? given back") == sum(held) == crew.back
     assert said(output, r"^([\d,]+) files? hashed by") == crew.total
-    assert said(output, r"^(\d+) digests as a plain run") == 90
+    assert said(output, r"^(\d+) digests equal to a plain run") == 90
     assert "\n0 files lost, 0 files done twice\n" in output
     assert crew.jobs.count(Job.DONE) == crew.total
     assert crew.others == 0
@@ -190,7 +190,7 @@ def test_different_digest(
         crew = work(tree)
     assert not say_report(crew)
     output = capsys.readouterr().out
-    assert "\n89 digests as a plain run in one process has it, 0 not compared\n" in output
+    assert "\n89 digests equal to a plain run's in one process, 0 not compared\n" in output
     assert re.search(r"^DIFFERENT: .*further/7\.bin$", output, re.MULTILINE)
 
 
@@ -204,7 +204,7 @@ def test_changing_files(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tree / "5.bin").symlink_to(tree / "6.bin")
 
     assert say_report(work(tree, change))
-    assert "\n87 digests as a plain run in one process has it, 3 not compared\n" in (
+    assert "\n87 digests equal to a plain run's in one process, 3 not compared\n" in (
         capsys.readouterr().out
     )
 
