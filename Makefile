@@ -32,9 +32,6 @@ help:  ## list the targets
 demo: $(VENV)/demo-tools  ## watch workers claim files, die and come back, and see what was measured
 	@trap : INT; $(PY) examples/demo $(ARGS) || [ $$? = 130 ]
 
-pictures: $(VENV)/demo-tools  ## draw the pictures of README and docs
-	@$(PY) docs/pictures/demo.py
-
 # One run a backend: the package chooses its backend once, when it is imported.
 BACKENDS ?= $(BUILT) lock
 # One process more than there are cores: many a test waits for something.
@@ -127,6 +124,7 @@ docs: $(VENV)/docs-tools  ## build the documentation into build/docs, every warn
 
 pictures: $(VENV)/demo-tools  ## take the pictures that the documentation shows (Linux)
 	@$(PY) docs/pictures.py
+	@$(PY) docs/pictures/demo.py
 
 # ---- the environment ---------------------------------------------------------------------------
 
