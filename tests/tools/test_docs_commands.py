@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import observe
+from helpers.marks import named
 from helpers.pages import DOCS
-from helpers.support import ROOT, environment
+from helpers.service import command, service, started
+from helpers.support import DEADLINE, ROOT, environment, private_shm
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="these tests run beside the sources")
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="shared memory is not listed")
 
 COMMANDS = ["list", "show", "watch", "wait", "set", "clean", "metrics", "bench"]
 
@@ -86,10 +91,10 @@ def test_pages_use_what_there_is() -> None:
         code = "\n".join(block or inline for block, inline in blocks)
         lines = re.findall(r"(?<!binary )atomic-intenum ([a-z]+)([^\n'\"|)]*)", code)
         probes = re.findall(r"\[atomic-intenum, (\w+)([^\]]*)\]", code)
-        for command, rest in [*lines, *probes]:
-            assert command in COMMANDS, (page.name, command)
+        for name, rest in [*lines, *probes]:
+            assert name in COMMANDS, (page.name, name)
             for option in re.findall(r"(?<!\S)--\w+", rest):
-                assert option in told(command), (page.name, command, option)
+                assert option in told(name), (page.name, name, option)
             found += 1
     assert found >= 30
 
@@ -129,16 +134,117 @@ def test_schema_is_strict() -> None:
             assert sorted(each["required"]) == sorted(each["properties"]), name
 
 
+def validator_of(kind: str | None = None) -> Any:
+    """Return what validates by the schema: any document, or one of that kind alone."""
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema: not here")
+    whole = schema()
+    jsonschema.Draft202012Validator.check_schema(whole)
+    if kind is not None:
+        del whole["oneOf"]
+        whole["$ref"] = f"#/$defs/{kind}"
+    return jsonschema.Draft202012Validator(whole)
+
+
 def test_schema_takes_the_documents() -> None:
     """Each document of the page is one by the schema; with another field it is none."""
-    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema: not here")
-    validator = jsonschema.Draft202012Validator
-    validator.check_schema(schema())
+    validator = validator_of()
     assert len(documents()) >= 8
     for document in documents():
-        validator(schema()).validate(document)
-        assert not validator(schema()).is_valid({**document, "more": 1})
-        assert not validator(schema()).is_valid({**document, "schema": 2})
+        validator.validate(document)
+        assert not validator.is_valid({**document, "more": 1})
+        assert not validator.is_valid({**document, "schema": 2})
+
+
+def valid(kind: str, line: str) -> Any:
+    """Return a document that a command printed, which the schema takes as that kind, and whole."""
+    document = json.loads(line)
+    validator_of().validate(document)
+    validator_of(kind).validate(document)
+    return document
+
+
+def printed(kind: str, *arguments: str, code: int = 0) -> Any:
+    """Return the document that a command prints, which the schema takes."""
+    finished = command(*arguments, "--json")
+    assert (finished.returncode, finished.stderr) == (code, "")
+    return valid(kind, finished.stdout)
+
+
+@named
+@on_linux
+def test_schema_takes_what_commands_print() -> None:
+    """What each command prints is as the schema says, if it succeeds and if it does not."""
+    with service() as there:
+        pid = int(there.ask("fork(lambda: board.claim('PENDING', 'RUNNING'))"))
+        there.ask(f"kill({pid})")
+        assert printed("list", "list", "--pid", str(pid))["segments"][0]["owners"]
+        (seen,) = printed("show", "show", there.board)["segments"]
+        assert (seen["answered"], seen["words"][0]["owner"]) == (True, pid)
+        printed("show", "show", there.status)
+        status, board = ("wait", there.status), ("wait", there.board)
+        unmet = {"met": False, "member": None, "index": None}
+        assert printed("wait", *status, "IDLE")["member"] == "IDLE"
+        said = printed("wait", *status, "CALCULATING", "--timeout", "0", code=1)
+        assert {**said, **unmet} == said
+        assert printed("wait", *board, "PENDING", "--any")["met"]
+        assert printed("wait", *board, "DONE", "--while")["index"] is None
+        said = printed("wait", *board, "DONE", "--index", "3", "--timeout", "0", code=1)
+        assert {**said, **unmet, "index": 3} == said
+        write = ("set", there.status, "CALCULATING")
+        assert not printed("set", *write, "--if", "UNAVAILABLE", code=1)["done"]
+        assert printed("set", *write, "--if", "IDLE")["before"] == "IDLE"
+        assert printed("set", *write)["before"] == "CALCULATING"
+        if find_spec("prometheus_client") is not None:
+            assert printed("metrics", "metrics", there.board, there.status)["families"]
+
+
+@named
+@on_linux
+def test_schema_takes_what_watch_prints() -> None:
+    """The lines of `watch` are as the schema says: of values, of arrays, and the notes."""
+    with service() as there, started("watch", "--json", there.status, there.board) as process:
+        kinds = {there.status: "watch_value", there.board: "watch_array"}
+        for _ in kinds:
+            line = process.stdout.readline()
+            valid(kinds[json.loads(line)["name"]], line)
+        there.ask("status.set('CALCULATING')")
+        assert valid("watch_value", process.stdout.readline())["before"] == "IDLE"
+        there.ask("board.at(4).set('DONE')")
+        assert valid("watch_array", process.stdout.readline())["changed"] == {"4": "DONE"}
+        there.ask("status.unlink()")
+        assert "the name is gone" in valid("watch_note", process.stdout.readline())["note"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+
+
+@named
+@on_linux
+@pytest.mark.skipif(not private_shm("1m"), reason="no shared memory of its own")
+def test_schema_takes_what_clean_prints(tmp_path: Path) -> None:
+    """What is left, and what was removed, is as the schema says: half made segments, too."""
+    script = tmp_path / "left.py"
+    script.write_text(
+        "import os, signal, subprocess, sys\n"
+        "open('/dev/shm/intenum.half', 'wb').close()\n"
+        "for extra in ([], ['--yes']):\n"
+        "    command = [sys.executable, '-m', 'atomic_intenum', 'clean', '--json', *extra]\n"
+        "    subprocess.run(command, stdin=subprocess.DEVNULL)\n"
+        "command[3:] = ['list', '--json']\n"
+        "subprocess.run(command)\n"
+    )
+    done = subprocess.run(
+        [*private_shm("1m"), sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+        env=environment(),
+    )
+    left, removed, after = done.stdout.splitlines()
+    (half,) = valid("clean", left)["left"]
+    assert half["problem"] == "it is half made"
+    assert valid("clean", removed)["removed"] == [half]
+    assert valid("list", after)["segments"] == []
 
 
 def test_reference_has_every_field() -> None:
