@@ -141,6 +141,11 @@ def _function(args: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
     return function
 
 
+def _drop_output() -> None:
+    """Write no more: the interpreter flushes as it exits, and that must not fail as well."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Do what the arguments say, and return the exit code for this process.
 
@@ -163,14 +168,16 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read the output is gone (`| head`).  The interpreter flushes once more as it
-        # exits, and that must not fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read the output is gone (`| head`)
+        _drop_output()
         return 1
     except Exception as error:  # noqa: BLE001 - whatever it is, an operator gets a line
         text = getattr(error, "strerror", None) or str(error) or type(error).__name__
         print(f"atomic-intenum {args.command}: {printable(text)[:500]}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         return 2
     finally:
         # What is left is the interpreter's exit, which Ctrl-C would end with another exit code.

@@ -120,7 +120,7 @@ def segments() -> list[SegmentInfo]:
     for memory in reading.names():
         with contextlib.suppress(FileNotFoundError):  # gone by now
             found.append(_info(reading.read(memory)))
-    return found
+    return sorted(found, key=lambda info: info.name)
 
 
 def segment(name: str, *, words: bool = True) -> SegmentInfo:
@@ -137,8 +137,13 @@ def segment(name: str, *, words: bool = True) -> SegmentInfo:
     for memory in reading.memories_of(name):
         with contextlib.suppress(FileNotFoundError):
             return _info(reading.read(memory, words=words))
+    raise missing(name)
+
+
+def missing(name: str) -> FileNotFoundError:
+    """Return the error of a name that nobody has."""
     message = f"no value or array is called {name!r}: its creator has not started, or has ended"
-    raise FileNotFoundError(message)
+    return FileNotFoundError(message)
 
 
 def _info(seen: reading.Seen) -> SegmentInfo:

@@ -172,6 +172,17 @@ def main() -> None:
             status.set(list(type(status.load()))[i % 3])
             board[i % 10] = many[i % words] = members[i // 7 % 3]
 
+    def come_and_go() -> None:
+        """Create a value and remove it, again and again."""
+        while True:
+            value = WorkerStatus(IDLE, segment_name=f"{prefix}-x")
+            for _ in range(1000):
+                value.load()
+            value.unlink()
+
+    def begin(body: Any) -> None:
+        threading.Thread(target=body, daemon=True).start()
+
     print("ready", flush=True)
     names = {
         "status": status,
@@ -179,7 +190,8 @@ def main() -> None:
         "many": many,
         "fork": fork,
         "kill": kill,
-        "thread": lambda: threading.Thread(target=load, daemon=True).start(),
+        "thread": lambda: begin(load),
+        "come_and_go": lambda: begin(come_and_go),
     }
     serve(sys.stdin, sys.stdout, **names)
 

@@ -304,6 +304,21 @@ def test_wait_needs_somebody_who_answers() -> None:
 
 
 @named
+def test_wait_for_the_next_one() -> None:
+    """`wait --timeout` passes over what a dead creator has left, and waits for the next one."""
+    with service() as it:
+        it.kill()
+        left = memory(it.status).read_bytes()
+        with started("wait", it.status, "CALCULATING", "--timeout", "20") as process:
+            draft = memory(f"{it.status}.new")
+            draft.write_bytes(left[:40] + bytes(8) + left[48:])
+            with kept(f"{it.status}.new"):
+                draft.rename(memory(it.status))
+                done("set", it.status, "CALCULATING")
+                assert process.communicate(timeout=20) == (f"{it.status}: CALCULATING\n", "")
+
+
+@named
 def test_wait_for_what_is_half_made() -> None:
     """`wait` gives a creator that is at it a second, and its whole time."""
     name = f"t{os.getpid()}-making"

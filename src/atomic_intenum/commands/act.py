@@ -29,7 +29,7 @@ _LOOK_AGAIN = 1.0
 def wait(args: argparse.Namespace) -> int:
     """Wait until it is so: 0; or the time is over: 1."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    info = found(args.name, deadline or 0)
+    info = found(args.name, deadline or 0, answered=True)
     call, members = _call_of(args, info)
     of = opened(info, args.index)
     while True:
@@ -77,15 +77,17 @@ def _call_of(args: argparse.Namespace, info: SegmentInfo) -> tuple[str, list[str
 
 
 def _refuse_unanswered(info: SegmentInfo) -> None:
-    """Raise ProblemError if nobody answers for a segment, or another one has the name."""
-    try:
+    """Raise ProblemError if nobody answers for a segment, or it has lost its name."""
+    now = None
+    with contextlib.suppress(FileNotFoundError):
         now = segment(info.name, words=False)
-    except FileNotFoundError:
-        now = None
-    if now is None or now.nonce != info.nonce or now.answered is False:
-        creator = "its creator" if info.creator is None else f"its creator {info.creator.pid}"
-        message = f"{info.name}: {creator} has ended, and nobody else answers for it"
-        raise ProblemError(message)
+    message = f"{info.name}: it was removed, and who makes another makes another value"
+    if now is not None and now.nonce == info.nonce:
+        if now.answered is not False:
+            return
+        pid = "" if info.creator is None else f" {info.creator.pid}"
+        message = f"{info.name}: its creator{pid} has ended, and nobody else answers for it"
+    raise ProblemError(message)
 
 
 def set_(args: argparse.Namespace) -> int:
@@ -154,7 +156,7 @@ def clean(args: argparse.Namespace) -> int:
 def _is_gone(info: SegmentInfo) -> bool:
     """Tell whether it is a segment that nobody answers for, and that this user may remove."""
     is_segment = info.creator is not None or info.problem == HALF_MADE
-    return is_segment and not info.answered and os.geteuid() in (0, info.user)
+    return is_segment and info.answered is False and os.geteuid() in (0, info.user)
 
 
 def _row(info: SegmentInfo) -> list[Cell]:

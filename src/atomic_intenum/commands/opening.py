@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from enum import IntEnum
@@ -11,7 +12,7 @@ from ..array import IntEnumArray
 from ..backends import backend
 from ..memory.reading import HALF_MADE
 from ..memory.segment import attach
-from ..observe import segment
+from ..observe import missing, segment
 from ..sharing import require_vocabulary
 from ..value import IntEnumValue
 from .look import about_user, refuse_unreadable
@@ -25,12 +26,13 @@ class ReplacedError(ProblemError):
     """Another segment has the name than the one that was read."""
 
 
-def found(name: str, deadline: float = 0.0) -> SegmentInfo:
+def found(name: str, deadline: float = 0.0, *, answered: bool = False) -> SegmentInfo:
     """Return the segment of that name, which can be attached; its words are not read.
 
     Args:
         name: of a value or an array.
         deadline: until when to wait for it to be there, in seconds of the monotonic clock.
+        answered: one that nobody answers for is as good as none: another may take its name.
 
     Raises:
         FileNotFoundError: it is not there after that time.
@@ -41,14 +43,17 @@ def found(name: str, deadline: float = 0.0) -> SegmentInfo:
         message = "this takes the compiled core, and the lock-based path is in use"
         raise ProblemError(message)
     patience = max(deadline, time.monotonic() + 1)  # for who is at it
-    info = None
-    while info is None or (info.problem == HALF_MADE and time.monotonic() < patience):
-        try:
+    while True:
+        now, info = time.monotonic(), None
+        with contextlib.suppress(FileNotFoundError):
             info = segment(name, words=False)
-        except FileNotFoundError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
+        half = info is not None and info.problem == HALF_MADE
+        there = info is not None and not (answered and info.answered is False)
+        if (there and not half) or now >= (patience if half else deadline):
+            break
+        time.sleep(0.01)
+    if info is None:
+        raise missing(name)
     refuse_unreadable(name, info)
     if not info.named:
         message = f"{name}: it has no name to attach by: only its own processes reach it"

@@ -99,7 +99,7 @@ def names() -> list[str]:
 
     """
     try:
-        return sorted(filter(_OURS.fullmatch, os.listdir(_FOLDER)))  # noqa: PTH208 - no Path at import
+        return list(filter(_OURS.fullmatch, os.listdir(_FOLDER)))  # noqa: PTH208 - no Path at import
     except FileNotFoundError:
         message = "this system does not list shared memory; names can be asked for one by one"
         raise OSError(errno.ENOSYS, message) from None
