@@ -70,6 +70,24 @@ class Operation(NamedTuple):
     before: str = "pass"  # runs before each timing, untimed
 
 
+class Row(NamedTuple):
+    """What was measured of an operation: medians in seconds, and the ratio's quartiles."""
+
+    operation: str
+    floor: float | None
+    multiprocessing: float
+    atomic_intenum: float
+    faster: float
+    quartiles: tuple[float, float]
+
+    def __str__(self) -> str:
+        taken = (self.floor, self.multiprocessing, self.atomic_intenum)
+        times = ["" if each is None else f"{each * 1e9:,.1f} ns" for each in taken]
+        low, high = self.quartiles
+        between = f"{low:.1f} - {high:.1f}"
+        return _LINE.format(self.operation, *times, f"{self.faster:.1f} times", between)
+
+
 # Both ways, so that each one finds what it expects.
 _TOGGLE_THEIRS = """\
 with value.get_lock():
@@ -128,8 +146,8 @@ def _take_turns(
     return taken
 
 
-def measure(operation: Operation, seconds: float, check: Callable[[], None]) -> str:
-    """Measure an operation for about so long, and return its line of the table."""
+def measure(operation: Operation, seconds: float, check: Callable[[], None]) -> Row:
+    """Measure an operation for about so long."""
     found = objects()
 
     def contestant(statement: str) -> Callable[[], float]:
@@ -141,11 +159,11 @@ def measure(operation: Operation, seconds: float, check: Callable[[], None]) -> 
         return lambda: timer.timeit(loops) / (loops * _UNROLL * operation.number)
 
     contestants = [contestant(text) for text in (operation.floor, operation.theirs, operation.ours)]
-    return _line(operation.name, *_take_turns(contestants, seconds, check))
+    return _row(operation.name, *_take_turns(contestants, seconds, check))
 
 
-def _wakeups(seconds: float, check: Callable[[], None]) -> str:
-    """Measure waking a sleeper in another process, there and back, and return its line.
+def _wakeups(seconds: float, check: Callable[[], None]) -> Row:
+    """Measure waking a sleeper in another process, there and back.
 
     The other process answers each change of a value, or each Event of multiprocessing, by one of
     its own.  Each process has a CPU of its own, where there are two: on a common one nobody is
@@ -181,7 +199,7 @@ def _wakeups(seconds: float, check: Callable[[], None]) -> str:
         contestants = [partial(time, play) for play in (by_events, by_value)]
         for contestant in contestants:
             contestant()  # warms both processes up
-        return _line("wake a sleeper, and back", [], *_take_turns(contestants, seconds, check))
+        return _row("wake a sleeper, and back", [], *_take_turns(contestants, seconds, check))
     except TimeoutError as error:
         message = "the process to be woken ended too early, or was never woken"
         raise ChildProcessError(message) from error
@@ -218,33 +236,38 @@ def _stay_on(cpus: Collection[int]) -> None:
         os.sched_setaffinity(0, cpus)
 
 
-def _line(name: str, *seconds: list[float]) -> str:
-    """Return the line of the table from what the contestants took, of which ours is the last."""
-    *_, theirs, ours = seconds
+def _row(name: str, *seconds: list[float]) -> Row:
+    """Return what the contestants took, of which ours is the last."""
+    floor, theirs, ours = seconds
     ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
     low, _, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    times = [f"{median(taken) * 1e9:,.1f} ns" if taken else "" for taken in seconds]
+    least = median(floor) if floor else None
     faster = median(theirs) / median(ours)
-    return _LINE.format(name, *times, f"{faster:.1f} times", f"{low:.1f} - {high:.1f}")
+    return Row(name, least, median(theirs), median(ours), faster, (low, high))
 
 
-def run(seconds: float, check: Callable[[], None]) -> None:
-    """Measure everything and print the table.
+def run(seconds: float, check: Callable[[], None], say: Callable[[object], None]) -> list[Row]:
+    """Measure everything.
 
     Args:
         seconds: about how long all of it takes.
         check: called every few milliseconds; raises to end it.
+        say: called with each line of the table, as it comes.
 
     Raises:
         ChildProcessError: the wake-ups could not be measured.
 
     """
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    print(f"atomic-intenum: backend {backend.NAME}, {python}, {platform.platform()}")
-    print(f"about {seconds:g} s; each line's contestants take turns\n", flush=True)
+    say(f"atomic-intenum: backend {backend.NAME}, {python}, {platform.platform()}")
+    say(f"about {seconds:g} s; each line's contestants take turns\n")
     share = seconds * (1 - _WAKEUPS) / len(OPERATIONS)
-    print(HEADER, flush=True)
+    say(HEADER)
+    rows = []
     for operation in OPERATIONS:
-        print(measure(operation, share, check), flush=True)
-    print(_wakeups(seconds * _WAKEUPS, check))
-    print(_LEGEND)
+        rows.append(measure(operation, share, check))
+        say(rows[-1])
+    rows.append(_wakeups(seconds * _WAKEUPS, check))
+    say(rows[-1])
+    say(_LEGEND)
+    return rows

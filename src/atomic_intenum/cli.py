@@ -68,12 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(run: str, about: str, *, json: bool = True) -> argparse.ArgumentParser:
+    def command(run: str, about: str) -> argparse.ArgumentParser:
         name = run.rpartition(".")[2].rstrip("_")
         each = commands.add_parser(name, help=about, description=about)
         each.set_defaults(run=run, command=name)
-        if json:
-            each.add_argument("--json", action="store_true", help="print JSON, for programs")
+        each.add_argument("--json", action="store_true", help="print JSON, for programs")
         return each
 
     each = command("look.list_", "what is in shared memory: kind, size, creator, owners")
@@ -107,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     each.add_argument("--text", action="store_true", help="the older text format, for textfiles")
 
     about = "measure it here, beside multiprocessing.Value and multiprocessing.Event"
-    each = command("bench", about, json=False)
+    each = command("bench", about)
     about = "about how long all of it takes (default: 15)"
     each.add_argument("--seconds", metavar="S", type=_seconds, default=15.0, help=about)
     return parser
@@ -127,7 +126,13 @@ def _bench(args: argparse.Namespace) -> int:
         if pressed:
             raise KeyboardInterrupt
 
-    bench.run(args.seconds, check)
+    if not args.json:
+        bench.run(args.seconds, check, lambda text: print(text, flush=True))
+        return 0
+    from .commands.output import document  # noqa: PLC0415
+
+    rows = bench.run(args.seconds, check, lambda _: None)
+    document(backend=backend.NAME, rows=[row._asdict() for row in rows])
     return 0
 
 

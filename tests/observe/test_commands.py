@@ -488,6 +488,87 @@ def test_creator_is_killed_under_load() -> None:
             done("wait", it.status, "IDLE")
 
 
+#: A command of each kind, with the names of a service's segments, and its exit code.
+EACH = [
+    (("list",), 0),
+    (("list", "--pid", "1"), 0),
+    (("show", "STATUS"), 0),
+    (("show", "BOARD"), 0),
+    (("show", "MANY"), 0),
+    (("show", "BAD"), 2),
+    (("wait", "STATUS", "UNAVAILABLE", "IDLE", "CALCULATING"), 0),
+    (("wait", "MANY", "DONE", "--any"), 0),
+    (("wait", "BOARD", "PENDING", "RUNNING", "DONE", "--timeout", "0"), 0),
+    (("set", "MANY", "DONE", "--index", "9999"), 0),
+    (("set", "BAD", "DONE"), 2),
+    (("clean", "--json"), None),
+    (("metrics", "MANY", "STATUS"), 0),
+    (("metrics",), 0),
+    (("bench", "--seconds", "0.5"), 0),
+]
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[dict[str, str]]:
+    """Run a service that writes all the time, beside a corrupt segment; yields the names."""
+    bad = f"t{os.getpid()}-bad"
+    with service(10_000) as it, planted(path_of(bad), b"nothing" * 100):
+        it.ask("thread()")
+        try:
+            yield {"STATUS": it.status, "BOARD": it.board, "MANY": it.many, "BAD": bad}
+        finally:
+            path_of(bad).unlink()
+
+
+@named
+@pytest.mark.parametrize(("arguments", "code"), EACH, ids=lambda each: str(each)[:30])
+def test_each_on_a_terminal(
+    arguments: tuple[str, ...], code: int | None, busy: dict[str, str]
+) -> None:
+    """On a terminal each command does what it says beside load, 10,000 words and corrupt ones."""
+    with terminal(*(busy.get(each, each) for each in arguments), height=50) as screen:
+        ended = screen.end()
+        assert ended in ((0, 1) if code is None else (code,))
+        assert "Traceback" not in screen.text()
+        assert screen.text().strip()
+        assert not screen.is_raw()
+
+
+@named
+def test_each_beside_a_dead_creator() -> None:
+    """On a terminal each command does what it says of a segment whose creator was killed."""
+    with service(10_000) as it, contextlib.ExitStack() as stack:
+        for name in (it.status, it.board, it.many):
+            stack.enter_context(kept(name))
+        it.ask("thread()")
+        it.ask("many.wait_any('DONE')")
+        it.kill()
+        names = {"STATUS": it.status, "BOARD": it.board, "MANY": it.many}
+        for arguments, code in EACH:
+            if "BAD" in arguments or arguments[0] in ("clean", "bench"):
+                continue
+            with terminal(*(names.get(each, each) for each in arguments), height=50) as screen:
+                assert (screen.end(), arguments) == (code, arguments)
+                assert "Traceback" not in screen.text()
+
+
+def test_the_probe_is_fast(there: Service) -> None:
+    """`wait --timeout 0` reads no words, and imports neither rich nor asyncio."""
+    code = (
+        "import sys; from atomic_intenum.cli import main; main(sys.argv[1:]); "
+        "print(*{'rich', 'asyncio', 'importlib.metadata', 'prometheus_client'} & {*sys.modules})"
+    )
+    arguments = ["wait", there.many, "DONE", "--timeout", "0"]
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert finished.stdout == "\n"
+
+
 # -- clean
 
 CLEAN = """
