@@ -91,9 +91,11 @@ def metrics(args: argparse.Namespace) -> int:
     else:
         latest = prometheus_client.generate_latest if args.text else exposition.generate_latest
         text = latest(registry).decode()
-        for each in text.splitlines() if sys.stdout.isatty() else ():
-            line(each)
-        sys.stdout.write("" if sys.stdout.isatty() else text)
+        if sys.stdout.isatty():  # what others have written is made fit for it
+            for each in text.splitlines():
+                line(each)
+        else:
+            sys.stdout.write(text)
     return 0
 
 
