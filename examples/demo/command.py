@@ -8,8 +8,8 @@ import sys
 
 from crew import Crew
 from interrupt import hold_back
-from report import measure, say_report
 from screen import Screen, say
+from summary import measure, say_report
 
 from atomic_intenum import BACKEND
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from board import Common, Job, State
 from files import MOST_BYTES, count, list_files, printable
+from hasher import play
 from interrupt import POSIX, check
 from screen import Look, Screen
-from worker import play
 
 #: More workers than that are played by so many processes, and have two jobs each, about.
 MANY, PROCESSES = 32, 8

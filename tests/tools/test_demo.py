@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import command
 import files
+import hasher
 import pytest
-import worker
 from board import Job
 from crew import Crew
-from report import say_report
 from screen import Look, Screen
+from summary import say_report
 
 from atomic_intenum import BACKEND, IntEnumArray
 from helpers.demos import (
@@ -185,7 +185,7 @@ def test_different_digest(
     def wrong(path: str) -> bytes:
         return b"!" * files.SIZE if path.endswith("further/7.bin") else files.digest_of(path)
 
-    monkeypatch.setattr(worker, "digest_of", wrong)
+    monkeypatch.setattr(hasher, "digest_of", wrong)
     with default_method("fork"):
         crew = work(tree)
     assert not say_report(crew)
