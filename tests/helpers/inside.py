@@ -116,3 +116,8 @@ def set_spin(microseconds: float) -> None:
 def aio() -> Any:
     """Return the module behind ``aio``, which nothing imports before it is used."""
     return importlib.import_module(f"{atomic_intenum.__name__}.aio")
+
+
+def opening() -> Any:
+    """Return the module by which commands attach."""
+    return importlib.import_module(f"{atomic_intenum.__name__}.commands.opening")

@@ -313,6 +313,9 @@ def test_wait_for_the_next_one() -> None:
     with service() as it:
         it.kill()
         left = memory(it.status).read_bytes()
+        began = time.monotonic()
+        refused("wait", it.status, "IDLE", "--timeout", "0.5")
+        assert time.monotonic() - began >= 0.5
         with started("wait", it.status, "CALCULATING", "--timeout", "20") as process:
             draft = memory(f"{it.status}.new")
             draft.write_bytes(left[:40] + bytes(8) + left[48:])
@@ -725,14 +728,6 @@ def test_closed_streams(closed: str, there: Service) -> None:
         if "2>&-" in closed:
             assert finished.stderr == ""
             assert code == 0 or finished.stdout == ""
-
-
-def test_a_dumb_terminal(there: Service) -> None:
-    """A terminal that can do nothing gets plain text."""
-    with terminal("show", there.many, TERM="dumb") as screen:
-        assert screen.end() == 0
-        assert "PENDING" in screen.text()
-    assert b"\x1b" not in screen.written
 
 
 def test_a_narrow_encoding(there: Service) -> None:

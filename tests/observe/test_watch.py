@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers import inside
 from helpers.service import NAMED, kept, memory, service, started
 from helpers.support import environment
 from helpers.terminal import terminal
@@ -21,7 +22,8 @@ from helpers.terminal import terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from helpers.service import Service
+    from helpers import inside
+from helpers.service import Service
 
 pytestmark = [
     pytest.mark.only_on("native", "cffi"),
@@ -129,6 +131,15 @@ def is_filled(name: str, height: int, text: str) -> bool:
     return whole and text.count("q ends") == text.count(name) == 1
 
 
+def test_a_dumb_terminal(there: Service) -> None:
+    """A terminal that can do nothing gets lines."""
+    with terminal("watch", there.board, TERM="dumb", width=100) as screen:
+        screen.until(f"{there.board}: 10 PENDING")
+        screen.press(b"q")
+        assert screen.end() == 0
+    assert b"\x1b" not in screen.written
+
+
 def test_resizing(there: Service) -> None:
     """A terminal that gets another size is filled anew, at once, with nothing left over."""
     with terminal("watch", there.many) as screen:
@@ -214,6 +225,17 @@ def test_words_that_are_no_members(name: str, there: Service) -> None:
         while f"{'CALCULATING' if name == 'status' else '2 DONE'}" not in line:
             line = process.stdout.readline()
             assert line
+
+
+def test_another_one_has_the_name(there: Service) -> None:
+    """What was read of one segment is not believed of the next that has its name."""
+    opening = inside.opening()
+    info = opening.found(there.status)
+    there.ask("status.unlink()")
+    with service() as other:
+        other.ask(f"setattr(type(status), 'x', type(status)('IDLE', segment_name={info.name!r}))")
+        with pytest.raises(opening.ReplacedError, match="another one has taken its place"):
+            opening.opened(info)
 
 
 def test_under_load(there: Service) -> None:
