@@ -160,7 +160,7 @@ static inline bool aie_name_peek(const char *name, aie_header *head)
 /* Remove the name of what nobody answers for.  0, also if there is none; EBUSY: somebody answers for
  * it; EAGAIN: somebody else is removing it; or why it cannot be removed, EPERM if it is no segment of
  * this user. */
-static inline int aie_name_clean(const char *name)
+AIE_SELDOM int aie_name_clean(const char *name)
 {
     aie_regions_lock();
     aie_life outcome = aie_life_remove_patiently(name, NULL, true, aie_regions.namespace);
