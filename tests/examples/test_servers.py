@@ -198,8 +198,6 @@ def test_asyncio_server(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
             answer(f"{url}/4")  # by now it has accepted a client that says nothing
             assert server.end() == 0
-        if sys.version_info >= (
-            3,
-            13,
-        ):  # earlier ones tell that the silent client's task was cancelled
+        # Earlier ones tell that the silent client's task was cancelled.
+        if sys.version_info >= (3, 13):
             assert len(server.output.splitlines()) == 9
