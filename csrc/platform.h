@@ -10,6 +10,7 @@
 
 #include "sysfeatures.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -39,7 +40,6 @@
 
 #if !defined(AIE_PRETEND_NO_CLOCKLOCK) && defined(__linux__)
 #define AIE_LOOK_FOR_CLOCKLOCK 1
-#include <dlfcn.h>
 #else
 #define AIE_LOOK_FOR_CLOCKLOCK 0
 #endif
@@ -296,43 +296,35 @@ static inline int aie_mutex_poll_until(pthread_mutex_t *mutex, int64_t deadline)
     }
 }
 
-#if AIE_LOOK_FOR_CLOCKLOCK
-typedef int (*aie_clocklock_function)(pthread_mutex_t *, clockid_t, const struct timespec *);
-
-/* pthread_mutex_clocklock, NULL on libcs without it (glibc before 2.30, musl).  Looked up at run
- * time, so that a binary built on a new glibc runs on an old one. */
-static inline aie_clocklock_function aie_find_clocklock(void)
+/* A function of the C library that not all have; NULL where it is missing.  Looked up at run time, so
+ * that a binary built on a new one runs on an old one.  `found` is for this name alone. */
+static inline void *aie_find(const char *name, _Atomic(void *) *found)
 {
-    static _Atomic(void *) found; /* NULL: not looked up yet; itself: not there */
     /* relaxed: the looked-up address is a constant of the process; two lookups agree. */
-    void *address = atomic_load_explicit(&found, memory_order_relaxed);
-    if (address == NULL) {
-        address = dlsym(RTLD_DEFAULT, "pthread_mutex_clocklock");
+    void *address = atomic_load_explicit(found, memory_order_relaxed);
+    if (address == NULL) { /* not looked up yet */
+        address = dlsym(RTLD_DEFAULT, name);
         if (address == NULL) {
-            address = (void *)&found;
+            address = (void *)found; /* not there */
         }
-        atomic_store_explicit(&found, address, memory_order_relaxed);
+        atomic_store_explicit(found, address, memory_order_relaxed);
     }
-    if (address == (void *)&found) {
-        return NULL;
-    }
-    union {
-        void *address;
-        aie_clocklock_function function;
-    } as = {.address = address}; /* ISO C has no cast from an object to a function pointer */
-    return as.function;
+    return address == (void *)found ? NULL : address;
 }
-#endif
 
 /* Lock the mutex, or ETIMEDOUT once the monotonic `deadline` (ns) is past.  The wall clock is no
  * substitute: a clock that is set would stretch or cut the wait. */
 static inline int aie_mutex_lock_until(pthread_mutex_t *mutex, int64_t deadline)
 {
 #if AIE_LOOK_FOR_CLOCKLOCK
-    aie_clocklock_function clocklock = aie_find_clocklock();
-    if (clocklock != NULL) {
+    static _Atomic(void *) found; /* not in glibc before 2.30, nor in musl */
+    union {
+        void *address;
+        int (*call)(pthread_mutex_t *, clockid_t, const struct timespec *);
+    } clocklock = {aie_find("pthread_mutex_clocklock", &found)}; /* ISO C has no such cast */
+    if (clocklock.address != NULL) {
         struct timespec until = aie_timespec(deadline);
-        return clocklock(mutex, CLOCK_MONOTONIC, &until);
+        return clocklock.call(mutex, CLOCK_MONOTONIC, &until);
     }
 #endif
     return aie_mutex_poll_until(mutex, deadline);
