@@ -78,10 +78,10 @@ STRESS_CFLAGS ?= -O2
 STRESS_RUNS := "stress threads 10000" "stress limits" "stress points" "stress kills 100" \
     "stress relay 500" "stress relay-forks 500" "stress herd 200" "stress wait-points" "stress late" \
     "board threads 20000" "board claim 10" "board watch 100" "board watch-points" \
-    "watch cases" "watch bits" "watch points" "watch storm 2000" "watch turns 500" forked names
+    "watch cases" "watch bits" "watch points" "watch storm 2000" "watch turns 500" "park 10000" forked names
 stress:  ## build the C core's stress tests by CC, and run each of their runs (RUNNER=...)
 	@mkdir -p build
-	@set -ex; for program in stress board watch forked names; do \
+	@set -ex; for program in stress board watch park forked names; do \
 	    $(CC) -std=c11 -Wall -Wextra -Werror -pthread $(STRESS_CFLAGS) -iquote csrc \
 	        tests/core_c/$$program.c -o build/$$program -ldl; \
 	done

@@ -15,19 +15,32 @@
  * Checking and falling asleep is one step against aie_wake_all: a wake-up that follows a change of
  * the word is not lost on who compared with the word before.
  *
- * The step is chosen as this is compiled.  All processes of a segment must be on one step: the
- * polling aie_wake_all wakes nobody, and a sleeper of another step then looks only every 250 ms.  An
- * error that is none of the three is AIE_OK or AIE_INTERRUPTED: the caller looks again.
+ * The step is chosen as this is compiled; macOS's asks at run time whether it is there.  All processes
+ * of a segment must be on one step: the polling aie_wake_all wakes nobody, and a sleeper of another step
+ * then looks only every 250 ms.  An error that is none of the three is AIE_OK or AIE_INTERRUPTED, and the
+ * caller looks again; or, where it may stay, naps.
  *
- * Build switches: AIE_PRETEND_NO_FUTEX takes the polling one on Linux too; AIE_PRETEND_NO_WAITV is
- * Linux before 5.16.
+ * Build switches: AIE_PRETEND_NO_FUTEX takes the polling one everywhere; AIE_PRETEND_NO_WAITV is Linux
+ * before 5.16.  AIE_PRETEND_MACOS_PARK and AIE_PRETEND_FREEBSD_PARK take theirs on Linux too, where a
+ * program has to bring what they call: tests/core_c/os_sync.h, umtx.h.
+ *
+ * AIE_FUTEX: sleepers are woken; on macOS, if they are where it runs.
  */
 #pragma once
 
 #include "parked.h"
 #include "platform.h"
 
-#if defined(__linux__) && !defined(AIE_PRETEND_NO_FUTEX)
+#if defined(AIE_PRETEND_NO_FUTEX)
+#define AIE_FUTEX 0
+#include "park_poll.h"
+#elif defined(__APPLE__) || defined(AIE_PRETEND_MACOS_PARK)
+#define AIE_FUTEX 1
+#include "park_macos.h"
+#elif defined(__FreeBSD__) || defined(AIE_PRETEND_FREEBSD_PARK)
+#define AIE_FUTEX 1
+#include "park_freebsd.h"
+#elif defined(__linux__)
 #define AIE_FUTEX 1
 #include "park_futex.h"
 #else

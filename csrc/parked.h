@@ -1,4 +1,4 @@
-/* parked.h -- what both branches of park.h have in common. */
+/* parked.h -- what the steps of park.h have in common. */
 #pragma once
 
 #include "sysfeatures.h"
@@ -8,7 +8,7 @@
 
 #define AIE_PARKED_MOST 128
 
-/* Where it is naps: the longest; park_poll.h says why. */
+/* Where it is naps: the longest; park_nap.h says why. */
 #define AIE_LONGEST_NAP INT64_C(16000000)
 
 typedef struct {

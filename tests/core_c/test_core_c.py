@@ -17,12 +17,16 @@ from helpers.core import (
     CORE,
     HOLDS,
     NO_LOOK_AGAIN,
+    OLDER_MACOS,
     PORTABLE,
     PROGRAMS,
+    STAND_INS,
+    TROUBLED,
     Build,
     Fault,
     builder,
     compile_c,
+    linux_only,
     misplaced,
     plant,
     run,
@@ -80,6 +84,18 @@ BUILDS = {
     "no robust": Build(("-O2", "-DAIE_PRETEND_NO_ROBUST"), (THREADS, "limits", *WAITS)),
     "portable": Build(
         ("-O2", NO_LOOK_AGAIN, *PORTABLE), (THREADS, "limits", *WAITS, "wait-points 0", "late 0")
+    ),
+    "older macos": Build(("-O2", NO_LOOK_AGAIN, OLDER_MACOS), (*WAITS, "wait-points 0")),
+    **linux_only(
+        {name: Build(("-O2", NO_LOOK_AGAIN, *flags), WAITS) for name, flags in STAND_INS.items()}
+    ),
+    **linux_only(
+        {
+            f"{name}, troubled": Build(
+                ("-O2", TROUBLED, *flags), (*WAITS, "wait-points 0", "late 0")
+            )
+            for name, flags in STAND_INS.items()
+        }
     ),
     "forgets consistent": Build(
         (

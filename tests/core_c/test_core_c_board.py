@@ -14,9 +14,12 @@ from helpers.core import (
     HOLDS,
     NO_LOOK_AGAIN,
     PORTABLE,
+    STAND_INS,
+    TROUBLED,
     Build,
     Fault,
     builder,
+    linux_only,
     misplaced,
     plant,
     run,
@@ -47,6 +50,15 @@ BUILDS = {
     "no futex": Build(("-O2", NO_LOOK_AGAIN, "-DAIE_PRETEND_NO_FUTEX"), (WATCH,)),
     "no futex, looks again": Build(("-O2", "-DAIE_PRETEND_NO_FUTEX"), ("watch-points 0",)),
     "portable": Build(("-O2", FEW, NO_LOOK_AGAIN, *PORTABLE), (THREADS, WATCH)),
+    **linux_only(
+        {name: Build(("-O2", NO_LOOK_AGAIN, *flags), (WATCH,)) for name, flags in STAND_INS.items()}
+    ),
+    **linux_only(
+        {
+            f"{name}, troubled": Build(("-O2", TROUBLED, *flags), (WATCH, "watch-points 0"))
+            for name, flags in STAND_INS.items()
+        }
+    ),
     "impatient": Build(("-O2", NO_LOOK_AGAIN, "-DWAIT_NS=AIE_NS_PER_S"), ()),
     "thread": Build(
         ("-O1", FEW, "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", NO_LOOK_AGAIN),

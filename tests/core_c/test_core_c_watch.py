@@ -13,9 +13,11 @@ from helpers.core import (
     CC,
     HOLDS,
     PORTABLE,
+    STAND_INS,
     Build,
     Fault,
     builder,
+    linux_only,
     misplaced,
     plant,
     run,
@@ -58,6 +60,15 @@ BUILDS = {
             "-DAIE_PRETEND_NO_EVENTFD",
         ),
         ("points", FORKS, OWNERS, STORM, TURNS),
+    ),
+    **linux_only(
+        {
+            name: Build(
+                ("-O2", TWO, *flags, "-DAIE_PRETEND_NO_LIFE_LOCKS", "-DAIE_PRETEND_NO_EVENTFD"),
+                ("bits", "points", FORKS, STORM, TURNS),
+            )
+            for name, flags in STAND_INS.items()
+        }
     ),
     "thread": Build(
         ("-O1", "-fsanitize=thread", "-DAIE_PRETEND_NO_CLOCKLOCK", TWO, "-DTHREADED"),

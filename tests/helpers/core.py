@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,22 @@ NO_LOOK_AGAIN = "-DAIE_LOOK_AGAIN=(3600*AIE_NS_PER_S)"
 
 #: As on macOS: every branch that Linux does not take.
 PORTABLE = ("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_NO_FUTEX")
+
+#: The same of macOS 14.4 and of FreeBSD, whose calls a stand-in makes by Linux's futex.
+STAND_INS = {
+    "macos": (
+        *("-DAIE_PRETEND_NO_ROBUST", "-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_MACOS_PARK"),
+        *("-include", str(PROGRAMS / "os_sync.h"), "-rdynamic"),
+    ),
+    "freebsd": (
+        *("-DAIE_PRETEND_NO_CLOCKLOCK", "-DAIE_PRETEND_FREEBSD_PARK"),
+        *("-include", str(PROGRAMS / "umtx.h")),
+    ),
+}
+#: macOS before 14.4: what is looked up is not there.
+OLDER_MACOS = "-DAIE_PRETEND_MACOS_PARK"
+#: Each fifth call of a stand-in fails.
+TROUBLED = "-DTROUBLED"
 
 
 class Build(NamedTuple):
@@ -72,6 +89,11 @@ def alone(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def linux_only(builds: dict[str, Build]) -> dict[str, Build]:
+    """Return what is built by Linux's own futex; nothing elsewhere."""
+    return builds if sys.platform == "linux" else {}
 
 
 def builder(

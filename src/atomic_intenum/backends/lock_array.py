@@ -45,7 +45,7 @@ def event_of(mapping: Mapping) -> memoryview:
 def nap(slept: float) -> float:
     """Return how long a wait naps next, after it has slept so long; both in seconds.
 
-    A quarter of them, as in csrc/park_poll.h: nobody wakes anybody here, and what comes soon is
+    A quarter of them, as in csrc/park_nap.h: nobody wakes anybody here, and what comes soon is
     seen soon.
     """
     return min(max(slept / 4, _SHORTEST), _LONGEST)
