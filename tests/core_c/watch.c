@@ -306,6 +306,7 @@ static pid_t doing(void (*what)(void))
 {
     pid_t pid;
     fflush(NULL);
+#if defined(__linux__)
     if (by_clone) {
         /* Who forks without hooks has to see to it that no other thread has a mutex. */
         aie_watcher_lock();
@@ -314,7 +315,9 @@ static pid_t doing(void (*what)(void))
         pthread_mutex_unlock(&aie_regions.mutex);
         pthread_mutex_unlock(&aie_watcher.mutex);
     }
-    else {
+    else
+#endif
+    {
         pid = fork();
     }
     if (pid == 0) {
