@@ -58,6 +58,7 @@ static void check_returns(void)
     int64_t soon = aie_now() + AIE_NS_PER_S / 50;
     CHECK(all, aie_wait(&all->word, atomic_load(&all->word) + 1, aie_now() + WAIT_NS) == AIE_OK);
     CHECK(all, sleeps(soon) == AIE_BUSY && aie_now() >= soon);
+    CHECK(all, aie_now() < soon + WAIT_NS / 2);
     CHECK(all, sleeps(soon) == AIE_BUSY);
     CHECK(all, sleeps(aie_now()) == AIE_BUSY);
     CHECK(all, sleeps(0) == AIE_BUSY);

@@ -77,7 +77,15 @@ FAULTS = {
         "park_macos.h", "if (left <= 0)", "if (left < -AIE_NS_PER_S * 3600)", ""
     ),
     "macos, another clock": Fault("park_macos.h", "ABSOLUTE_TIME 32u", "ABSOLUTE_TIME 6u", ""),
-    "macos, nobody is woken": Fault("park_macos.h", "wake.address != NULL", "false", ""),
+    "macos, nobody is woken": Fault(
+        "park_macos.h", "if (aie_os_sync_wakes != NULL)", "if (false)", ""
+    ),
+    "macos, it sleeps too long": Fault(
+        "park_macos.h", "(uint64_t)left)", "(uint64_t)left * 60)", ""
+    ),
+    "freebsd, it sleeps too long": Fault(
+        "park_freebsd.h", "aie_timespec(deadline)", "aie_timespec(deadline + AIE_NS_PER_S)", ""
+    ),
     "macos, others asleep are an error": Fault("park_macos.h", "result >= 0", "result == 0", ""),
     "freebsd, a private sleep": Fault("park_freebsd.h", "WAIT_UINT 11", "WAIT_UINT 15", ""),
     "freebsd, a private wake-up": Fault("park_freebsd.h", "UMTX_WAKE 3", "UMTX_WAKE 16", ""),
@@ -116,6 +124,9 @@ def test_faults_are_found(name: str, tmp_path: Path) -> None:
 
 #: What bindings include, and what FreeBSD's own header says of the call.
 CROSS = """
+#ifdef __APPLE__
+#include <os/clock.h>
+#endif
 #ifdef __FreeBSD__
 #include <sys/types.h>
 #include <sys/umtx.h>
@@ -126,6 +137,9 @@ CROSS = """
 #include "desk.h"
 #include "owning.h"
 
+#ifdef __APPLE__
+_Static_assert(AIE_OS_CLOCK_MACH_ABSOLUTE_TIME == OS_CLOCK_MACH_ABSOLUTE_TIME, "");
+#endif
 #ifdef __FreeBSD__
 _Static_assert(AIE_UMTX_WAKE == UMTX_OP_WAKE, "");
 _Static_assert(AIE_UMTX_WAIT_UINT == UMTX_OP_WAIT_UINT, "");
