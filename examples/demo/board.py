@@ -9,16 +9,11 @@ from files import SIZE
 from atomic_intenum import IntEnumArray
 
 
-class State(IntEnum):
-    """What a worker does."""
+#: What a worker does.  PyPy would turn the order of ``STARTING, WAITING, ... = 1, 2, ...``.
+State = IntEnum("State", "STARTING WAITING HASHING DEAD")
 
-    STARTING, WAITING, HASHING, DEAD = 1, 2, 3, 4
-
-
-class Job(IntEnum):
-    """What became of a file to hash; OVER: there will be no more, in one more word at the end."""
-
-    COMING, PENDING, RUNNING, DONE, OVER = 1, 2, 3, 4, 5
+#: What became of a file to hash; OVER: there will be no more, in one more word at the end.
+Job = IntEnum("Job", "COMING PENDING RUNNING DONE OVER")
 
 
 class Common:
