@@ -8,7 +8,6 @@ from files import SIZE
 
 from atomic_intenum import IntEnumArray
 
-
 #: What a worker does.  PyPy would turn the order of ``STARTING, WAITING, ... = 1, 2, ...``.
 State = IntEnum("State", "STARTING WAITING HASHING DEAD")
 
