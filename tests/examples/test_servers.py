@@ -61,7 +61,8 @@ class Board:
         """Ask until the rows are so; each answer must be a good one."""
 
         def look() -> bool:
-            code, text = get(self.url)
+            # One that uvicorn has accepted as its worker ends is never answered.
+            code, text = get(self.url, 2.0 if self.gaps else DEADLINE)
             if code == 0 and (self.gaps or not self.rows):
                 return False
             assert code == 200, text

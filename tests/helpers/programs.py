@@ -147,17 +147,17 @@ def output_of(folder: Path, example: str, method: str | None = None) -> str:
         return program.output
 
 
-def get(url: str) -> tuple[int, str]:
+def get(url: str, patience: float = DEADLINE) -> tuple[int, str]:
     """Return the status of HTTP and the text that a server answers with; 0 if it does not."""
     try:
-        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:
+        with urllib.request.urlopen(url, timeout=patience) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-    except ConnectionError:
+    except (ConnectionError, TimeoutError):
         return 0, ""
     except urllib.error.URLError as error:
-        if isinstance(error.reason, ConnectionError):
+        if isinstance(error.reason, (ConnectionError, TimeoutError)):
             return 0, ""
         raise
