@@ -93,25 +93,10 @@ lint: lint-python lint-c  ## check style, types, the extension's stub and the C 
 MACHINE ?=
 RESULTS_FOLDER := $(if $(MACHINE),benchmarks/results,build/bench)
 RESULTS := $(RESULTS_FOLDER)/$(or $(MACHINE),results).json
-# More arguments for run.py: RUN_ARGS="--also /usr/bin/python3.12"
-RUN_ARGS ?=
-# How often everything is measured; what counts is the median: more of them for a busy machine
-ROUNDS ?= 1
-bench: $(VENV)/bench-tools  ## measure everything beside its rivals: tables and plots
-	@mkdir -p build/bench
-	@rm -f build/bench/round-*.json
-	@for round in $$(seq $(ROUNDS)); do \
-	    [ $(ROUNDS) = 1 ] || echo "== round $$round of $(ROUNDS)"; \
-	    $(PY) -m pytest benchmarks --benchmark-only --benchmark-group-by=group \
-	        -o timeout=0 -o faulthandler_timeout=0 --results build/bench/operations.json $(ARGS) \
-	    && $(PY) benchmarks/run.py --operations build/bench/operations.json \
-	        --output build/bench/round-$$round.json $(RUN_ARGS) \
-	    || exit; \
-	done
-	@short=0; \
-	$(PY) benchmarks/pool.py build/bench/round-*.json --output $(RESULTS) || short=$$?; \
+bench: $(VENV)/bench-tools  ## measure everything beside its rivals: a table, and plots
+	@missed=0; $(PY) benchmarks/run.py --output $(RESULTS) $(ARGS) || missed=$$?; \
 	$(PY) benchmarks/report.py $(RESULTS) --to $(RESULTS_FOLDER) $(if $(MACHINE),--into README.md docs/benchmarks.md) \
-	    && exit $$short
+	    && exit $$missed
 
 gate: $(VENV)/gate-tools  ## fail if something is half as fast as promised, or takes more instructions
 	@$(PY) benchmarks/gate.py
@@ -192,7 +177,7 @@ $(VENV)/bench-tools: $(VENV)/made pyproject.toml benchmarks/requirements.txt | $
 
 $(VENV)/gate-tools: $(VENV)/made benchmarks/requirements.txt | $(VENV)/installed
 	@echo "Installing what 'make gate' needs"
-	@$(PIP) install -r benchmarks/requirements.txt
+	@$(PIP) install -r benchmarks/requirements.txt 'pytest-benchmark>=5'
 	@touch $@
 
 # ---- lint --------------------------------------------------------------------------------------

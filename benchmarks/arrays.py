@@ -1,143 +1,193 @@
-"""Arrays from 10 to 10,000,000 statuses: counting them all, and claiming one.
+"""Arrays, many values, and memory; and what importing the package costs.
 
-``counts`` is beside numpy's ``(a == member).sum()`` for each of three members on a plain int32
-array, and beside reading as many multiprocessing.Value. ``claim, none`` looks for what is not
-there, so that it visits every word; ``claim, one`` finds one and gives it back.
+    python benchmarks/arrays.py            the rows: bytes of a value, import, first value
+    python benchmarks/arrays.py --growth   10 to 10,000,000 words, and 1 to 1,000,000 values
+
+``counts`` stands beside numpy's ``(a == member).sum()`` for each of three members on a plain int32
+array.  "Claim, none" looks for what is not there, so that it visits every word; "claim, one" finds
+one and gives it back.
 """
 
 from __future__ import annotations
 
-import argparse
+import gc
 import json
+import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any
+from enum import IntEnum
+from pathlib import Path
+from time import perf_counter
 
-import machine
-from contenders import BUSY, IDLE, LOCKED, MEMBERS, NUMPY, OURS_MANY, Board, WorkerStatusEnum
-from memory import SHM
-from results import OF_MEGABYTES, Missing, Results, Turns, figure, quietest
-from timing import Loop, Statement, on_quietest_cpu, take_turns
+import rows
+from machine import absence
+from operations import IDLE, NAMES, Loop, Statement, WorkerStatusEnum, board, statuses, take_turns
+from results import Missing, Series, emit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from atomic_intenum import IntEnumValue
 
-SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
-#: More of them would take minutes to make.
-MOST_VALUES = 10_000
+SHM, MAPS = Path("/dev/shm"), Path("/proc/self/maps")
+COUNT, CLAIM_NONE, CLAIM_ONE = "counts, three members", "claim, none", "claim, one"
+CREATE = "create so many values"
+#: More multiprocessing.Value than that would take minutes to make.
+MOST_LOCKED = 10_000
+WORDS = (10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+VALUES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 #: What a status takes in an array's segment: a word of 8 bytes and a control block of 64.
 BYTES = 72
-SECONDS = 0.002
-#: Up to 100,000, with 10,000 multiprocessing.Value among them; and beyond, where each timing takes
-#: a tenth of a second or more.
-TURNS, TURNS_OF_MILLIONS = OF_MEGABYTES, Turns(5)
-#: How many measure a size, one after the other; and one beyond MOST_VALUES.
-INTERPRETERS, FEWER = 8, 3
-
-COUNTS, CLAIM_NONE, CLAIM_ONE = "counts", "claim, none", "claim, one"
 
 
-def _ours(size: int, stack: ExitStack) -> Any:
-    board = Board(size, IDLE)
-    stack.callback(board.unlink)
-    # Statuses that no branch predictor learns, for the first million, and the same again.
-    for index, status in enumerate(_statuses(min(size, 1_000_000))):
-        board[index] = status
-    return board
+class Fresh(IntEnum):  # with segments of its own, so that none has been begun
+    ONE = 1
 
 
-def _statuses(size: int) -> list[WorkerStatusEnum]:
-    import random
-
-    return random.Random(1).choices(MEMBERS, k=size)
+def _ours() -> object:
+    return IntEnumValue[Fresh](Fresh.ONE)
 
 
-def _loops(size: int, stack: ExitStack) -> Iterator[tuple[str, str, Loop]]:
-    """Yield what is timed at a size: what, who, and the loop."""
-    names: dict[str, Any] = {"IDLE": IDLE, "BUSY": BUSY}
-    names["board"] = _ours(size, stack)
-    all_idle = Board(size, IDLE)
-    stack.callback(all_idle.unlink)
-    names["all_idle"] = all_idle
-
-    def loop(text: str) -> Loop:
-        return Loop(Statement(text), names, SECONDS)
-
-    yield COUNTS, OURS_MANY.label, loop("board.counts()")
-    yield CLAIM_NONE, OURS_MANY.label, loop("all_idle.claim(BUSY, IDLE)")
-    yield CLAIM_ONE, OURS_MANY.label, loop("all_idle[all_idle.claim(IDLE, BUSY)] = IDLE")
-    if not NUMPY.absence:
-        import numpy as np
-
-        names["int32s"] = np.array(_statuses(min(size, 1_000_000)), dtype=np.int32)
-        if size > 1_000_000:
-            names["int32s"] = np.resize(names["int32s"], size)
-        text = "(int32s == 0).sum()\n(int32s == 1).sum()\n(int32s == 2).sum()"
-        yield COUNTS, NUMPY.label, loop(text)
-    if size <= MOST_VALUES:
-        import multiprocessing
-
-        names["values"] = [multiprocessing.Value("i", status) for status in _statuses(size)]
-        yield COUNTS, LOCKED.label, loop("[value.value for value in values]")
+def _locked() -> object:
+    return multiprocessing.Value("i", 1)
 
 
-def _room() -> int:
-    return shutil.disk_usage(SHM).free if SHM.is_dir() else 0
+# -- memory
 
 
-def _turns(size: int) -> Turns:
-    return TURNS if size <= 100_000 else TURNS_OF_MILLIONS
+def _mapped() -> dict[str, int]:
+    """Return the bytes of shared memory that this process has mapped.
 
-
-def sample(size: int) -> list[tuple[str, str, list[float]]]:
-    """Measure one size in this interpreter: what, who, and the seconds."""
-    taken = []
-    with ExitStack() as stack, on_quietest_cpu():
-        found = sorted(_loops(size, stack), key=lambda each: each[0])
-        turns = _turns(size)
-        for what, group in groupby(found, key=lambda each: each[0]):
-            contenders = list(group)
-            loops = [loop for *_, loop in contenders]
-            samples = take_turns(loops, turns.repeats, turns.warm_up)
-            for (_, who, _), seconds in zip(contenders, samples, strict=True):
-                taken.append((what, who, seconds))
-    return taken
-
-
-def measure(sizes: tuple[int, ...] = SIZES) -> Results:
-    """Measure all sizes that fit; the others are named as missing.
-
-    Each in several interpreters, all sizes by turns, of which the quietest counts: who else uses
-    the cache in that minute moves the time of reading 10,000 objects by half.
+    Of a segment that has a name its blocks count, whoever touched them and however often it is
+    mapped, and of one without a name what is mapped of it.
     """
-    run = Results(machine.facts())
-    fitting = []
-    for size in sizes:
-        needed = 2 * BYTES * size
-        if needed > 0.8 * _room():
-            reason = f"{size:,} statuses do not fit: {needed / 1e6:,.0f} MB of {SHM}"
-            run.missing.append(Missing("arrays", COUNTS, f"{OURS_MANY.label}, {size:,}", reason))
-        else:
-            fitting.append(size)
-    taken: dict[tuple[int, str, str], list[list[float]]] = {}
-    for number in range(INTERPRETERS):
-        for size in fitting:
-            if number >= FEWER and size > MOST_VALUES:
-                continue
-            command = [sys.executable, __file__, "--sample", str(size)]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-            for what, who, samples in json.loads(output):
-                taken.setdefault((size, what, who), []).append(samples)
-    for (size, what, who), each in taken.items():
-        sets = [*chain(*map(_turns(size).sets, each))]
-        run.figures.append(figure("arrays", what, who, quietest(each), at=size, sets=sets))
-    return run
+    found = {}
+    for line in MAPS.read_text().splitlines():
+        place, *_, name = line.split(maxsplit=5)
+        path = Path(name)
+        if name.startswith(f"{SHM}/") and path.exists():
+            found[name] = path.stat().st_blocks * 512
+        elif name.startswith(f"{SHM}/"):
+            low, high = (int(end, 16) for end in place.split("-"))
+            found[place] = high - low
+    return found
+
+
+def _bytes(make: Callable[[], object], count: int) -> list[float]:
+    before = _mapped()
+    kept = [make() for _ in range(count)]
+    new = sum(size for name, size in _mapped().items() if name not in before)
+    return [new / len(kept)]
+
+
+def measure_memory() -> tuple[list[Series], list[Missing]]:
+    if not MAPS.exists():
+        return [], [Missing(rows.BYTES, rows.OURS, f"there is no {MAPS} here")]
+    ours = Series(rows.BYTES, rows.OURS, _bytes(_ours, 20_000), unit="bytes")
+    return [ours, Series(rows.BYTES, rows.LOCKED, _bytes(_locked, 500), unit="bytes")], []
+
+
+# -- the import
+
+#: By the CPU time of the process, so that others' work is not in it.
+_PROGRAM = """\
+import json, os, time
+from enum import IntEnum
+begun = time.process_time()
+import multiprocessing.shared_memory
+shared = time.process_time()
+{0}
+imported = time.process_time()
+value = {1}
+first = time.process_time()
+path = f"/proc/self/task/{{os.getpid()}}/children"
+started = len(open(path).read().split()) if os.path.exists(path) else 0
+print(json.dumps([shared - begun, imported - shared, first - imported, started]))
+"""
+_OURS = "from atomic_intenum import IntEnumValue\nE = IntEnum('E', ['A', 'B'])"
+_PROGRAMS = {
+    rows.OURS: _PROGRAM.format(_OURS, "IntEnumValue[E](E.A)"),
+    rows.LOCKED: _PROGRAM.format("import multiprocessing", "multiprocessing.Value('i', 1)"),
+}
+
+
+def measure_import() -> list[Series]:
+    """Return what the import takes beyond that of shared_memory, and the first value."""
+    taken: dict[str, list[list[float]]] = {who: [] for who in _PROGRAMS}
+    for _ in range(5):
+        for who, program in _PROGRAMS.items():
+            done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+            taken[who].append(json.loads(done.stdout))
+    found = []
+    for who, each in taken.items():
+        shared, imported, first, started = map(list, zip(*each, strict=True))
+        found += [Series(rows.FIRST, who, first), Series(rows.STARTED, who, started, unit="")]
+        if who == rows.OURS:
+            found += [Series(rows.IMPORT, who, imported), Series(rows.IMPORT, rows.FLOOR, shared)]
+    return found
+
+
+# -- growth
+
+
+def measure_words(numbers: Sequence[int] = WORDS) -> tuple[list[Series], list[Missing]]:
+    """Return what counting and claiming take by size."""
+    found, gaps = [], []
+    for number in numbers:
+        free = shutil.disk_usage(SHM).free if SHM.is_dir() else 0
+        if BYTES * number > 0.8 * free:
+            reason = f"{number:,} words take {BYTES * number / 1e6:,.0f} MB: they do not fit"
+            gaps.append(Missing(COUNT, f"{rows.OURS}, {number:,}", reason))
+            continue
+        with ExitStack() as stack:
+            names = {**NAMES, **board(stack, number)}
+            # Statuses that no branch predictor learns, of two members: the third is looked for.
+            few = [min(status, IDLE) for status in statuses(min(number, 100_000))]
+            for index, status in enumerate(few):
+                names["board"][index] = WorkerStatusEnum(status)
+            texts = {
+                (COUNT, rows.OURS): "board.counts()",
+                (CLAIM_NONE, rows.OURS): "board.claim(BUSY, IDLE)",
+                (CLAIM_ONE, rows.OURS): "board[board.claim(IDLE, BUSY)] = IDLE",
+            }
+            if not absence("numpy"):
+                import numpy as np
+
+                names["int32s"] = np.resize(np.array(few, dtype=np.int32), number)
+                parts = (f"(int32s == {member}).sum()" for member in range(3))
+                texts[COUNT, rows.NUMPY] = "\n".join(parts)
+            if number <= MOST_LOCKED:
+                names["values"] = [_locked() for _ in few]
+                texts[COUNT, rows.LOCKED] = "[value.value for value in values]"
+            loops = [Loop(Statement(text), names) for text in texts.values()]
+            taken = take_turns(loops, 10 if number <= 1_000_000 else 4)
+            for (what, who), seconds in zip(texts, taken, strict=True):
+                found.append(Series(what, who, seconds, number))
+    return found, gaps
+
+
+def measure_values(numbers: Sequence[int] = VALUES) -> list[Series]:
+    """Return what creating so many values takes, which are all kept."""
+    found = []
+    gc.disable()
+    for number in numbers:
+        for who, make in ((rows.OURS, _ours), (rows.LOCKED, _locked)):
+            seconds: list[float] = []
+            while (number <= MOST_LOCKED or who == rows.OURS) and len(seconds) < 3:
+                started = perf_counter()
+                kept = [make() for _ in range(number)]
+                seconds.append(perf_counter() - started)
+                kept.clear()
+            found += [Series(CREATE, who, seconds, number)] * bool(seconds)
+    return found
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="One size of the arrays' benchmark.")
-    parser.add_argument("--sample", type=int, metavar="SIZE", required=True)
-    json.dump(sample(parser.parse_args().sample), sys.stdout)
+    if "--growth" in sys.argv:
+        words, gaps = measure_words()
+        emit([*words, *measure_values()], gaps)
+    else:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        memory, gaps = measure_memory()
+        emit([*memory, *measure_import()], gaps)

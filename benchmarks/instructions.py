@@ -2,14 +2,12 @@
 
     python benchmarks/instructions.py            compare with the budget; 1 if one differs
     python benchmarks/instructions.py --record   write them into the budget
+    python benchmarks/instructions.py --run N    what is counted: each operation N and 2 N times
 
-Counted are the instructions inside the extension alone: those of the interpreter and the libc are
-others' business and differ with their builds. Each operation runs with two loop counts; the
-difference divided by the difference of the counts is what one takes, without what goes before and
-after. So the numbers depend on the extension's own code: on compiler, flags and Python headers. The
-budget has an entry for each of these; without one for what is here, the gate says so and has
-nothing to compare. More instructions are a failure; fewer too, so that the budget
-stays true.
+Counted are the instructions inside the extension alone, by the difference of two loop counts. So
+the numbers depend on its own code: on compiler, flags and Python headers. The budget has an entry
+for each of these; without one for what is here, the gate says so and has nothing to compare. More
+instructions are a failure; fewer too, so that the budget stays true.
 """
 
 from __future__ import annotations
@@ -28,11 +26,16 @@ import tempfile
 from pathlib import Path
 
 import machine
-from hot import OPERATIONS
+from operations import WorkerStatus, WorkerStatusEnum, function
 
-HERE = Path(__file__).parent
-BUDGET = HERE / "budget.json"
-COUNT = 2000
+BUDGET, COUNT = Path(__file__).with_name("budget.json"), 2000
+OPERATIONS = {
+    "load": "status.load()",
+    "value": "status.value",
+    "set": "status.set(first)",
+    "compare_and_set": "status.compare_and_set(first, first)",
+    "acquire, release": "lock.acquire()\nlock.release()",
+}
 
 _COMPRESSED = re.compile(r"^(c?ob)=(\(\d+\))(?: (.*))?$")
 
@@ -65,63 +68,50 @@ def _self_cost(text: str, extension: str) -> int:
     return total
 
 
-def _dumps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("out.*.*"), key=lambda path: int(path.suffix[1:]))
+def run(count: int) -> None:
+    """Run each operation so often and then twice as often; at getsid() callgrind writes a dump."""
+    # The first member alone is found at once wherever the members lie in memory.
+    first = WorkerStatusEnum.UNAVAILABLE
+    status = WorkerStatus(first)
+    names = {"status": status, "lock": status.get_lock(), "first": first}
+    loops = [function(text, list(names)) for text in OPERATIONS.values()]
+    for loop in loops:
+        loop(count, **names)  # the interpreter specialises it
+    os.getsid(0)
+    for loop in loops:
+        for times in (1, 2):
+            loop(times * count, **names)
+            os.getsid(0)
 
 
-def count(python: str = sys.executable) -> dict[str, float]:
-    """Return instructions inside the extension by operation.
-
-    Raises:
-        RuntimeError: callgrind has not counted what it was to count.
-
-    """
+def count() -> dict[str, float]:
+    """Return instructions inside the extension by operation; RuntimeError if it can't."""
     extension = str(Path(str(importlib.import_module("atomic_intenum._native").__file__)).resolve())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [
-            "valgrind",
-            "--tool=callgrind",
-            "--dump-before=getsid",
-            f"--callgrind-out-file={folder / 'out.%p'}",
-            python,
-            str(HERE / "hot.py"),
-            str(COUNT),
-        ]
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["valgrind", "--tool=callgrind", "--dump-before=getsid"]
+        command += [f"--callgrind-out-file={folder}/out.%p", sys.executable, __file__]
         done = subprocess.run(
-            command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*command, "--run", str(COUNT)], check=False, text=True, capture_output=True
         )
+        paths = sorted(Path(folder).glob("out.*.*"), key=lambda path: int(path.suffix[1:]))
         # The first ends where the measuring begins.
-        dumps = [
-            _self_cost(path.read_text(errors="replace"), extension) for path in _dumps(folder)[1:]
-        ]
-    if done.returncode or len(dumps) != 2 * len(OPERATIONS):
-        message = f"callgrind has written {len(dumps)} dumps: {done.stdout.strip()}"
+        dumps = [_self_cost(path.read_text(errors="replace"), extension) for path in paths[1:]]
+    pairs = zip(dumps[::2], dumps[1::2], strict=len(dumps) % 2 == 0)
+    taken = [(twice - once) / COUNT for once, twice in pairs]
+    if done.returncode or len(dumps) != 2 * len(OPERATIONS) or not all(taken):
+        message = f"callgrind has counted {taken}: {done.stdout}{done.stderr}"
         raise RuntimeError(message)
-    pairs = zip(dumps[::2], dumps[1::2], strict=True)
-    counted = {
-        operation: (twice - once) / COUNT
-        for operation, (once, twice) in zip(OPERATIONS, pairs, strict=True)
-    }
-    if not all(counted.values()):
-        message = f"callgrind has found nothing of {extension}: {counted}"
-        raise RuntimeError(message)
-    return counted
-
-
-def _flags() -> str:
-    """Return the compiler's flags that make other code; setup.py adds the same ones everywhere."""
-    given = [*str(sysconfig.get_config_var("CFLAGS")).split()]
-    given += os.environ.get("ATOMIC_INTENUM_CFLAGS", "").split()
-    silent = ("-W", "-g", "-DNDEBUG", "-ffile-prefix-map", "-fdebug-prefix-map", "-I")
-    return " ".join(dict.fromkeys(flag for flag in given if not flag.startswith(silent)))
+    return dict(zip(OPERATIONS, taken, strict=True))
 
 
 def key() -> str:
     """Return what the counts depend on: architecture, compiler, flags, and Python's headers."""
+    given = str(sysconfig.get_config_var("CFLAGS")).split()
+    given += os.environ.get("ATOMIC_INTENUM_CFLAGS", "").split()
+    silent = ("-W", "-g", "-DNDEBUG", "-ffile-prefix-map", "-fdebug-prefix-map", "-I")
+    flags = " ".join(dict.fromkeys(flag for flag in given if not flag.startswith(silent)))
     python = ".".join(platform.python_version_tuple()[:2])
-    here = f"{platform.machine()}, {machine.facts()['compiler']}, {_flags()}"
-    return f"{here}, Python {python}"
+    return f"{platform.machine()}, {machine.facts()['compiler']}, {flags}, Python {python}"
 
 
 def check() -> bool:
@@ -129,8 +119,7 @@ def check() -> bool:
     if shutil.which("valgrind") is None:
         print("instructions: SKIPPED, valgrind is not installed")
         return True
-    budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
-    expected = budget.get(key())
+    expected = json.loads(BUDGET.read_text()).get(key())
     if expected is None:
         print(f"instructions: SKIPPED, {BUDGET.name} has nothing for {key()}")
         return True
@@ -143,23 +132,16 @@ def check() -> bool:
     return dict(counted) == dict(expected)
 
 
-def record() -> None:
-    """Write the counts into the budget."""
-    budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
-    budget[key()] = count()
-    BUDGET.write_text(json.dumps(dict(sorted(budget.items())), indent=1) + "\n")
-    print(json.dumps({key(): budget[key()]}, indent=1))
-
-
-def main() -> int:
-    """Compare, or record."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Instructions of the hot operations.")
     parser.add_argument("--record", action="store_true", help="write them into the budget")
-    if parser.parse_args().record:
-        record()
-        return 0
-    return 0 if check() else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    parser.add_argument("--run", type=int, metavar="N", help="run them, to be counted")
+    arguments = parser.parse_args()
+    if arguments.run:
+        run(arguments.run)
+    elif arguments.record:
+        budget = {**json.loads(BUDGET.read_text()), key(): count()}
+        BUDGET.write_text(json.dumps(dict(sorted(budget.items())), indent=1) + "\n")
+        print(json.dumps({key(): budget[key()]}, indent=1))
+    else:
+        sys.exit(not check())

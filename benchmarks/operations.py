@@ -1,271 +1,392 @@
-"""What is measured: each operation, as each contender does it best."""
+"""Single operations: what is measured, as each contender does it best, and the loop around it.
+
+The floor is what CPython itself charges for reaching C code that does next to nothing, by the same
+kind of call: a builtin getter, or an empty method with as many arguments.
+
+``multiprocessing.Value("i")`` is used as its documentation shows it; where several steps have to
+be one, also with the lock and the plain ctypes object behind it looked up beforehand ("hoisted"),
+which few programs do.  Ints are written to those who hold ints, and members to those who hold
+members.  Where a member is read, those who hold ints pay for making one, but for the bare load of
+atomicshm and fastipc.  Our methods are called on a subclass, as users do.
+"""
 
 from __future__ import annotations
 
-from contenders import (
-    A_VALUE,
-    ATOMICSHM,
-    FLOOR,
-    HOISTED,
-    LOCKED,
-    LOCKED_ARRAY,
-    LOCKED_VALUES,
-    MANY,
-    NUMPY,
-    ORIGINAL,
-    OURS,
-    OURS_MANY,
-    OURS_NAMED,
-    OURS_OWNED,
-    OURS_WITH_OWNERS,
-    OWNERS,
-    PLAIN_LIST,
-    RACES,
-    RLOCK,
-    SHARED_MEMORY,
-    UNLOCKED,
-    WITHOUT_OWNERS,
-    Contender,
+import gc
+import mmap
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from time import thread_time
+from typing import Any, NamedTuple
+
+import rows
+from machine import absence
+
+from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
+
+with suppress(ImportError):
+    import atomicshm
+with suppress(ImportError):
+    import fastipc._primitives as fastipc
+with suppress(ImportError):
+    import multiprocessing_intenum
+with suppress(ImportError):
+    import numpy as np
+
+
+class WorkerStatusEnum(IntEnum):
+    UNAVAILABLE, IDLE, CALCULATING = range(3)  # that of the original's own examples
+
+
+# What a user of this package writes.
+class WorkerStatus(IntEnumValue[WorkerStatusEnum]): ...
+
+
+class Board(IntEnumArray[WorkerStatusEnum]): ...
+
+
+IDLE, BUSY = WorkerStatusEnum.IDLE, WorkerStatusEnum.CALCULATING
+#: Words of the arrays, owners among them, and more than are claimed in one timing.
+MANY, OWNERS, JOBS = 10_000, 64, 50_000
+NAMES = {"Enum": WorkerStatusEnum, "IDLE": IDLE, "BUSY": BUSY, "i": 7}
+
+
+def statuses(count: int) -> list[WorkerStatusEnum]:
+    """Return members in an order that no branch predictor learns, the same each time."""
+    return random.Random(1).choices(list(WorkerStatusEnum), k=count)
+
+
+# -- who is compared, and by which names its statements know what it uses
+
+
+class Contender(NamedTuple):
+    label: str
+    make: Callable[[ExitStack], dict[str, Any]]  # the objects that it uses
+    distribution: str | None = None  # that has to be installed
+
+    @property
+    def absence(self) -> str:
+        return absence(self.distribution)
+
+
+def _floor(_: ExitStack) -> dict[str, Any]:
+    return {"one": 1, "empty": {}, "anything": object(), "make": object, "raw": bytearray(64)}
+
+
+def _locked(_: ExitStack) -> dict[str, Any]:
+    value, array = multiprocessing.Value("i", IDLE), multiprocessing.Array("i", [IDLE] * 64)
+    hoisted = {"lock": value.get_lock(), "plain": value.get_obj()}
+    return {"value": value, **hoisted, "make": multiprocessing.Value, "array": array}
+
+
+def _managed(stack: ExitStack) -> dict[str, Any]:
+    return {"value": stack.enter_context(multiprocessing.Manager()).Value("i", int(IDLE))}
+
+
+def _original(_: ExitStack) -> dict[str, Any]:
+    class Status(multiprocessing_intenum.IntEnumValue[WorkerStatusEnum]): ...  # type: ignore[misc]
+
+    return {"original": Status(IDLE), "make": Status}
+
+
+def _atomicshm(stack: ExitStack) -> dict[str, Any]:
+    view = stack.enter_context(atomicshm.AtomicView(mmap.mmap(-1, 4096)))
+    cell = view.cell_u32(0)
+    cell.store(IDLE)
+    return {"cell": cell, "make": view.cell_u32}
+
+
+def _fastipc(_: ExitStack) -> dict[str, Any]:
+    word = fastipc.AtomicU32(memoryview(mmap.mmap(-1, 4096)))
+    word.store(IDLE)
+    return {"word": word}
+
+
+def _ours(stack: ExitStack) -> dict[str, Any]:
+    status = WorkerStatus(IDLE)
+    stack.callback(status.close)
+    return {"status": status, "lock": status.get_lock(), "make": WorkerStatus}
+
+
+def board(stack: ExitStack, size: int = MANY, **more: Any) -> dict[str, Any]:
+    made = Board(size, IDLE, **more)
+    stack.callback(made.close)
+    return {"board": made}
+
+
+def _mixed(stack: ExitStack) -> dict[str, Any]:
+    names = board(stack)
+    for index, status in enumerate(statuses(MANY)):
+        names["board"][index] = status
+    return names
+
+
+def _owners(stack: ExitStack) -> dict[str, Any]:
+    """Return a board on which many processes, which live until they are killed, own some words."""
+    names = board(stack, on_death={BUSY: IDLE})
+    ready, done = os.pipe()
+    stack.callback(os.close, ready)
+    for _ in range(OWNERS):
+        pid = os.fork()
+        if pid == 0:
+            for _ in range(20):
+                names["board"].claim(IDLE, BUSY)
+            os.write(done, b".")
+            signal.pause()
+            os._exit(1)
+        stack.callback(os.waitpid, pid, 0)
+        stack.callback(os.kill, pid, signal.SIGKILL)
+    os.close(done)
+    for _ in range(OWNERS):
+        os.read(ready, 1)
+    return names
+
+
+FLOOR = Contender(rows.FLOOR, _floor)
+LOCKED, HOISTED = (Contender(label, _locked) for label in (rows.LOCKED, rows.HOISTED))
+MANAGED = Contender("multiprocessing.Manager", _managed)
+RLOCK = Contender(rows.RLOCK, lambda _: {"lock": multiprocessing.RLock()})
+ORIGINAL = Contender(rows.ORIGINAL, _original, "multiprocessing-intenum")
+ATOMICSHM = Contender(rows.ATOMICSHM, _atomicshm, "atomicshm")
+FASTIPC = Contender(rows.FASTIPC, _fastipc, "fastipc")
+VALUES = Contender(
+    rows.VALUES, lambda _: {"values": [multiprocessing.Value("i", v) for v in statuses(MANY)]}
 )
-from timing import Statement
+NUMPY = Contender(
+    rows.NUMPY, lambda _: {"int32s": np.array(statuses(MANY), dtype=np.int32)}, "numpy"
+)
+A_VALUE = Contender(rows.A_VALUE, _ours)
+WITHOUT = Contender(rows.WITHOUT, partial(board, size=JOBS))
+_owned = partial(board, size=JOBS, on_death={BUSY: IDLE})
+OURS, OURS_MIXED, OURS_OWNED, OURS_WITH_OWNERS = (
+    Contender(rows.OURS, make) for make in (_ours, _mixed, _owned, _owners)
+)
 
-import atomic_intenum
+# -- what they do
 
-# Both ways, so that every one of them finds what it expects.
-_TOGGLE_CELL = "cell.cas(1, 2)\ncell.cas(2, 1)"
-_TOGGLE_OURS = "status.compare_and_set(IDLE, BUSY)\nstatus.compare_and_set(BUSY, IDLE)"
-_TOGGLE_LOCKED = """\
-with value.get_lock():
-    if value.value == 1:
-        value.value = 2
-with value.get_lock():
-    if value.value == 2:
-        value.value = 1"""
-_TOGGLE_HOISTED = """\
-with lock:
-    if plain.value == 1:
-        plain.value = 2
-with lock:
-    if plain.value == 2:
-        plain.value = 1"""
-_TOGGLE_UNLOCKED = """\
-if value.value == 1:
-    value.value = 2
-if value.value == 2:
-    value.value = 1"""
-_TOGGLE_ORIGINAL = """\
-with original.get_lock():
-    if original == IDLE:
-        original.set(BUSY)
-with original.get_lock():
-    if original == BUSY:
-        original.set(IDLE)"""
 
-COUNTS = f"counts of {MANY:,} words, three members"
-RECOVER = f"recover {MANY:,} words, {OWNERS} owners"
+@dataclass(frozen=True)
+class Statement:
+    """What to time.
 
-#: By operation and contender, in the order of the tables.
-OPERATIONS: dict[str, dict[Contender, Statement]] = {
+    `holds` is true once `before` has run, if the statement does what it is said to do: a
+    compare-and-set that never matches would be another thing's figure.
+    """
+
+    text: str
+    operations: int = 1
+    before: str = ""  # each timed loop, untimed
+    holds: str = ""
+    seconds: float = 0.0005  # that a timing is to take, about
+
+
+def _toggle(lock: str, value: str) -> Statement:
+    """Return two compare-and-sets under a lock, to and fro, so that each finds what it expects."""
+    step = "with {0}:\n    if {1} == {2}:\n        {1} = {3}".format
+    return Statement(f"{step(lock, value, 1, 2)}\n{step(lock, value, 2, 1)}", 2, f"{value} = 1")
+
+
+def _cas(call: str, store: str, old: str, new: str, matched: str = "{}") -> Statement:
+    """Return two compare-and-sets by a call of that name, to and fro."""
+    there, back = f"{call}({old}, {new})", f"{call}({new}, {old})"
+    holds = f"{matched.format(there, old)} and {matched.format(back, new)}"
+    return Statement(f"{there}\n{back}", 2, store, holds)
+
+
+_CLAIM, _IDLE = "board.claim(IDLE, BUSY)", "board.fill(IDLE)"
+_PARTS = "\n".join(f"(int32s == {number}).sum()" for number in range(3))
+_TWICE = "one.conjugate()\none.conjugate()"
+
+#: By operation and contender, in the order of the tables; of most the statement's text.
+OPERATIONS: dict[str, dict[Contender, str | Statement]] = {
     "load": {
-        FLOOR: Statement("one.conjugate()"),
-        LOCKED: Statement("Enum(value.value)"),
-        UNLOCKED: Statement("Enum(value.value)"),
-        ORIGINAL: Statement("Enum(original.value)"),
-        ATOMICSHM: Statement("cell.load()"),  # a bare int
-        OURS: Statement("status.load()"),
+        FLOOR: "one.conjugate()",
+        ATOMICSHM: "cell.load()",  # a bare int
+        FASTIPC: "word.load()",  # likewise
+        LOCKED: "Enum(value.value)",
+        ORIGINAL: "Enum(original.value)",
+        MANAGED: "Enum(value.value)",
+        OURS: "status.load()",
     },
     "value": {
-        FLOOR: Statement("one.real"),
-        LOCKED: Statement("value.value"),
-        UNLOCKED: Statement("value.value"),
-        ORIGINAL: Statement("original.value"),
-        ATOMICSHM: Statement("cell.load()"),
-        OURS: Statement("status.value"),
+        FLOOR: "one.real",
+        LOCKED: "value.value",
+        ORIGINAL: "original.value",
+        OURS: "status.value",
     },
     "name": {
-        FLOOR: Statement("one.real"),
-        LOCKED: Statement("Enum(value.value).name"),
-        UNLOCKED: Statement("Enum(value.value).name"),
-        ORIGINAL: Statement("original.name"),
-        ATOMICSHM: Statement("Enum(cell.load()).name"),
-        OURS: Statement("status.name"),
+        FLOOR: "one.real",
+        LOCKED: "Enum(value.value).name",
+        ORIGINAL: "original.name",
+        OURS: "status.name",
     },
     "set": {
-        FLOOR: Statement("empty.get(one)"),
-        LOCKED: Statement("value.value = 1"),
-        UNLOCKED: Statement("value.value = 1"),
-        ORIGINAL: Statement("original.set(IDLE)"),
-        ATOMICSHM: Statement("cell.store(1)"),
-        OURS: Statement("status.set(IDLE)"),
-    },
-    "exchange": {
-        FLOOR: Statement("empty.get(one)"),
-        LOCKED: Statement("with value.get_lock():\n    Enum(value.value)\n    value.value = 1"),
-        HOISTED: Statement("with lock:\n    Enum(plain.value)\n    plain.value = 1"),
-        RACES: Statement("Enum(value.value)\nvalue.value = 1"),
-        ORIGINAL: Statement(
-            "with original.get_lock():\n    Enum(original.value)\n    original.set(IDLE)"
-        ),
-        ATOMICSHM: Statement("cell.exchange(1)"),  # a bare int
-        OURS: Statement("status.exchange(IDLE)"),
+        FLOOR: "empty.get(one)",
+        ATOMICSHM: "cell.store(1)",
+        FASTIPC: "word.store(1)",
+        LOCKED: "value.value = 1",
+        ORIGINAL: "original.set(IDLE)",
+        MANAGED: "value.value = 1",
+        OURS: "status.set(IDLE)",
     },
     "compare_and_set": {
-        FLOOR: Statement("empty.pop(one, one)"),
-        LOCKED: Statement(_TOGGLE_LOCKED, 2, "value.value = 1"),
-        HOISTED: Statement(_TOGGLE_HOISTED, 2, "plain.value = 1"),
-        RACES: Statement(_TOGGLE_UNLOCKED, 2, "value.value = 1"),
-        ORIGINAL: Statement(_TOGGLE_ORIGINAL, 2, "original.set(IDLE)"),
-        ATOMICSHM: Statement(
-            _TOGGLE_CELL, 2, "cell.store(1)", "cell.cas(1, 2) == 1 and cell.cas(2, 1) == 2"
-        ),
-        OURS: Statement(
-            _TOGGLE_OURS,
-            2,
-            "status.set(IDLE)",
-            "status.compare_and_set(IDLE, BUSY) and status.compare_and_set(BUSY, IDLE)",
-        ),
-    },
-    "compare_and_set, no match": {
-        FLOOR: Statement("empty.pop(one, one)"),
-        LOCKED: Statement(
-            "with value.get_lock():\n    if value.value == 2:\n        value.value = 1",
-            before="value.value = 1",
-        ),
-        HOISTED: Statement(
-            "with lock:\n    if plain.value == 2:\n        plain.value = 1",
-            before="plain.value = 1",
-        ),
-        RACES: Statement("if value.value == 2:\n    value.value = 1", before="value.value = 1"),
-        ORIGINAL: Statement(
-            "with original.get_lock():\n    if original == BUSY:\n        original.set(IDLE)",
-            before="original.set(IDLE)",
-        ),
-        ATOMICSHM: Statement("cell.cas(2, 1)", 1, "cell.store(1)", "cell.cas(2, 1) == 1"),
-        OURS: Statement(
-            "status.compare_and_set(BUSY, IDLE)",
-            1,
-            "status.set(IDLE)",
-            "not status.compare_and_set(BUSY, IDLE)",
-        ),
+        FLOOR: "empty.pop(one, one)",
+        ATOMICSHM: _cas("cell.cas", "cell.store(1)", "1", "2", "{} == {}"),
+        FASTIPC: _cas("word.cas", "word.store(1)", "1", "2"),
+        LOCKED: _toggle("value.get_lock()", "value.value"),
+        HOISTED: _toggle("lock", "plain.value"),
+        OURS: _cas("status.compare_and_set", "status.set(IDLE)", "IDLE", "BUSY"),
     },
     "== member": {
-        FLOOR: Statement("anything == anything"),
-        LOCKED: Statement("value.value == IDLE"),
-        UNLOCKED: Statement("value.value == IDLE"),
-        ORIGINAL: Statement("original == IDLE"),
-        ATOMICSHM: Statement("cell.load() == IDLE"),
-        OURS: Statement("status == IDLE"),
+        FLOOR: "anything == anything",
+        LOCKED: "value.value == IDLE",
+        ORIGINAL: "original == IDLE",
+        OURS: "status == IDLE",
     },
-    "version": {  # the others count no writes
-        FLOOR: Statement("one.real"),
-        OURS: Statement("status.version"),
+    "create": {
+        FLOOR: "make()",
+        LOCKED: 'make("i", 1)',
+        ORIGINAL: "make(IDLE)",
+        OURS: "make(IDLE)",
     },
-    "create": {  # and keep: what is dropped is dropped outside of the time
-        FLOOR: Statement("keep(make())", before="kept.clear()"),
-        LOCKED: Statement('keep(make("i", 1))', before="kept.clear()"),
-        UNLOCKED: Statement('keep(make("i", 1, lock=False))', before="kept.clear()"),
-        ORIGINAL: Statement("keep(make(IDLE))", before="kept.clear()"),
-        # In memory that is there already: it has no allocator, the caller keeps the books.
-        ATOMICSHM: Statement("keep(make(0))", before="kept.clear()"),
-        OURS: Statement("keep(make(IDLE))", before="kept.clear()"),
-    },
-    "with get_lock()": {
-        FLOOR: Statement("one.conjugate()\none.conjugate()"),
-        LOCKED: Statement("with value.get_lock():\n    pass"),
-        ORIGINAL: Statement("with original.get_lock():\n    pass"),
-        OURS: Statement("with status.get_lock():\n    pass"),
-    },
-    "with lock": {
-        FLOOR: Statement("one.conjugate()\none.conjugate()"),
-        RLOCK: Statement("with lock:\n    pass"),
-        OURS: Statement("with lock:\n    pass"),
-    },
+    "with lock": {FLOOR: _TWICE, RLOCK: "with lock: pass", OURS: "with lock: pass"},
     "acquire, release": {
-        FLOOR: Statement("one.conjugate()\none.conjugate()"),
-        RLOCK: Statement("lock.acquire()\nlock.release()"),
-        OURS: Statement("lock.acquire()\nlock.release()"),
+        FLOOR: _TWICE,
+        RLOCK: "lock.acquire()\nlock.release()",
+        OURS: "lock.acquire()\nlock.release()",
     },
     "with get_lock(), set": {
-        FLOOR: Statement("one.conjugate()\nempty.get(one)\none.conjugate()"),
-        LOCKED: Statement("with value.get_lock():\n    value.value = 1"),
-        HOISTED: Statement("with lock:\n    plain.value = 1"),
-        ORIGINAL: Statement("with original.get_lock():\n    original.set(IDLE)"),
-        OURS: Statement("with status.get_lock():\n    status.set(IDLE)"),
-    },
-    "update": {
-        FLOOR: Statement("advance(IDLE)"),
-        LOCKED: Statement("with value.get_lock():\n    value.value = advance(Enum(value.value))"),
-        HOISTED: Statement("with lock:\n    plain.value = advance(Enum(plain.value))"),
-        RACES: Statement("value.value = advance(Enum(value.value))"),
-        ORIGINAL: Statement(
-            "with original.get_lock():\n    original.set(advance(Enum(original.value)))"
-        ),
-        ATOMICSHM: Statement(
-            "while True:\n"
-            "    old = cell.load()\n"
-            "    if cell.cas(old, advance(Enum(old))) == old:\n"
-            "        break"
-        ),
-        OURS: Statement("status.update(advance)"),
-    },
-    "pickle": {  # there and back
-        FLOOR: Statement("loads(dumps(IDLE))"),
-        SHARED_MEMORY: Statement("loads(dumps(memory)).close()"),
-        OURS: Statement("loads(dumps(status))"),
-    },
-    "attach": {  # by name; and close
-        FLOOR: Statement("make()"),
-        SHARED_MEMORY: Statement("Memory(name).close()"),
-        OURS_NAMED: Statement("attach(name).close()"),
+        LOCKED: "with value.get_lock(): value.value = 1",
+        ORIGINAL: "with original.get_lock(): original.set(IDLE)",
+        OURS: "with status.get_lock(): status.set(IDLE)",
     },
     "board[i]": {
-        FLOOR: Statement("raw[i]"),
-        LOCKED_ARRAY: Statement("Enum(array[i])"),
-        A_VALUE: Statement("status.load()"),
-        OURS_MANY: Statement("board[i]"),
+        FLOOR: "raw[i]",
+        LOCKED: "Enum(array[i])",  # a multiprocessing.Array
+        A_VALUE: "status.load()",
+        OURS_MIXED: "board[i]",
     },
     "board[i] = m": {
-        FLOOR: Statement("raw[i] = 1"),
-        LOCKED_ARRAY: Statement("array[i] = 1"),
-        A_VALUE: Statement("status.set(IDLE)"),
-        OURS_MANY: Statement("board[i] = IDLE"),
+        FLOOR: "raw[i] = 1",
+        LOCKED: "array[i] = 1",
+        A_VALUE: "status.set(IDLE)",
+        OURS_MIXED: "board[i] = IDLE",
     },
-    "board.at(i)": {
-        FLOOR: Statement("empty.get(one)"),
-        OURS_MANY: Statement("board.at(i)"),
-    },
+    "board.at(i)": {FLOOR: "empty.get(one)", OURS_MIXED: "board.at(i)"},
     "claim, on_death": {
-        FLOOR: Statement("empty.pop(one, one)"),
-        WITHOUT_OWNERS: Statement("jobs.claim(IDLE, BUSY)", before="jobs.fill(IDLE)"),
-        OURS_OWNED: Statement(
-            "jobs.claim(IDLE, BUSY)",
-            before="jobs.fill(IDLE)",
-            holds="jobs.owner(jobs.claim(IDLE, BUSY)) is not None",
-        ),
+        WITHOUT: Statement(_CLAIM, 1, _IDLE),
+        OURS_OWNED: Statement(_CLAIM, 1, _IDLE, f"board.owner({_CLAIM}) is not None"),
     },
-    RECOVER: {
-        FLOOR: Statement("one.conjugate()"),
+    rows.RECOVER: {
+        FLOOR: "one.conjugate()",
         OURS_WITH_OWNERS: Statement("board.recover()", holds="board.count(BUSY) == 1280"),
     },
-    COUNTS: {
-        PLAIN_LIST: Statement("[plain.count(member) for member in members]"),
-        LOCKED_VALUES: Statement("[value.value for value in values]"),
-        NUMPY: Statement("(int32s == 0).sum()\n(int32s == 1).sum()\n(int32s == 2).sum()"),
-        OURS_MANY: Statement("board.counts()", holds="sum(board.counts().values()) == len(board)"),
+    rows.COUNTS: {
+        VALUES: "[value.value for value in values]",
+        NUMPY: _PARTS,
+        OURS_MIXED: Statement("board.counts()", holds="sum(board.counts().values()) == 10_000"),
     },
 }
 
-#: Who can't do an operation at all, and is named in its table for it.
-CANNOT: dict[tuple[str, Contender], str] = {
-    ("pickle", LOCKED): "multiprocessing.Value can be pickled only as a process starts",
-    ("pickle", ORIGINAL): "the original can be pickled only as a process starts",
-    ("pickle", ATOMICSHM): "atomicshm's objects can't be pickled",
-    ("version", LOCKED): "multiprocessing.Value counts no writes",
-    ("version", ORIGINAL): "the original counts no writes",
-    ("version", ATOMICSHM): "atomicshm counts no writes",
-}
-if atomic_intenum.BACKEND == "lock":
-    CANNOT["pickle", OURS] = (
-        "on the lock-based path a value can be pickled only as a process starts"
-    )
-    CANNOT["attach", OURS_NAMED] = "on the lock-based path a value has no name to attach by"
+
+def chosen() -> dict[str, list[Contender]]:
+    """Return what is measured here: on the lock path what it has in common with the original."""
+    if BACKEND == "native":
+        return {what: list(whos) for what, whos in OPERATIONS.items()}
+    both = {what: whos for what, whos in OPERATIONS.items() if {ORIGINAL, OURS} <= whos.keys()}
+    return {what: [ORIGINAL, OURS] for what in both}
+
+
+def statement(what: str, who: Contender) -> Statement:
+    found = OPERATIONS[what][who]
+    if isinstance(found, str) and what == "create":
+        # What is made is kept, and dropped outside of the time; and a timing is long enough for
+        # several segments, so that their cost is spread as in a long run.
+        return Statement(f"keep({found})", before="kept.clear()", seconds=0.004)
+    return Statement(found) if isinstance(found, str) else found
+
+
+# -- the loop
+
+
+class Loop:
+    """A statement over the names that it uses, ready to be timed.
+
+    It is compiled `unroll` times in a row: each call site has its own inline caches, so CPython
+    specialises it for what it sees there and nothing else, as at a call site of a user's program;
+    and the ``for`` around it costs a sixteenth of what it would.
+    """
+
+    def __init__(self, statement: Statement, names: dict[str, Any], unroll: int = 16) -> None:
+        code = "\n".join((statement.text, statement.before, statement.holds or "0"))
+        found = compile(code, "<statement>", "exec").co_names
+        self._used = {name: names[name] for name in names if name in found}
+        self._before = function(statement.before or "pass", list(self._used))
+        self._rounds = 1
+        self.prepare()
+        if statement.holds and not eval(statement.holds, {}, self._used):
+            message = f"this does not hold: {statement.holds}"
+            raise AssertionError(message)
+        self._timed = function(statement.text, list(self._used))
+        unroll = unroll if self.seconds() < statement.seconds else 1
+        self._timed = function(statement.text, list(self._used), unroll)
+        # From below, and the first calls warm the inline caches up.
+        while self.seconds() < statement.seconds / 2 and self._rounds < 1 << 20:
+            self._rounds *= 2
+        self.operations = self._rounds * unroll * statement.operations
+
+    def prepare(self) -> None:
+        self._before(1, **self._used)
+
+    def run(self) -> None:
+        self._timed(self._rounds, **self._used)
+
+    def seconds(self) -> float:
+        self.prepare()
+        started = thread_time()
+        self.run()
+        return thread_time() - started
+
+
+def function(text: str, parameters: list[str], unroll: int = 1) -> Callable[..., int]:
+    """Return what runs a statement so often as it is told, over parameters of these names.
+
+    It returns what the statement has added up in `done`, else how often it ran.
+    """
+    body = "\n".join("        " + line for line in text.splitlines())
+    head = f"def timed({', '.join(['_rounds', *parameters])}):\n    done = 0"
+    source = [head, "    for _ in range(_rounds):", *[body] * unroll, "    return done or _rounds"]
+    namespace: dict[str, Any] = {}
+    exec(compile("\n".join(source), "<statement>", "exec"), namespace)
+    made: Callable[..., int] = namespace["timed"]
+    return made
+
+
+def loop_of(stack: ExitStack, what: str, who: Contender) -> Loop:
+    """Return a contender's loop; on the stack goes what cleans up."""
+    kept: list[Any] = []
+    stack.callback(kept.clear)
+    names = {**NAMES, "kept": kept, "keep": kept.append, **who.make(stack)}
+    loop = Loop(statement(what, who), names)
+    stack.callback(loop.prepare)  # drops what the creation kept
+    gc.collect()
+    gc.freeze()  # or 10,000 objects would be looked at before each timing
+    return loop
+
+
+def take_turns(loops: Sequence[Loop], turns: int) -> list[list[float]]:
+    """Time loops by turns, in the opposite order each time; returns seconds of one operation."""
+    taken: list[list[float]] = [[] for _ in loops]
+    order = [*zip(loops, taken, strict=True)]
+    for _ in range(turns):
+        for loop, seconds in order:
+            seconds.append(loop.seconds() / loop.operations)
+        order.reverse()
+    return taken

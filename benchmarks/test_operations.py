@@ -1,99 +1,55 @@
 """Each operation beside its floor and its rivals, for pytest-benchmark: a group for each operation.
 
-    pytest benchmarks --benchmark-only
+    pytest benchmarks [-k "compare_and_set"]
 
-The figures are per operation: the loop is inside what is timed. The contenders of all groups are
-measured by turns before the first test (groups.py says how), since neither two backends fit into
-one process nor would one contender after the other give ratios that hold. Each test then hands its
-rounds to pytest-benchmark, whose clock here shows what the loops took.
+The contenders of an operation take turns, in the opposite order each time, so that a slow moment of
+the machine hits all of them; a test is one turn of one contender, and its figures are those of a
+loop of `operations`.  run.py has several interpreters do it, for BENCH_TURNS turns each.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache, partial
 
 import pytest
-from groups import BACKENDS, Measured, measure, missing_backend, ours, results
-from operations import CANNOT, OPERATIONS
-from results import Missing
+from operations import Contender, Loop, chosen, loop_of
+from pytest_benchmark.fixture import BenchmarkFixture
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pytest_benchmark.fixture import BenchmarkFixture
-
-
-class _Clock:
-    """A clock that shows the seconds that were added to it."""
-
-    __name__ = "seconds of one operation"
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-_clock = _Clock()
-
-pytestmark = pytest.mark.benchmark(timer=_clock)
-
-
-def _labels(operation: str) -> list[str]:
-    """Return everybody's labels in an operation, this package's once for each backend."""
-    left_out = [contender for name, contender in CANNOT if name == operation]
-    labels = dict.fromkeys(each.label for each in [*OPERATIONS[operation], *left_out])
-    everybody = [label for label in labels if not label.startswith(ours(""))]
-    return [*everybody, *map(ours, BACKENDS)]
+TURNS = int(os.environ.get("BENCH_TURNS", "1"))
+#: Loops in a turn, and those before the first turn, which are not counted.
+ROUNDS, WARM_UP = 5, 3
 
 
 def _cases() -> Iterator[object]:
-    for operation in OPERATIONS:
-        for label in _labels(operation):
-            reason = missing_backend(label.removeprefix(ours(""))) if ours("") in label else ""
-            marks = [pytest.mark.skip(reason=reason)] if reason else []
-            yield pytest.param(operation, label, id=f"{operation}: {label}", marks=marks)
+    for operation, contenders in chosen().items():
+        for turn in range(TURNS):
+            for who in reversed(contenders) if turn % 2 else contenders:
+                marks = [pytest.mark.skip(reason=who.absence)] if who.absence else []
+                name = f"{operation}: {who.label}" + (f": turn {turn}" if turn else "")
+                yield pytest.param(operation, who, turn, id=name, marks=marks)
 
 
 @pytest.fixture(scope="module")
-def measured(request: pytest.FixtureRequest) -> dict[str, dict[str, Measured]]:
-    """Measure what this session's tests ask for."""
-    wanted: dict[str, list[str]] = {}
-    for item in request.session.items:
-        parameters = item.callspec.params  # type: ignore[attr-defined]
-        wanted.setdefault(parameters["operation"], []).append(parameters["label"])
-    found = measure(wanted)
-    path = request.config.getoption("results")
-    if path is not None:
-        run = results(found)
-        for operation, labels in wanted.items():
-            gaps = [label for label in labels if label not in found[operation]]
-            for label in gaps:
-                reason = missing_backend(label.removeprefix(ours("")))
-                run.missing.append(Missing("operations", operation, label, reason))
-        run.save(path)
-    return found
+def loop_for() -> Iterator[Callable[[str, Contender], Loop]]:
+    """Yield what makes a contender's loop when it is first asked for."""
+    with ExitStack() as stack:
+        yield cache(partial(loop_of, stack))
 
 
-@pytest.mark.parametrize(("operation", "label"), list(_cases()))
+@pytest.mark.parametrize(("operation", "who", "turn"), list(_cases()))
 def test_operation(
     benchmark: BenchmarkFixture,
-    measured: dict[str, dict[str, Measured]],
+    loop_for: Callable[[str, Contender], Loop],
     operation: str,
-    label: str,
+    who: Contender,
+    turn: int,
 ) -> None:
-    """One contender's way to do one operation."""
-    case = measured[operation][label]
-    if case.missing:
-        pytest.skip(case.missing)
-    benchmark.group = operation
-    benchmark.name = label
-    benchmark.extra_info.update(statement=case.text, operations=case.operations)
-    samples = iter(case.samples)
-
-    def run() -> None:
-        _clock.seconds += next(samples)
-
-    _clock.seconds = 0.0
-    benchmark.pedantic(run, rounds=len(case.samples))
+    """One contender's way to do one operation, for one turn."""
+    loop = loop_for(operation, who)
+    benchmark.group = f"{operation}, turn {turn}"
+    benchmark.extra_info.update(operation=operation, who=who.label, operations=loop.operations)
+    warm_up = 0 if turn else WARM_UP
+    benchmark.pedantic(loop.run, setup=loop.prepare, rounds=ROUNDS, warmup_rounds=warm_up)

@@ -1,241 +1,353 @@
-"""Waking a sleeper, there and back, between two processes on two CPUs: ours, the rival, plain C.
+"""Waking who sleeps: in turns between two processes, in asyncio, and many on one word.
 
-One process hands the turn to the other and waits until it comes back. Each side does it its own
-way: ours with one value, multiprocessing with two Events, plain C (pingpong.c) with a shared futex.
-They are timed by turns, in short repeats; whoever isn't being timed sleeps in a read from a pipe.
-A repeat's time is the median of blocks of 20 rounds, on every side: who spins and is interrupted,
-by the timer or by another machine on this CPU, falls asleep, then so does the other, and from there
-they wake each other for tens of rounds until one is quick enough again. The means of all rounds,
-which have that in them, are reported beside it, on every side too.
+    python benchmarks/wakeups.py            the rows: there and back, and asyncio's
+    python benchmarks/wakeups.py --growth   1 to 1,000 sleepers on one word
 
-How long a wake-up takes drifts by a fifth within minutes, where the machine is a virtual one: so a
-pair of processes is timed for a second, and others later, between other things.
+There and back: one process hands the turn to another and waits until it comes back, each on a CPU
+of its own; each side does it its own way.  A repeat's time is the median of blocks of 20 rounds:
+who spins and is interrupted falls asleep, then so does the other, for tens of rounds.  "Mean" is
+that of all rounds, with these among them.  The C side (pingpong.c) says what this machine charges
+for the same wake-up in the same second.
 
-Two free CPUs are needed: where somebody else is on one of them, a wake-up takes what the scheduler
-makes it take. The C side says what this machine charged for the same wake-up in the same minute.
+asyncio: a process has 10,000 waits on 1,000 values in one loop, and notes when one of them was
+woken; another process waits in a call that blocks; and the loop has an eventfd in add_reader() as
+well, which is asyncio's own way, and the floor.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import mmap
 import multiprocessing
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from enum import IntEnum
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any
 
-from contenders import BUSY, IDLE, WorkerStatus
-from timing import no_collection
+import rows
+from machine import absence, cpus, pin
+from operations import BUSY, IDLE, NAMES, Loop, Statement, WorkerStatus, function, take_turns
+from results import Missing, Series, emit
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
+from atomic_intenum import IntEnumValue
 
-SOURCE = Path(__file__).with_name("pingpong.c")
-#: How many repeats of each pair of processes.
-REPEATS = 10
-#: How long a wait looks before it sleeps, in microseconds.
-SPIN = 5
-#: Rounds of one repeat: a few hundredths of a second; and those that are timed together.
-ASLEEP_ROUNDS, SPINNING_ROUNDS, EVENT_ROUNDS = 400, 20_000, 200
-BLOCK = 20  # also in pingpong.c
-
-#: Seconds of one round, repeat by repeat; by side, and by side and MEAN.
-Samples = dict[str, list[float]]
-MEAN = ", mean"
-
-
-class Repeat(NamedTuple):
-    """Seconds of one round: the median of blocks, and the mean of all."""
-
-    median: float
-    mean: float
+FORK = multiprocessing.get_context("fork")
+SOURCE, COMPILER = Path(__file__).with_name("pingpong.c"), os.environ.get("CC") or "cc"
+#: How long a wait looks before it sleeps, in microseconds; how long people sleep between two looks.
+SPIN, NAP = 5, 0.001
+REPEATS, BLOCK = 8, 20
+FASTIPC = "fastipc.FutexWord"
+WAKE_ALL, SLEEPERS = "wake all, until all are awake", (1, 10, 100, 1000)
+#: The two CPUs to be on, where there are two.
+ON = cpus()[0], cpus()[-1]
+#: Seconds of a round: the median of blocks, and the mean of all.
+Turn = tuple[float, float]
 
 
-class MissingError(Exception):
-    """This machine has not what it takes."""
+def _start(stack: ExitStack, target: Callable[[], None]) -> None:
+    """Start a process that is killed in the end."""
+    process = FORK.Process(target=target, daemon=True)
+    process.start()
+    stack.callback(process.join)
+    stack.callback(process.kill)
 
 
-def two_cpus() -> tuple[int, int]:
-    """Return the two CPUs to be on."""
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(allowed) < 2:
-        message = "MISSING: this needs two CPUs and a way to stay on them"
-        raise MissingError(message)
-    return allowed[0], allowed[-1]
+# -- there and back
 
 
-def _ours(status: WorkerStatus, rounds: int, first: bool) -> None:
-    for _ in range(rounds):
-        if first:
-            status.set(BUSY)
-            status.wait_for(IDLE)
-        else:
-            status.wait_for(BUSY)
-            status.set(IDLE)
+#: How two processes hand each other the turn: rounds of a repeat, and what each side does.
+_OURS = ("status.set(BUSY)\nstatus.wait_for(IDLE)", "status.wait_for(BUSY)\nstatus.set(IDLE)")
+WAYS = {
+    rows.ASLEEP: (200, *_OURS),
+    rows.SPINNING: (8_000, *_OURS),
+    rows.EVENT: (100, "p.set(); q.wait(); q.clear()", "p.wait(); p.clear(); q.set()"),
+    "multiprocessing.Condition": (100, "turn(1); await_turn(0)", "await_turn(1); turn(0)"),
+    "multiprocessing.Semaphore": (200, "s.release(); t.acquire()", "s.acquire(); t.release()"),
+    "multiprocessing.Pipe": (
+        200,
+        "a.send_bytes(x); a.recv_bytes()",
+        "b.recv_bytes(); b.send_bytes(x)",
+    ),
+    FASTIPC: (200, "post(words[0]); fetch(words[1])", "fetch(words[0]); post(words[1])"),
+    f"{rows.LOCKED}, sleep({NAP:g})": (20, "value.value = 1; poll(0)", "poll(1); value.value = 0"),
+}
 
 
-def _events(ping: Any, pong: Any, rounds: int, first: bool) -> None:
-    for _ in range(rounds):
-        if first:
-            ping.set()
-            pong.wait()
-            pong.clear()
-        else:
-            ping.wait()
-            ping.clear()
-            pong.set()
+def _shared() -> dict[str, Any]:
+    """Return what the two processes share, by the names that their statements use."""
+    condition, now, value = FORK.Condition(), FORK.RawValue("i", 0), FORK.Value("i", 0)
+    p, q, s, t = FORK.Event(), FORK.Event(), FORK.Semaphore(0), FORK.Semaphore(0)
+    (a, b), x, status = FORK.Pipe(), b"1", WorkerStatus(IDLE)
+    words: Any = ()
+    if not absence("fastipc"):
+        from fastipc._primitives import FutexWord
+
+        memory = memoryview(mmap.mmap(-1, 4096))
+        words = FutexWord(memory[:4]), FutexWord(memory[64:68])
+
+    def turn(number: int) -> None:
+        with condition:
+            now.value = number
+            condition.notify()
+
+    def await_turn(number: int) -> None:
+        with condition:
+            condition.wait_for(lambda: now.value == number)
+
+    def poll(number: int) -> None:
+        while value.value != number:
+            time.sleep(NAP)
+
+    def post(word: Any) -> None:
+        word.store_release(1)
+        word.wake()
+
+    def fetch(word: Any) -> None:
+        while word.load_acquire() == 0:
+            word.wait(0)
+        word.store_release(0)
+
+    return {**NAMES, **locals()}
 
 
-def _play(side: str, rounds: int, first: bool, status: WorkerStatus, ping: Any, pong: Any) -> None:
-    if side == "event":
-        _events(ping, pong, rounds, first)
-    else:
-        _ours(status, rounds, first)
-
-
-def _prepare(side: str) -> None:
-    """Have ours spin, or not."""
+def _prepare(way: str) -> None:
     from atomic_intenum import _native
 
-    _native.set_spin(SPIN if side == "spinning" else 0)
+    _native.set_spin(SPIN if way == rows.SPINNING else 0)
 
 
-def _partner(orders: Connection, status: WorkerStatus, ping: Any, pong: Any, cpu: int) -> None:
-    """Be the other process: for each order play one repeat."""
-    os.sched_setaffinity(0, {cpu})
-    gc.disable()
-    while (order := orders.recv()) is not None:
-        orders.send("ready")
-        side, rounds = order
-        _prepare(side)
-        _play(side, rounds, False, status, ping, pong)
+def _repeat(name: str, shared: dict[str, Any]) -> Turn:
+    _prepare(name)
+    rounds, text, _ = WAYS[name]
+    there, moments = function(text, list(shared)), [perf_counter()]
+    for _ in range(rounds // BLOCK):
+        there(BLOCK, **shared)
+        moments.append(perf_counter())
+    blocks = median(after - before for before, after in pairwise(moments))
+    return blocks / BLOCK, (moments[-1] - moments[0]) / rounds
 
 
-@contextmanager
-def _python_pair(cpus: tuple[int, int]) -> Iterator[Callable[[str, int], Repeat]]:
-    """Yield what times a repeat of ours or of multiprocessing's."""
-    context = multiprocessing.get_context("spawn")
-    status, ping, pong = WorkerStatus(IDLE), context.Event(), context.Event()
-    orders, theirs = context.Pipe()
-    arguments = (theirs, status, ping, pong, cpus[1])
-    process = context.Process(target=_partner, args=arguments, daemon=True)
-    process.start()
-    theirs.close()
+def _plain_c(stack: ExitStack, program: Path, spin: float, rounds: int) -> Callable[[], Turn]:
+    command = [str(program), *map(str, (spin, rounds, REPEATS, *ON))]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    stack.enter_context(process)
+    stack.callback(process.kill)
 
-    def time(side: str, rounds: int) -> Repeat:
-        orders.send((side, rounds))
-        orders.recv()
-        _prepare(side)
-        assert rounds % BLOCK == 0, "or the partner would wait for the rest"
-        times = [perf_counter()]
-        for _ in range(rounds // BLOCK):
-            _play(side, BLOCK, True, status, ping, pong)
-            times.append(perf_counter())
-        blocks = median(after - before for before, after in pairwise(times))
-        return Repeat(blocks / BLOCK, (times[-1] - times[0]) / rounds)
+    def repeat() -> Turn:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        middle, mean = map(float, process.stdout.readline().split())
+        return middle, mean
 
-    try:
-        yield time
-        orders.send(None)
-        process.join(5)
-    finally:
-        process.kill()
-        process.join()
+    return repeat
 
 
-@contextmanager
-def plain_c(
-    program: Path, spin: float, rounds: int, cpus: tuple[int, int], repeats: int = REPEATS
-) -> Iterator[Callable[[], Repeat]]:
-    """Yield what times a repeat of plain C."""
-    command = [str(program), *map(str, (spin, rounds, repeats, *cpus))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        reader, writer = process.stdout, process.stdin
-        assert reader is not None
-        assert writer is not None
+def there_and_back() -> list[Series]:
+    with ExitStack() as stack:
+        shared, sides = _shared(), {}
+        if shutil.which(COMPILER):
+            program = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "pingpong"
+            subprocess.run([COMPILER, "-std=c11", "-O2", "-o", program, SOURCE], check=True)
+            sides[rows.C_ASLEEP] = _plain_c(stack, program, 0, WAYS[rows.ASLEEP][0])
+            sides[rows.C_SPINNING] = _plain_c(stack, program, SPIN, WAYS[rows.SPINNING][0])
+        orders, theirs = FORK.Pipe()
 
-        def time() -> Repeat:
-            writer.write(b"\n")
-            writer.flush()
-            return Repeat(*map(float, reader.readline().split()))
+        def partner() -> None:
+            """Be the other process: for each order play one repeat."""
+            pin(ON[1])
+            gc.disable()
+            while True:
+                rounds, _, text = WAYS[name := theirs.recv()]
+                answer = function(text, list(shared))
+                _prepare(name)
+                theirs.send("ready")
+                answer(rounds, **shared)
 
-        try:
-            yield time
-        finally:
-            process.kill()
+        _start(stack, partner)
+        stack.callback(pin, *cpus())
+        pin(ON[0])
+        gc.disable()
+
+        def by(name: str) -> Turn:
+            orders.send(name)
+            orders.recv()
+            return _repeat(name, shared)
+
+        names = [name for name in WAYS if name != FASTIPC or shared["words"]] + [*sides]
+        taken: dict[str, list[Turn]] = {name: [] for name in names}
+        for turn in range(REPEATS):
+            for name in reversed(names) if turn % 2 else names:
+                taken[name].append(sides[name]() if name in sides else by(name))
+    means = {rows.SPINNING: rows.SPINNING_MEAN, rows.EVENT: rows.EVENT_MEAN}
+    return [
+        *(Series(rows.TURN, name, [middle for middle, _ in each]) for name, each in taken.items()),
+        *(Series(rows.TURN, means[name], [mean for _, mean in taken[name]]) for name in means),
+    ]
 
 
-def compiled(folder: str) -> Path:
-    compiler = os.environ.get("CC") or "cc"
-    if shutil.which(compiler) is None:
-        message = f"MISSING: no C compiler ({compiler}) for {SOURCE.name}"
-        raise MissingError(message)
-    program = Path(folder) / "pingpong"
-    done = subprocess.run(
-        [compiler, "-std=c11", "-O2", "-o", str(program), str(SOURCE)],
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    if done.returncode:
-        message = f"MISSING: {SOURCE.name} can't be compiled here: {done.stdout.strip()}"
-        raise MissingError(message)
-    return program
+# -- asyncio
 
 
-class Wakeups:
-    """The samples of "asleep", "spinning", "event", "C asleep" and "C spinning"; for a ``with``.
+class Goal(IntEnum):  # ten waits on each value, each for another member
+    REST, A, B, C, D, E, F, G, H, I, J = range(11)  # noqa: E741
 
-    Attributes:
-        samples: of all pairs of processes so far.
 
-    Raises:
-        MissingError: this machine has no two CPUs, or no C compiler.
+class Unwatched(IntEnum):  # with a pool of its own, in which nobody waits
+    REST, A = range(2)
 
-    """
 
-    def __init__(self) -> None:
-        self.samples: Samples = {}
-        self._cpus = two_cpus()
-        with ExitStack() as stack:
-            self._program = compiled(stack.enter_context(tempfile.TemporaryDirectory()))
-            self._stack = stack.pop_all()
+VALUES, GOALS, ROUNDS = 1000, list(Goal)[1:], 40
+#: Seconds between two wake-ups: until everybody sleeps again.
+PAUSE = 0.002
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Remove the program."""
-        self._stack.close()
+def _until_woken(woken: Any, wake: Callable[[], object]) -> float:
+    """Return how long after a wake-up the other process ran."""
+    time.sleep(PAUSE)
+    woken.value = 0.0
+    started = perf_counter()
+    wake()
+    while woken.value == 0.0:
+        assert perf_counter() < started + 5, "nobody was woken"
+        time.sleep(PAUSE / 4)
+    return float(woken.value) - started
 
-    def measure(self) -> None:
-        """Add a pair of processes: where their memory lies makes some per cent."""
-        cpus, program = self._cpus, self._program
-        with ExitStack() as stack:
-            time = stack.enter_context(_python_pair(cpus))
-            c_asleep = stack.enter_context(plain_c(program, 0, ASLEEP_ROUNDS, cpus))
-            c_spinning = stack.enter_context(plain_c(program, SPIN, SPINNING_ROUNDS, cpus))
-            allowed = os.sched_getaffinity(0)
-            stack.callback(os.sched_setaffinity, 0, allowed)
-            os.sched_setaffinity(0, {cpus[0]})
-            stack.enter_context(no_collection())
-            sides: dict[str, Callable[[], Repeat]] = {
-                "asleep": lambda: time("asleep", ASLEEP_ROUNDS),
-                "C asleep": c_asleep,
-                "event": lambda: time("event", EVENT_ROUNDS),
-                "spinning": lambda: time("spinning", SPINNING_ROUNDS),
-                "C spinning": c_spinning,
-            }
-            for _ in range(REPEATS):
-                for name, side in sides.items():
-                    repeat = side()
-                    self.samples.setdefault(name, []).append(repeat.median)
-                    self.samples.setdefault(name + MEAN, []).append(repeat.mean)
+
+def in_asyncio() -> list[Series]:
+    """Return what a wake-up takes in a loop of 10,000 waits, and what these cost."""
+    values = [IntEnumValue[Goal](Goal.REST) for _ in range(VALUES)]
+    unrelated, blocking = IntEnumValue[Goal](Goal.REST), IntEnumValue[Goal](Goal.REST)
+    alone = IntEnumValue[Unwatched](Unwatched.REST)
+    woken, eventfd, (answers, theirs) = FORK.RawValue("d", 0.0), os.eventfd(0), FORK.Pipe()
+
+    async def wait(value: IntEnumValue[Goal], goal: Goal) -> None:
+        while True:
+            await value.aio.wait_for(goal)
+            woken.value = perf_counter()
+            value.set(Goal.REST)
+
+    def by_eventfd() -> None:
+        os.eventfd_read(eventfd)
+        woken.value = perf_counter()
+
+    async def watch() -> None:
+        """Wait 10,000 times; say what that costs; and then be woken for ever."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(eventfd, by_eventfd)
+        waits = [loop.create_task(wait(value, goal)) for value in values for goal in GOALS]
+        await asyncio.sleep(0.5)
+        names = (task / "comm" for task in Path("/proc/self/task").iterdir())
+        threads = sum(name.read_text().strip() == "intenum-watch" for name in names)
+        gc.collect()
+        used = time.process_time()
+        await asyncio.sleep(1)
+        idle, cancelled = time.process_time() - used, []
+        for each in waits[::500]:
+            started = perf_counter()
+            each.cancel()
+            await asyncio.wait([each])
+            cancelled.append(perf_counter() - started)
+        theirs.send((threads, idle, cancelled))
+        await loop.create_future()
+
+    def block() -> None:
+        _prepare("asleep")
+        while True:
+            blocking.wait_for(Goal.A)
+            woken.value = perf_counter()
+            blocking.set(Goal.REST)
+
+    # None of those whose wait was cancelled, which are each fiftieth value's first.
+    waited_for = (number for number in range(0, 10 * VALUES, 17) if number % VALUES % 50)
+
+    def wake_one() -> None:
+        number = next(waited_for)
+        values[number % VALUES].set(GOALS[number % 10])
+
+    wakes: dict[str, Callable[[], object]] = {
+        rows.OURS: wake_one,
+        rows.EVENTFD: lambda: os.eventfd_write(eventfd, 1),
+        rows.BLOCKING: lambda: blocking.set(Goal.A),
+    }
+    with ExitStack() as stack:
+        _start(stack, lambda: asyncio.run(watch()))
+        _start(stack, block)
+        threads, idle, cancelled = answers.recv()
+        gc.disable()
+        turns = [[_until_woken(woken, wake) for wake in wakes.values()] for _ in range(ROUNDS)]
+        loops = {
+            rows.OURS: Loop(Statement("value.set(A)"), {"value": unrelated, "A": Goal.A}),
+            rows.UNWATCHED: Loop(Statement("value.set(A)"), {"value": alone, "A": Unwatched.A}),
+        }
+        written = take_turns(list(loops.values()), 20)
+    taken = zip(wakes, map(list, zip(*turns, strict=True)), strict=True)
+    return [
+        *(Series(rows.AIO, name, each) for name, each in taken),
+        *(Series(rows.AIO_WRITER, name, each) for name, each in zip(loops, written, strict=True)),
+        Series(rows.AIO_THREADS, rows.OURS, [threads], unit=""),
+        Series(rows.AIO_IDLE, rows.OURS, [idle * 100], unit="%"),
+        Series(rows.AIO_CANCEL, rows.OURS, cancelled),
+    ]
+
+
+# -- many on one word
+
+
+def _wake_all(number: int, rounds: int) -> dict[str, list[float]]:
+    """Return how long it takes until so many sleepers, each a process, have been woken."""
+    status, event, ready, done = WorkerStatus(IDLE), FORK.Event(), *map(FORK.Semaphore, (0, 0))
+
+    def sleeper() -> None:
+        gc.disable()
+        _prepare("asleep")
+        for turn in range(2 * rounds):
+            ready.release()
+            if turn % 2:
+                event.wait()
+            else:
+                status.wait_for(IDLE if turn % 4 else BUSY)
+            done.release()
+
+    taken: dict[str, list[float]] = {rows.OURS: [], rows.EVENT: []}
+    with ExitStack() as stack:
+        for _ in range(number):
+            _start(stack, sleeper)
+        for turn in range(2 * rounds):
+            event.clear()
+            for _ in range(number):
+                ready.acquire()
+            time.sleep(0.02 + number / 20_000)  # until they sleep
+            started = perf_counter()
+            if turn % 2:
+                event.set()
+            else:
+                status.set(IDLE if turn % 4 else BUSY)
+            for _ in range(number):
+                done.acquire()
+            taken[rows.EVENT if turn % 2 else rows.OURS].append(perf_counter() - started)
+    return taken
+
+
+if __name__ == "__main__":
+    if "--growth" in sys.argv:
+        found = ((number, _wake_all(number, 5).items()) for number in SLEEPERS)
+        emit(Series(WAKE_ALL, who, taken, number) for number, all_ in found for who, taken in all_)
+        sys.exit()
+    gaps = [Missing(rows.TURN, FASTIPC, reason) for reason in [absence("fastipc")] if reason]
+    if shutil.which(COMPILER) is None:
+        reason = f"no C compiler ({COMPILER}) for {SOURCE.name}"
+        gaps += [Missing(rows.TURN, who, reason) for who in (rows.C_ASLEEP, rows.C_SPINNING)]
+    emit([*there_and_back(), *in_asyncio()], gaps)
