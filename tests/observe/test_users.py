@@ -12,6 +12,7 @@ import pytest
 
 from atomic_intenum import BACKEND
 from helpers.service import NAMED, command, service
+from helpers.terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,38 @@ def test_what_one_may_not_read_is_refused(
             f"atomic-intenum {arguments[0]}: {theirs.board}: only its user and root may read it "
             f"(user {THEIRS})\n"
         )
+
+
+#: Runs what follows.
+_EXEC = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.only_on("native", "cffi")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("list",), 0),
+        (("show", "NAME"), 2),
+        (("watch", "NAME"), 2),
+        (("wait", "NAME", "DONE", "--timeout", "0"), 2),
+        (("set", "NAME", "DONE", "--index", "0"), 2),
+        (("metrics",), 0),
+    ],
+)
+def test_each_on_a_terminal(
+    arguments: tuple[str, ...], code: int, theirs: Service, users: Users
+) -> None:
+    """On a terminal each command tells what another user may not read, or leaves it out."""
+    given = [theirs.board if each == "NAME" else each for each in arguments]
+    program = ("-c", _EXEC, *users[OTHER], "-m", "atomic_intenum")
+    with terminal(*given, program=program, width=160, height=60) as screen:
+        assert screen.end() == code
+        assert "Traceback" not in screen.text()
+        assert ("only its user and root may read it" in screen.text()) == (given[0] != "metrics")
+    if given[0] in ("show", "wait", "list"):
+        with terminal(*given, width=160, height=60) as screen:  # as root
+            assert screen.end() == (1 if given[0] == "wait" else 0)
+            assert theirs.board in screen.text()
 
 
 def test_metrics_leave_out_what_one_may_not_read(theirs: Service, users: Users) -> None:
