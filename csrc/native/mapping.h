@@ -184,6 +184,7 @@ static PyObject *mapping_set_owners(PyObject *op, PyObject *args)
         return NULL;
     }
     PyObject *result = NULL;
+    /* Pairs may be none: for who attaches without leasing. */
     if (stride < (Py_ssize_t)sizeof(aie_word) || count < 1 || count > mapping->size / stride
         || rules.len % (Py_ssize_t)sizeof(aie_rule) != 0 || (always && rules.len == 0)) {
         PyErr_SetString(PyExc_ValueError, "no such words, or no such rules");
