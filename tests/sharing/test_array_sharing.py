@@ -380,7 +380,7 @@ def test_arrays_that_come_and_go() -> None:
         assert value.load() is CALCULATING
         del array, value
         collect_unless_counted()
-        assert own_segments() == before
+        assert own_segments() <= before  # a collector may take older ones meanwhile
     assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208
     assert keeper[0] is IDLE
 
