@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,6 @@ from helpers.terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from helpers.service import Service
 
@@ -43,19 +44,20 @@ def as_user(user: int, folder: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
-    """Return how to run a Python as each user; skip where that is not permitted."""
-    folder = tmp_path_factory.mktemp("python")
-    for each in (folder, *folder.parents[:3]):
-        with contextlib.suppress(PermissionError):
-            each.chmod(0o755)
-    found = {user: as_user(user, folder) for user in (THEIRS, OTHER)}
-    try:
-        if sys.platform == "linux" and command("--version", python=found[OTHER]).returncode == 0:
-            return found
-    except FileNotFoundError:
-        pass
-    pytest.skip("no other users here: it takes root, unshare and setpriv")
+def users() -> Iterator[Users]:
+    """Give how to run a Python as each user; skip where that is not permitted."""
+    # Not in pytest's own folder: each run that starts closes it to others anew.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        found = {user: as_user(user, folder) for user in (THEIRS, OTHER)}
+        permitted = False
+        if sys.platform == "linux":
+            with contextlib.suppress(FileNotFoundError):
+                permitted = command("--version", python=found[OTHER]).returncode == 0
+        if not permitted:
+            pytest.skip("no other users here: it takes root, unshare and setpriv")
+        yield found
 
 
 pytestmark = pytest.mark.skipif(not NAMED, reason="no compiled core: nothing has a name")
