@@ -280,7 +280,11 @@ def test_fork_under_a_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", FAULTS)
 def test_stress_finds_planted_faults(arguments: str, built: Callable[[str], Path]) -> None:
     """A fault that is planted into the callers of the core breaks an invariant."""
-    done = run(built("plain"), *arguments.split())
+    # A busy machine may let the threads run one after another.
+    for _ in range(5):
+        done = run(built("plain"), *arguments.split())
+        if done.returncode != HOLDS:
+            break
     assert done.returncode == BREAKS
     assert "broken: " in done.stderr
 
@@ -309,19 +313,27 @@ def run_alone(program: Path) -> subprocess.CompletedProcess[str]:
 
 
 NAMES_BUILDS = {
-    "plain": ("-O2",),
-    "address": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-    "pids": ("-O2", "-DAIE_PRETEND_NO_LIFE_LOCKS"),
+    "plain": Build(("-O2",), ()),
+    "address": Build(
+        ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+        (),
+        "address,undefined",
+    ),
+    "pids": Build(("-O2", "-DAIE_PRETEND_NO_LIFE_LOCKS"), ()),
 }
+
+
+@pytest.fixture(scope="session")
+def names_built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compile a build of names.c, once."""
+    return builder(tmp_path_factory, "names.c", NAMES_BUILDS)
 
 
 @pytest.mark.parametrize("name", NAMES_BUILDS)
 @pytest.mark.skipif(not SHM.is_dir(), reason="no folder lists shared memory")
-def test_names_survive_deaths(name: str, tmp_path: Path) -> None:
+def test_names_survive_deaths(name: str, names_built: Callable[[str], Path]) -> None:
     """Who dies with a name leaves it free, harms nobody who has it, and leaves nothing for long."""
-    program = tmp_path / "names"
-    compile_c(PROGRAMS / "names.c", program, *NAMES_BUILDS[name])
-    done = run_alone(program)
+    done = run_alone(names_built(name))
     killed = points_killed_at((PROGRAMS / "names.c").read_text())
     # Where pids tell, what has none yet counts as alive, and nobody joins by a lock.
     unclear = {"create-opened", "create-locked", "create-reserved", "create-begun", "attach-locked"}
