@@ -225,8 +225,11 @@ IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 
 IS_LINUX := import sys; sys.exit(sys.platform != "linux")
 
+# One commit gives the same bytes, and a second build shows it: from what the first sdist holds, in another
+# folder, where the sources have other times and modes. Debug information would name the folder, a wheel
+# takes modes from the umask, and both take the time from SOURCE_DATE_EPOCH: the commit's.
 dist: $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check them
-	@rm -rf dist build/builder
+	@rm -rf dist build/builder build/again
 	@set -e; \
 	builder=$(PY); \
 	if ! $(PY) -c '$(IS_311)' && python3.11 -c '$(IS_311); $(PROBE)' >/dev/null 2>&1; then \
@@ -235,8 +238,20 @@ dist: $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check
 	    builder=build/builder/bin/python; \
 	    $$builder -m pip --disable-pip-version-check --quiet install build; \
 	fi; \
-	$$builder -m build --outdir dist .
-	@$(PY) -c '$(IS_LINUX)' || exit 0; set -ex; \
+	umask 022; \
+	ATOMIC_INTENUM_CFLAGS="-g0 $$ATOMIC_INTENUM_CFLAGS"; \
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(if [ -e .git ]; then git log -1 --format=%ct; else date +%s; fi)}; \
+	export ATOMIC_INTENUM_CFLAGS SOURCE_DATE_EPOCH; \
+	$$builder -m build --outdir dist .; \
+	mkdir -p build/again; \
+	gzip -dc dist/*.tar.gz | (cd build/again && tar xf -); \
+	chmod -R go= build/again; \
+	$$builder -m build --outdir build/again/dist build/again/atomic_intenum-*; \
+	for file in dist/*; do \
+	    cmp "$$file" "build/again/$$file"; \
+	    echo "$$file: built again elsewhere, the same bytes"; \
+	done; \
+	$(PY) -c '$(IS_LINUX)' || exit 0; set -x; \
 	for wheel in dist/*-linux_*.whl; do \
 	    $(PY) -m auditwheel show "$$wheel"; \
 	    PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m auditwheel repair --wheel-dir dist "$$wheel"; \

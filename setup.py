@@ -12,16 +12,20 @@ Everything else about the package stands in pyproject.toml. The environment is a
   path alone.
 """
 
+import gzip
 import importlib.machinery
 import importlib.util
 import os
 import shlex
 import sys
 import sysconfig
+import tarfile
+import time
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 from setuptools.errors import BaseError, CCompilerError
 
 NATIVE = "atomic_intenum._native"
@@ -90,6 +94,36 @@ class BuildOptional(build_ext):
             )
 
 
+class PlainSdist(sdist):
+    """sdist that says neither who packed it, nor under which umask, nor when.
+
+    So the same sources give the same bytes. setuptools heeds SOURCE_DATE_EPOCH in a wheel alone.
+    """
+
+    def make_archive(self, base_name, kind, **options):
+        """Pack the release's folder: one owner, one time, one mode a kind of file."""
+        if kind != "gztar":
+            return super().make_archive(base_name, kind, **options)
+        seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+
+        def plain(member):
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = seconds
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        path = Path(f"{base_name}.tar.gz")
+        with (
+            path.open("wb") as file,
+            # gzip's header has a name and a time too.
+            gzip.GzipFile("", "wb", fileobj=file, mtime=seconds) as packed,
+            tarfile.open(fileobj=packed, mode="w") as archive,
+        ):
+            archive.add(options["base_dir"], filter=plain)
+        return str(path)
+
+
 def say(*lines):
     """Print lines that stand out in a compiler's output (pip shows it with -v, or on failure)."""
     bar = "*" * 88
@@ -131,6 +165,6 @@ setup(
     ext_modules=[native] if WITH_NATIVE else [],
     cffi_modules=["csrc/build_cffi.py:ffi"] if WITH_CFFI and HAS_CFFI else [],
     setup_requires=["cffi>=1.17"] if WITH_CFFI and CPYTHON else [],
-    cmdclass={"build_ext": BuildOptional},
+    cmdclass={"build_ext": BuildOptional, "sdist": PlainSdist},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )
