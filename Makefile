@@ -228,8 +228,9 @@ IS_LINUX := import sys; sys.exit(sys.platform != "linux")
 # One commit gives the same bytes, and a second build shows it: from what the first sdist holds, in another
 # folder, where the sources have other times and modes. Debug information would name the folder, a wheel
 # takes modes from the umask, and both take the time from SOURCE_DATE_EPOCH: the commit's.
-dist: $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check them
+dist: $(VENV)/test-tools $(VENV)/dist-tools  ## build the sdist and the wheel into dist/, and check them
 	@rm -rf dist build/builder build/again
+	$(PY) -m pytest -q tests/tools/test_packaging.py
 	@set -e; \
 	builder=$(PY); \
 	if ! $(PY) -c '$(IS_311)' && python3.11 -c '$(IS_311); $(PROBE)' >/dev/null 2>&1; then \
