@@ -261,6 +261,7 @@ dist: $(VENV)/test-tools $(VENV)/dist-tools  ## build the sdist and the wheel in
 	$(PY) -m twine check --strict dist/*
 	$(PY) -m check_wheel_contents dist/*.whl
 	$(PY) -m abi3audit --strict --verbose dist/*.whl
+	$(PY) tests/tools/check_dist.py dist $(BUILT)
 	@ls -l dist
 	@! ls dist | grep -q 'manylinux\|musllinux' || { \
 	    echo "The wheel's tag says from which libc on it runs: that of this machine, which is newer than"; \
