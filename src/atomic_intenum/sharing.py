@@ -148,12 +148,16 @@ class Shared(_Bound):
         """
         segment, index, guard = self._atomic_segment, self._atomic_index, self._atomic_guard
         vocabulary = self._atomic_vocabulary_here()
-        if backend.INHERITED_ONLY and context.get_spawning_popen() is None:
-            message = (
-                f"{class_name(type(self))} on the lock-based path is shared by inheritance only: "
-                f"pass it to a Process as it starts (semaphores cannot be sent later)"
-            )
-            raise RuntimeError(message)
+        if backend.INHERITED_ONLY:
+            starting = context.get_spawning_popen()
+            if starting is None:
+                message = (
+                    f"{class_name(type(self))} on the lock-based path is shared by inheritance "
+                    f"only: pass it to a Process as it starts (semaphores cannot be sent later)"
+                )
+                raise RuntimeError(message)
+            # The child finds the lock, and memory on Windows, by names that go with this process's.
+            vars(starting).setdefault("_atomic_kept", []).append((segment, guard))
         lock, own = (None, False) if guard is None else (guard.lock, guard.own)
         place = (*segment.reference(), index)
         arguments = (*path_of(type(self)), vocabulary.enum, place, lock, own)

@@ -64,6 +64,19 @@ def test_process_arguments(method: str) -> None:
 
 
 @pytest.mark.slow
+@inherits
+def test_parent_drops_its_values_as_a_child_starts(method: str) -> None:
+    """A value that its parent drops as a child starts, and others after it, reaches the child."""
+    context: Any = multiprocessing.get_context(method)
+    process = context.Process(target=children.claim_all, args=({"subclass": WorkerStatus(IDLE)},))
+    process.start()
+    IntEnumValue[RING](RING(0))
+    collect()
+    process.join(DEADLINE)
+    assert process.exitcode == 0
+
+
+@pytest.mark.slow
 def test_both_directions(method: str) -> None:
     """Parent and child see each other's writes, one by one."""
     status = WorkerStatus(UNAVAILABLE)
