@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 import atomic_intenum
 from atomic_intenum import IntEnumValue
 from helpers.crew import PATIENCE, Bits, Status, child
+from helpers.inside import backend
 from helpers.loops import forks_beside_the_thread, run, steps, until_waiting, waited_for
+from helpers.marks import unnamed
 from helpers.support import collect_unless_counted, make_enum, write_word
 
 if TYPE_CHECKING:
@@ -33,6 +36,18 @@ def test_what_is_so_needs_no_wait() -> None:
         assert value == LEFT  # the loop has not gone on
 
     run(main())
+
+
+@unnamed
+def test_clock_that_ticks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that a tick of a coarse clock falls into is not taken for one that costs as much."""
+    desk: Any = backend.Desk()
+    ticks = itertools.count()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: next(ticks) / 64)
+        desk.watch(Status(IDLE))
+        desk.take()
+        assert desk.nap() < 1 / 64
 
 
 def change_when_told(pipe: Connection, value: Status) -> None:
