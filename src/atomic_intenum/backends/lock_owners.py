@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import secrets
 import struct
@@ -383,12 +384,29 @@ def _namespace() -> int:
 
 def _may_live(process: int) -> bool:
     """Tell whether a pid of this namespace may be somebody's."""
-    if process >> _NAMESPACE_SHIFT != _namespace() or sys.platform == "win32":
+    if process >> _NAMESPACE_SHIFT != _namespace():
         return True
     try:
+        if sys.platform == "win32":
+            return _runs(process & 0xFFFF_FFFF)
         os.kill(process & 0xFFFF_FFFF, 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
     return True
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether a process runs, on Windows, where os.kill would send it Ctrl-C, or end it."""
+    import _winapi  # noqa: PLC0415
+
+    winapi: Any = _winapi
+    try:
+        handle = winapi.OpenProcess(winapi.SYNCHRONIZE, False, pid)  # noqa: FBT003
+    except OSError as error:
+        return error.errno != errno.EINVAL  # no process has the pid
+    try:
+        return bool(winapi.WaitForSingleObject(handle, 0) != winapi.WAIT_OBJECT_0)
+    finally:
+        winapi.CloseHandle(handle)
