@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 import time
+from multiprocessing import heap
 from pathlib import Path
 from typing import Any
 
@@ -179,10 +180,17 @@ def test_allocation_fails_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no room, making a value is OSError(ENOSPC), and the next one works."""
     fresh = fresh_enum()
 
-    def full(fd: int, offset: int, size: int) -> None:  # noqa: ARG001
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(*_: object) -> None:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not hasattr(os, "posix_fallocate"):
+            error = OSError(errno.EINVAL, "The paging file is too small")
+            error.winerror = 1455  # type: ignore[attr-defined]
+        raise error
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    if hasattr(os, "posix_fallocate"):
+        monkeypatch.setattr(os, "posix_fallocate", full)
+    else:
+        monkeypatch.setattr(heap, "Arena", full)
     with pytest.raises(OSError, match="no room in") as caught:
         IntEnumValue(fresh.A)
     assert caught.value.errno == errno.ENOSPC

@@ -119,10 +119,14 @@ def read(memory: str, *, words: bool = True) -> Seen:
 
     Raises:
         FileNotFoundError: there is none of that name (any more).
+        OSError: this system has no shared memory with names, as Windows.
 
     """
-    import _posixshmem  # type: ignore[import-not-found] # noqa: PLC0415 - not on Windows
-
+    try:
+        import _posixshmem  # type: ignore[import-not-found] # noqa: PLC0415
+    except ImportError:
+        message = "this system has no shared memory with names"
+        raise OSError(errno.ENOSYS, message) from None
     try:
         # Whatever stands there, it does not block.
         fd = _posixshmem.shm_open(f"/{memory}", os.O_RDONLY | os.O_NONBLOCK, mode=0)
