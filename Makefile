@@ -17,7 +17,7 @@ export ATOMIC_INTENUM_REQUIRE_EXT
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak drop-in tox lint lint-python lint-c model stress bench gate docs pictures dist clean FORCE
+.PHONY: help demo check test windows soak drop-in tox lint lint-python lint-c model stress bench gate docs pictures dist clean FORCE
 # All targets share .venv, and two pips at once would break it.
 .NOTPARALLEL:
 
@@ -56,6 +56,10 @@ test: $(VENV)/test-tools  ## run the tests on each backend, and name at the end 
 	done; \
 	[ -n "$$found" ] || { echo "No test is chosen on any of: $(BACKENDS)" >&2; exit 5; }; \
 	[ -z "$$failed" ] || { echo "Failed on:$$failed"; cat build/failures 2>/dev/null; exit 1; } >&2
+
+# tests/helpers/windows has the switch: Python imports it as it starts, in every child too.
+windows: $(VENV)/test-tools  ## run the tests on the lock path without what Windows lacks (Linux)
+	@ATOMIC_INTENUM_BACKEND=lock PYTHONPATH="$(CURDIR)/tests/helpers/windows" $(PY) -m pytest $(PARALLEL) $(ARGS)
 
 soak: $(VENV)/test-tools  ## run the tests that repeat, at their full size: an hour or more
 	@set -e; for backend in $(BACKENDS); do \

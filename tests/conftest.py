@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers.lacking import needs, what_is_lacking
 from helpers.loops import until_nobody_watches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 DEFAULT = "native" if sys.implementation.name == "cpython" else "cffi"
 BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", DEFAULT)
@@ -90,6 +91,28 @@ def pytest_collection_finish() -> None:
     if hasattr(gc, "freeze"):
         gc.collect()
         gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    """Skip a test whose fixtures need what this system lacks."""
+    return (yield from _or_skip())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip a test that needs what this system lacks."""
+    return (yield from _or_skip())
+
+
+def _or_skip() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except Exception as error:
+        what = what_is_lacking(error)
+        if what is not None:
+            needs(what)
+        raise
 
 
 failed: dict[str, None] = {}

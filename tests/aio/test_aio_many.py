@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
-from helpers.crew import FORK, PATIENCE
+from helpers.by_value import CONTEXT
+from helpers.crew import PATIENCE
 from helpers.inside import aio
 from helpers.loops import WATCHED, descriptors, forks_beside_the_thread, run, waited_for, watchers
 from helpers.owners import ATOMIC
@@ -83,7 +84,7 @@ class Crowd:
 
     def _start(self, slot: int) -> BaseProcess:
         seed = self.chance.randrange(2**32)
-        process = FORK.Process(target=self._write, args=(slot, seed), name=f"writer-{slot}")
+        process = CONTEXT.Process(target=self._write, args=(slot, seed), name=f"writer-{slot}")
         process.start()
         return process
 

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.boards import ATOMIC, SHAPES, Board
 from helpers.crew import PATIENCE, Task, child, hold
-from helpers.support import CALCULATING, IDLE, UNAVAILABLE, soaked
+from helpers.support import CALCULATING, IDLE, UNAVAILABLE, give_way, soaked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -314,7 +314,7 @@ class Careless(Board):
         """Find a word that is old; make it new a moment later."""
         for index in range(self.start, len(self)):
             if self[index] is old:
-                os.sched_yield()
+                give_way()
                 self[index] = new
                 self.start = index
                 return index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -28,6 +29,8 @@ def is_here(needed: str) -> bool:
     if needed == "life locks":
         told = built_with("LIFE_LOCKS") if BACKEND == "native" else True
         return sys.platform == "linux" and told
+    if needed == "SIGKILL":
+        return hasattr(signal, needed)
     return find_spec(needed) is not None
 
 

@@ -23,7 +23,7 @@ from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers.crew import FORK
+from helpers.by_value import CONTEXT
 from helpers.owners import ATOMIC, DONE, LEASES, PENDING, RUNNING, Jobs
 from helpers.support import VERSIONS
 
@@ -70,7 +70,7 @@ class Yard:
 
     def _start(self, slot: int) -> BaseProcess:
         seed = self.chance.randrange(2**32)
-        process = FORK.Process(target=self._claim, args=(slot, seed), name=f"claimer-{slot}")
+        process = CONTEXT.Process(target=self._claim, args=(slot, seed), name=f"claimer-{slot}")
         process.start()
         return process
 

@@ -1,10 +1,9 @@
-"""Processes for the tests of locks and histories: forked, and never left behind."""
+"""Processes for the tests of locks and histories: forked where that can be, never left behind."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
 import os
 import signal
 import threading
@@ -13,22 +12,24 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from atomic_intenum import IntEnumValue
+from helpers.by_value import CONTEXT
+from helpers.lacking import WINDOWS, Lacking, needs, what_is_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkContext
     from multiprocessing.process import BaseProcess
 
 _P = ParamSpec("_P")
-
-FORK: ForkContext = multiprocessing.get_context("fork")
 
 #: No step of these tests takes a tenth of it, unless something hangs.
 PATIENCE = 20.0
 
 #: For how long a step that must not happen is watched.
 WATCH = 0.1
+
+#: The exit code of a process that was killed.
+KILLED = -getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Bits(IntEnum):
@@ -70,7 +71,10 @@ class Peer:
     def says(self, patience: float = PATIENCE) -> Any:
         """Wait for the child's next message; fail if none comes in time."""
         assert self._pipe.poll(patience), f"no word from {self.process.name} in {patience} s"
-        return self._pipe.recv()
+        answer = self._pipe.recv()
+        if isinstance(answer, Lacking):
+            needs(answer)
+        return answer
 
     def is_silent(self, watch: float = WATCH) -> bool:
         """Whether no message comes while watched."""
@@ -82,18 +86,33 @@ class Peer:
         self.process.join(PATIENCE)
 
 
+def _skip_if_lacking(pipe: Connection) -> None:
+    """Skip the test, if that is the last that the child has said."""
+    with contextlib.suppress(EOFError, OSError):
+        while pipe.poll():
+            answer = pipe.recv()
+            if isinstance(answer, Lacking):
+                needs(answer)
+
+
 def _main(target: Callable[..., object], pipe: Connection, args: tuple[object, ...]) -> None:
-    target(pipe, *args)
+    try:
+        target(pipe, *args)
+    except Exception as error:
+        what = what_is_lacking(error)
+        if what is None:
+            raise
+        pipe.send(Lacking(what))
 
 
 @contextlib.contextmanager
 def child(target: Callable[..., object], *args: object) -> Iterator[Peer]:
-    """Run ``target(pipe, *args)`` in a forked process; at the end it must be done, without error.
+    """Run ``target(pipe, *args)`` in a process; at the end it must be done, without error.
 
     A child that was killed on purpose is no error.
     """
-    ours, theirs = FORK.Pipe()
-    process = FORK.Process(target=_main, args=(target, theirs, args), name=target.__name__)
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_main, args=(target, theirs, args), name=target.__name__)
     process.start()
     theirs.close()
     del args  # what the caller drops is gone
@@ -101,7 +120,9 @@ def child(target: Callable[..., object], *args: object) -> Iterator[Peer]:
         yield Peer(process, ours)
         process.join(PATIENCE)
         assert process.exitcode is not None, f"{process.name} did not end"
-        assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+        if WINDOWS:
+            _skip_if_lacking(ours)
+        assert process.exitcode in (0, KILLED), process.exitcode
     finally:
         if process.is_alive():
             process.kill()
@@ -163,9 +184,9 @@ def hold(pipe: Connection, value: Status) -> None:
     pipe.send("told" if told else "gave up")
 
 
-def exit_of(fork_child: Callable[[], object], fork: Callable[[], int] = os.fork) -> int:
+def exit_of(fork_child: Callable[[], object], fork: Callable[[], int] | None = None) -> int:
     """Run a function in a plain os.fork child; return its exit code, 0 if it returned true."""
-    pid = fork()
+    pid = (fork or os.fork)()
     if pid == 0:
         code = 2
         try:

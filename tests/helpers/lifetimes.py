@@ -248,7 +248,10 @@ def attach(name: str) -> None:
     print("attached")
 
 
-INHERITING = (fork, spawn, forkserver, os_fork, pool, executor, threads, late)
+METHODS = multiprocessing.get_all_start_methods()
+FORKING = (fork, os_fork, late) if "fork" in METHODS else () if inherits_only() else (late,)
+SERVED = (forkserver,) if "forkserver" in METHODS else ()
+INHERITING = (*FORKING, spawn, *SERVED, pool, executor, threads)
 WAYS: dict[str, Callable[[], None]] = {
     way.__name__.removeprefix("a_"): way
     for way in (*INHERITING, *(() if inherits_only() else (a_queue, stranger)))
@@ -261,7 +264,7 @@ WAYS: dict[str, Callable[[], None]] = {
 def left(marker: str) -> list[str]:
     """Return what is in shared memory of that run."""
     found = []
-    for path in SHM.iterdir():
+    for path in SHM.iterdir() if os.name == "posix" else ():
         try:
             if path.is_file() and f'"{marker}"'.encode() in path.read_bytes()[:4096]:
                 found.append(path.name)

@@ -30,6 +30,11 @@ needs_waitid = pytest.mark.skipif(
     not hasattr(os, "waitid"), reason="no way to wait and leave the zombie"
 )
 
+#: For tests that are two users.
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be two users"
+)
+
 #: For tests that look whether a class is collected.
 classes_are_collected = pytest.mark.skipif(
     FREE_THREADED and sys.version_info < (3, 14),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import os
 import struct
@@ -77,6 +76,8 @@ def planted(path: Path, content: bytes, size: int | None = None) -> Iterator[Non
         size: of the file, of which no more is there than the content.
 
     """
+    import fcntl
+
     draft = path.with_name(f"draft-{path.name}")
     with draft.open("w+b") as file:
         lock = struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)

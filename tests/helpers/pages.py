@@ -6,7 +6,7 @@ A comment before a python block says what is special about it, with commas betwe
 
 ``continues``: the block goes on where the one before it ended; both are one script.
 ``needs NAME``: skipped where NAME cannot be imported; ``needs life locks``: where the kernel does
-not tell who lives.
+not tell who lives; ``needs SIGKILL``: on Windows.
 """
 
 from __future__ import annotations

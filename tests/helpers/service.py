@@ -8,7 +8,6 @@ It has a value PREFIX-s, a board PREFIX-b of ten words with owners, and PREFIX-m
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import itertools
 import os
@@ -100,6 +99,8 @@ def memory(name: str) -> Path:
 @contextlib.contextmanager
 def kept(name: str) -> Iterator[None]:
     """Answer for a name, as a process does that attaches with exist_ok: nobody removes it."""
+    import fcntl
+
     with memory(name).open("r+b") as file:
         lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 1, 0)
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)

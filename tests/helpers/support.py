@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import atomic_intenum
 from atomic_intenum import IntEnumValue
 from helpers.inside import Header, layout
+from helpers.lacking import WINDOWS, skip_if_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,9 @@ DEADLINE = 20.0
 
 #: Where shared memory lies, where a folder lists it.
 SHM = Path("/dev/shm")
+
+#: Lets other processes run.
+give_way = getattr(os, "sched_yield", functools.partial(time.sleep, 0))
 
 #: How many versions there are: they count writes modulo that.
 VERSIONS = 2**19
@@ -155,7 +159,7 @@ def run_script(
     """
     script = folder / "script.py"
     script.write_text(textwrap.dedent(source))
-    return subprocess.run(
+    done = subprocess.run(
         [*prefix, sys.executable, str(script), *arguments],
         capture_output=True,
         text=True,
@@ -163,6 +167,9 @@ def run_script(
         env=environment() if env is None else env,
         check=False,
     )
+    if done.returncode:
+        skip_if_lacking(done.stderr)
+    return done
 
 
 def own_segments() -> set[str]:
@@ -185,7 +192,10 @@ def own_segments() -> set[str]:
 def segment_of(value: Any) -> str:
     """Return what own_segments() calls the segment of a value or an array: its name, or inode."""
     segment = value._atomic_segment
-    return segment.name or str(os.fstat(segment.mapping._arena.fd).st_ino)
+    if segment.name:
+        return str(segment.name)
+    arena = segment.mapping._arena
+    return str(os.fstat(arena.fd).st_ino) if hasattr(arena, "fd") else str(arena.name)
 
 
 def marked_segments(marker: str) -> set[str]:
@@ -236,6 +246,8 @@ def default_method(method: str) -> Iterator[None]:
 @functools.cache
 def private_shm(size: str) -> tuple[str, ...]:
     """Return what to run a program with for a /dev/shm of its own; () where that can't be had."""
+    if WINDOWS:
+        return ()
     command = (
         *("unshare", "--mount", "--propagation", "private", "sh", "-c"),
         *(f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"', "sh"),

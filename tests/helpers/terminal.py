@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
 import struct
 import subprocess
 import sys
-import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +69,17 @@ class Terminal:
 
     def resize(self, width: int, height: int) -> None:
         """Have another size."""
+        import fcntl
+        import termios
+
         self._screen.resize(height, width)
         size = struct.pack("HHHH", height, width, 0, 0)
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
 
     def is_raw(self) -> bool:
         """Tell whether keys reach the program at once, or unseen."""
+        import termios
+
         return not termios.tcgetattr(self._ours)[3] & termios.ICANON
 
     def end(self) -> int:
@@ -98,6 +101,9 @@ def terminal(
     **changes: str,
 ) -> Iterator[Terminal]:
     """Run a command of atomic-intenum on a terminal; end it if it has not ended."""
+    import fcntl
+    import termios
+
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 

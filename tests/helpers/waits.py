@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -83,6 +82,8 @@ def second_asleep(what: str) -> tuple[int, float]:
 
     The least of three each, if it must be: others, in this process too, only add to it.
     """
+    import resource
+
     who = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
     wait = SLEEPS[what]()
     naps, costs = [], []

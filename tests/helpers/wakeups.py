@@ -8,7 +8,8 @@ import time
 from multiprocessing.sharedctypes import RawArray
 from typing import TYPE_CHECKING, Any
 
-from helpers.crew import FORK, Bits, Status
+from helpers.by_value import CONTEXT
+from helpers.crew import Bits, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def sleep_on(status: Status) -> None:
 
 def start(target: Callable[..., None], *arguments: Any) -> BaseProcess:
     """Fork a process."""
-    process = FORK.Process(target=target, args=arguments)
+    process = CONTEXT.Process(target=target, args=arguments)
     process.start()
     return process
 

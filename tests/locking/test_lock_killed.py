@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from helpers.crew import FORK, Bits, Status
+from helpers.by_value import CONTEXT
+from helpers.crew import Bits, Status
 from helpers.marks import needs_robust
 from helpers.support import VERSIONS, soaked
 
@@ -120,7 +121,7 @@ class Ring:
 
 def start(ring: Ring, role: Callable[[Ring, int], None], slot: int) -> BaseProcess:
     """Start a process that plays a role until it is killed."""
-    process = FORK.Process(target=role, args=(ring, slot), name=f"{role.__name__}-{slot}")
+    process = CONTEXT.Process(target=role, args=(ring, slot), name=f"{role.__name__}-{slot}")
     process.start()
     return process
 

@@ -23,7 +23,7 @@ from helpers.inside import (
     segment,
     vocabulary_of,
 )
-from helpers.marks import named, unnamed
+from helpers.marks import named, needs_root, unnamed
 from helpers.names import path_of, planted
 from helpers.support import (
     IDLE,
@@ -392,7 +392,7 @@ ANOTHERS = """
 
 
 @named
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@needs_root
 def test_attach_tells_whose_it_is(tmp_path: Path) -> None:
     """Attaching what another user may read alone says that it is another user's."""
     name = f"anothers-{os.getpid()}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.marks import named
+from helpers.marks import named, needs_root
 from helpers.support import (
     IDLE,
     SHM,
@@ -146,7 +146,7 @@ print(os.path.exists("/dev/shm/intenum." + sys.argv[1]), nameless.segment_name)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 def test_end_that_may_not_remove(tmp_path: Path) -> None:
     """A process that may not remove its names any more ends in silence, and they stay."""
     name = f"kept-{os.getpid()}"

@@ -5,7 +5,6 @@ Each harness here also runs on a cell that is broken on purpose, and has to find
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from enum import IntEnum
@@ -17,7 +16,7 @@ import pytest
 
 from atomic_intenum import BACKEND, IntEnumValue
 from helpers.crew import Bits, child
-from helpers.support import VERSIONS
+from helpers.support import VERSIONS, give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -122,7 +121,7 @@ def together(work: Callable[..., Any], *shares: tuple[Any, ...]) -> list[Any]:
     def run(pipe: Connection, place: int, share: tuple[Any, ...]) -> None:
         ready[place] = 1
         while not all(ready):  # awake, or the first would be done before the last has woken
-            os.sched_yield()
+            give_way()
         pipe.send(work(*share))
 
     def gather(rest: list[tuple[Any, ...]], peers: list[Any]) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -255,6 +254,8 @@ def test_half_made(there: Service) -> None:
 
 def test_sparse_file_takes_no_memory(there: Service) -> None:
     """A file that claims to be large, and takes nothing, is not read."""
+    import resource
+
     name = f"t{os.getpid()}-sparse"
     wide = {"word_stride": 2**30, "capacity": 1000, "control_offset": 2**41, "owners_offset": 2**42}
     many = {"capacity": 2**33, "control_offset": 2**37, "owners_offset": 2**41}

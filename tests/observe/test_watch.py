@@ -165,11 +165,12 @@ def test_it_ends(key: bytes, code: int, name: str, there: Service) -> None:
         assert "Traceback" not in screen.text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signals_restore_the_terminal(number: int, there: Service) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signals_restore_the_terminal(name: str, there: Service) -> None:
     """A signal that ends it leaves the terminal as it was."""
     with terminal("watch", there.board) as screen:
         screen.until("q ends")
+        number: int = getattr(signal, name)
         screen.process.send_signal(number)
         assert screen.end() == 128 + number
         assert not screen.is_raw()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import sys
@@ -200,6 +199,8 @@ def test_threads_that_lease_first_at_once() -> None:
 @pytest.mark.only_on("lock")
 def test_thread_that_forks_as_another_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that one thread forks as another one leases keeps nothing of the parent's alive."""
+    import fcntl
+
     status = leased()
 
     def lease_and_fork() -> None:

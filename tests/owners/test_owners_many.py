@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import struct
 from typing import TYPE_CHECKING, Any
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.only_on("native", "cffi"), needs_life_locks]  # the lock path has no table
+
+fcntl: Any = pytest.importorskip("fcntl")
 
 FULL = "1023 live processes"
 

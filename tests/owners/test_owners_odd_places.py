@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from helpers.marks import named
+from helpers.marks import named, needs_root
 from helpers.names import own_name
 from helpers.owners import ATOMIC, NOTICED, PENDING, RUNNING, leased
 from helpers.support import run_script
@@ -204,7 +204,7 @@ print(status.recover(), jobs.recover(), status.name, jobs[1].name)
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@needs_root
 @pytest.mark.parametrize("where", ["hidepid", "no proc"])
 def test_processes_that_are_not_shown(where: str, tmp_path: Path) -> None:
     """Where /proc shows other processes to nobody, or nothing at all, the dead are told apart."""
@@ -253,14 +253,14 @@ print(status.owner == mine.owner == os.getpid())
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@needs_root
 def test_worker_that_becomes_another_user(tmp_path: Path) -> None:
     """A prefork worker that gives up its privileges owns what its master made, as any other."""
     done = run_script(HEAD + LESS_PRIVILEGED, folder=tmp_path)
     assert done.stdout == "True True\nTrue [1] PENDING DEAD\n", done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@needs_root
 def test_another_user_judges(tmp_path: Path) -> None:
     """Who has given up his privileges tells who lives, and uses the row that he had before."""
     done = run_script(HEAD + JUDGES, folder=tmp_path)

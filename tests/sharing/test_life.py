@@ -243,10 +243,10 @@ print(time.monotonic() - began, again.name, both.name, len(ours()))
 
 @pytest.mark.slow
 @named
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_creators(number: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM"])
+def test_killed_creators(end: str, tmp_path: Path) -> None:
     """What the killed leave is replaced at once by who wants the name, and swept by who begins."""
-    done = run_alone(KILLED, "service", str(int(number)), folder=tmp_path)
+    done = run_alone(KILLED, "service", str(int(getattr(signal, end))), folder=tmp_path)
     assert (done.stderr, done.returncode) == ("", 0)
     waited, *names, there = done.stdout.split()
     assert float(waited) < 0.1

@@ -16,7 +16,7 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from helpers.crew import child
-from helpers.marks import named, needs_robust, unnamed
+from helpers.marks import named, needs_robust, needs_root, unnamed
 from helpers.names import HEAD, identity_of, make, own_name, path_of, planted, spoil
 from helpers.support import (
     CALCULATING,
@@ -437,7 +437,7 @@ def test_creators_pid_tells_nothing(pid: int, name: str) -> None:
 #: What may stand in the place of a segment, and how it is removed.
 KINDS: dict[str, tuple[Callable[[Path], object], Callable[[Path], None]]] = {
     "folder": (Path.mkdir, Path.rmdir),
-    "pipe": (os.mkfifo, Path.unlink),
+    "pipe": (lambda path: os.mkfifo(path, 0o600), Path.unlink),
     "link": (lambda path: path.symlink_to("/dev/null"), Path.unlink),
     "hanging link": (lambda path: path.symlink_to(path.with_name("nothing")), Path.unlink),
     "link to itself": (lambda path: path.symlink_to(path), Path.unlink),
@@ -461,7 +461,7 @@ def test_name_of_another_kind_of_file(kind: str, name: str) -> None:
 
 
 @named
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@needs_root
 def test_name_of_another_user(name: str) -> None:
     """Another user's segment is not attached (PermissionError), and its name is taken."""
     created = make(name)
