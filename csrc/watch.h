@@ -303,7 +303,7 @@ static inline void aie_watcher_sleep(const aie_parked *parked, size_t count, int
     (void)aie_wait(parked[0].address, parked[0].expected, now + nap < until ? now + nap : until);
 }
 
-static void *aie_watcher_runs(void *unused)
+static inline void *aie_watcher_runs(void *unused)
 {
     aie_parked parked[AIE_PARKED_MOST] = {{NULL, 0}};
     int64_t again = 0, idle = INT64_MAX, quiet = 0;
