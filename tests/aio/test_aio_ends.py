@@ -160,7 +160,7 @@ def test_cancelled_waits_leave_nothing() -> None:
         gc.collect()
         until_descriptors(before[0])
         assert resident() - before[1] < 1 << (20 if COUNTS_REFERENCES else 25)
-        assert watchers() == WATCHED
+        assert watchers() <= WATCHED  # it ends when nobody has waited for a while
 
     run(main())
 

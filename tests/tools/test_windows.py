@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="Linux passes for Windows, nothing else"),
+    pytest.mark.skipif(
+        sys.platform != "linux" or sys.implementation.name != "cpython",
+        reason="CPython on Linux passes for Windows, nothing else",
+    ),
 ]
 
 #: Files that ask for little else than the package, and for processes that spawn can start.
