@@ -27,6 +27,7 @@ from helpers.by_value import CONTEXT
 from helpers.crew import PATIENCE
 from helpers.inside import aio
 from helpers.loops import WATCHED, descriptors, forks_beside_the_thread, run, waited_for, watchers
+from helpers.marks import needs_many_locks
 from helpers.owners import ATOMIC
 from helpers.support import soaked
 
@@ -231,6 +232,7 @@ async def kill_now_and_then(crowd: Crowd) -> None:
         await asyncio.sleep(crowd.chance.uniform(0, 0.02))
 
 
+@needs_many_locks
 @pytest.mark.scaled
 @pytest.mark.timeout(3600 if ROUNDS > 4 else 60)
 @pytest.mark.parametrize("kills", [False, True], ids=["writers live", "writers die"])
@@ -302,6 +304,7 @@ def test_other_writes_disturb_no_wait(crowd: Crowd) -> None:
     run(main())
 
 
+@needs_many_locks
 def test_the_desk_is_empty_behind_many(crowd: Crowd) -> None:
     """Whoever of many is cancelled amid a round leaves the others their wake-ups, and no trace."""
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from atomic_intenum import BACKEND
 from helpers.inside import built_with
 from helpers.support import FREE_THREADED
 
@@ -28,6 +29,12 @@ needs_life_locks = pytest.mark.skipif(
 #: For tests of zombies: PyPy cannot wait for a child without reaping it.
 needs_waitid = pytest.mark.skipif(
     not hasattr(os, "waitid"), reason="no way to wait and leave the zombie"
+)
+
+#: For tests of a thousand values: on the lock path each has a semaphore.
+needs_many_locks = pytest.mark.skipif(
+    BACKEND == "lock" and hasattr(os, "sysconf") and 0 < os.sysconf("SC_SEM_NSEMS_MAX") < 2000,
+    reason="this libc has no room for so many semaphores",
 )
 
 #: For tests that are two users.

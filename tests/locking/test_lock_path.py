@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
+import multiprocessing.context
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -182,3 +185,17 @@ def test_what_a_handler_raises_comes_out(error: type[Exception]) -> None:
         signal.signal(signal.SIGVTALRM, before)
     assert came == raised
     assert Task(lambda: value.get_lock().acquire(timeout=0)).result()
+
+
+@pytest.mark.parametrize("most", [256, -1], ids=["musl", "other libcs"])
+def test_no_more_semaphores(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a process can have no more semaphores, a new value says how many, and what to do."""
+    full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    monkeypatch.setattr(multiprocessing.context.BaseContext, "RLock", refuse)
+    monkeypatch.setattr(os, "sysconf", {"SC_SEM_NSEMS_MAX": most}.__getitem__, raising=False)
+    with pytest.raises(OSError, match="room for 256 locks .* lock=" if most > 0 else "Too many"):
+        IntEnumArray[Bits](3, Bits.LEFT)

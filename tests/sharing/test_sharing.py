@@ -16,6 +16,7 @@ import pytest
 from atomic_intenum import IntEnumValue
 from helpers import children
 from helpers.inside import backend
+from helpers.marks import needs_many_locks
 from helpers.support import (
     CALCULATING,
     DEADLINE,
@@ -279,6 +280,7 @@ def test_fork() -> None:
     assert (status.load(), status.version) == (CALCULATING, 1)
 
 
+@needs_many_locks
 def test_fork_leaves_segments() -> None:
     """A forked child that drops values and allocates others removes nothing of its parent."""
     values = [WorkerStatus(IDLE) for _ in range(300)]
@@ -364,6 +366,7 @@ def test_fork_while_a_thread_allocates() -> None:
     assert codes == [0] * 15
 
 
+@needs_many_locks
 def test_threads_allocate() -> None:
     """Values that many threads make at once are all on words of their own."""
     made: list[list[WorkerStatus]] = [[] for _ in range(4)]

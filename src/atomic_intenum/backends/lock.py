@@ -11,7 +11,9 @@ in their order, as x86-64 does.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 import sys
 import time
 from collections import deque
@@ -255,4 +257,14 @@ def own_guard() -> Guard:
     method = multiprocessing.get_start_method(allow_none=True)
     # get_context() without an argument would settle the method for the whole program.
     context = multiprocessing.get_context(method or multiprocessing.get_all_start_methods()[0])
-    return _OwnGuard(context.RLock(), own=True)
+    try:
+        return _OwnGuard(context.RLock(), own=True)
+    except OSError as error:
+        # Of the libcs only musl has so low a limit.
+        if error.errno != errno.EMFILE or os.sysconf("SC_SEM_NSEMS_MAX") != 256:
+            raise
+        message = (
+            "musl has room for 256 locks in a process, and each value and array takes one: "
+            "make one array of many values, or give several the same lock="
+        )
+        raise OSError(errno.EMFILE, message) from error
