@@ -6,6 +6,7 @@ import copy
 import errno
 import multiprocessing.context
 import os
+import re
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -197,5 +198,6 @@ def test_no_more_semaphores(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(multiprocessing.context.BaseContext, "RLock", refuse)
     monkeypatch.setattr(os, "sysconf", {"SC_SEM_NSEMS_MAX": most}.__getitem__, raising=False)
-    with pytest.raises(OSError, match="room for 256 locks .* lock=" if most > 0 else "Too many"):
+    said = "room for 256 locks .* lock=" if most > 0 else re.escape(str(full))
+    with pytest.raises(OSError, match=said):
         IntEnumArray[Bits](3, Bits.LEFT)

@@ -16,6 +16,7 @@ import pytest
 
 from atomic_intenum import BACKEND, IntEnumValue
 from helpers.crew import Bits, child
+from helpers.marks import needs_many_locks
 from helpers.support import VERSIONS, give_way
 
 if TYPE_CHECKING:
@@ -385,6 +386,7 @@ def check_claims(make_cell: Callable[[IntEnum], Cell]) -> None:
     assert all(cell.version == 1 for cell in cells)
 
 
+@needs_many_locks
 def test_each_value_is_claimed_once() -> None:
     """Of all processes that claim a value by compare_and_set exactly one gets it."""
     for _ in range(4 * SCALE):
