@@ -6,6 +6,7 @@ How one is found by name, how it ends, how it is copied, and whether it may be p
 from __future__ import annotations
 
 import copy
+import weakref
 from multiprocessing import context
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +34,10 @@ _KINDS = {
     KIND_ARRAY: "an array",
 }
 
+
+#: What each child that was started finds by names that go with this process's objects: its locks,
+#: and on Windows its memory. Kept until somebody has seen that the child has ended.
+_given: weakref.WeakKeyDictionary[Any, list[object]] = weakref.WeakKeyDictionary()
 
 #: Who is told of each object that is closed: aio, once somebody has awaited something.
 closing: list[Callable[[Shared], None]] = []
@@ -156,8 +161,10 @@ class Shared(_Bound):
                     f"only: pass it to a Process as it starts (semaphores cannot be sent later)"
                 )
                 raise RuntimeError(message)
-            # The child finds the lock, and memory on Windows, by names that go with this process's.
-            vars(starting).setdefault("_atomic_kept", []).append((segment, guard))
+            for child in [child for ref in _given.keyrefs() if (child := ref()) is not None]:
+                if child.returncode is not None:
+                    _given.pop(child, None)
+            _given.setdefault(starting, []).append((segment, guard))
         lock, own = (None, False) if guard is None else (guard.lock, guard.own)
         place = (*segment.reference(), index)
         arguments = (*path_of(type(self)), vocabulary.enum, place, lock, own)

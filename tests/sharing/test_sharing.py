@@ -15,6 +15,7 @@ import pytest
 
 from atomic_intenum import IntEnumValue
 from helpers import children
+from helpers.boards import Board
 from helpers.inside import backend
 from helpers.marks import needs_many_locks
 from helpers.support import (
@@ -30,6 +31,7 @@ from helpers.support import (
     make_enum,
     own_segments,
     run,
+    segment_of,
     wait_for,
 )
 
@@ -75,6 +77,25 @@ def test_parent_drops_its_values_as_a_child_starts(method: str) -> None:
     collect()
     process.join(DEADLINE)
     assert process.exitcode == 0
+
+
+@pytest.mark.slow
+@inherits
+def test_nothing_is_kept_for_a_child_that_has_ended(method: str) -> None:
+    """What a child was given goes as the next one starts, though its Process is kept."""
+    context: Any = multiprocessing.get_context(method)
+    processes, made = [], []
+    for _ in range(2):
+        array = Board(3, IDLE)
+        made.append(segment_of(array))
+        processes.append(context.Process(target=len, args=([array],)))
+        del array
+        processes[-1].start()
+        processes[-1].join(DEADLINE)
+        assert processes[-1].exitcode == 0
+    collect()
+    assert made[0] != made[1]
+    assert made[0] not in own_segments()
 
 
 @pytest.mark.slow
