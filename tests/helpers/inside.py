@@ -42,6 +42,7 @@ __all__ = [
     "is_built",
     "is_int_enum",
     "layout",
+    "may_live",
     "native_binding",
     "process",
     "segment",
@@ -121,3 +122,11 @@ def aio() -> Any:
 def opening() -> Any:
     """Return the module by which commands attach."""
     return importlib.import_module(f"{atomic_intenum.__name__}.commands.opening")
+
+
+def may_live(pid: int) -> bool:
+    """Ask on the lock-based path whether a pid may be an owner's, where no lock tells."""
+    from atomic_intenum.backends import lock_owners
+
+    inside: Any = lock_owners
+    return bool(inside._may_live(inside._namespace() << inside._NAMESPACE_SHIFT | pid))

@@ -48,6 +48,7 @@ def as_on_windows(*arguments: str | Path, **changes: str) -> subprocess.Complete
         text=True,
         check=False,
         env=mine,
+        timeout=200,
     )
 
 
@@ -61,8 +62,7 @@ def test_part_of_the_suite(tmp_path: Path) -> None:
         TMPDIR=str(tmp_path),  # who is killed leaves a folder there
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    counted = dict(re.findall(r"(\d+) (passed|skipped)", done.stdout)[::-1])
-    found = {what: int(count) for count, what in counted.items()}
+    found = {what: int(count) for count, what in re.findall(r"(\d+) (passed|skipped)", done.stdout)}
     assert found["passed"] >= PASS, found
     assert found.get("skipped", 0) <= SKIPPED, found
 
@@ -147,6 +147,31 @@ def test_commands_say_that_there_is_nothing_to_see(arguments: tuple[str, ...], s
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"atomic-intenum {said}")
     assert done.stderr.count("\n") == 1
+
+
+#: Prints whether a process may live, of which the system says each of these errors.
+DOUBTS = """
+import _winapi, os
+from helpers.inside import may_live
+
+def refuse(*_):
+    error = OSError(22, "it is not said")
+    error.winerror = code
+    raise error
+
+print(may_live(os.getpid()))
+_winapi.OpenProcess = refuse
+for code in (5, 1450, 87):
+    print(may_live(os.getpid()))
+"""
+
+
+def test_owner_lives_in_each_doubt(tmp_path: Path) -> None:
+    """A pid counts as dead where no process has it, and not where the system refuses to say."""
+    script = tmp_path / "doubts.py"
+    script.write_text(DOUBTS)
+    done = as_on_windows(script)
+    assert (done.stdout.split(), done.stderr) == (["True", "True", "True", "False"], "")
 
 
 def test_nothing_is_excused_elsewhere() -> None:

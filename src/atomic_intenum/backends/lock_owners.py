@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import os
 import secrets
 import struct
@@ -392,8 +391,8 @@ def _may_live(process: int) -> bool:
         os.kill(process & 0xFFFF_FFFF, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        return getattr(error, "winerror", 0) != 87  # Windows: no process has the pid
     return True
 
 
@@ -402,10 +401,7 @@ def _runs(pid: int) -> bool:
     import _winapi  # noqa: PLC0415
 
     winapi: Any = _winapi
-    try:
-        handle = winapi.OpenProcess(winapi.SYNCHRONIZE, False, pid)  # noqa: FBT003
-    except OSError as error:
-        return error.errno != errno.EINVAL  # no process has the pid
+    handle = winapi.OpenProcess(winapi.SYNCHRONIZE, False, pid)  # noqa: FBT003
     try:
         return bool(winapi.WaitForSingleObject(handle, 0) != winapi.WAIT_OBJECT_0)
     finally:

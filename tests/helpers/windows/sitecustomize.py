@@ -150,7 +150,9 @@ def _open_process(_: int, __: bool, pid: int) -> int:
     try:
         return os.pidfd_open(pid)
     except ProcessLookupError:
-        raise OSError(errno.EINVAL, "The parameter is incorrect") from None
+        error: Any = OSError(errno.EINVAL, "The parameter is incorrect")
+        error.winerror = 87
+        raise error from None
 
 
 def _wait_for(handle: int, milliseconds: int) -> int:
