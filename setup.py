@@ -114,6 +114,7 @@ class PlainSdist(sdist):
             return member
 
         path = Path(f"{base_name}.tar.gz")
+        path.parent.mkdir(parents=True, exist_ok=True)
         with (
             path.open("wb") as file,
             # gzip's header has a name and a time too.

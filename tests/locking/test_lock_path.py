@@ -197,7 +197,8 @@ def test_no_more_semaphores(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
         raise full
 
     monkeypatch.setattr(multiprocessing.context.BaseContext, "RLock", refuse)
-    monkeypatch.setattr(os, "sysconf", {"SC_SEM_NSEMS_MAX": most}.__getitem__, raising=False)
+    monkeypatch.setattr(os, "sysconf_names", {"SC_SEM_NSEMS_MAX": 1}, raising=False)
+    monkeypatch.setattr(os, "sysconf", {1: most}.__getitem__, raising=False)
     said = "room for 256 locks .* lock=" if most > 0 else re.escape(str(full))
     with pytest.raises(OSError, match=said):
         IntEnumArray[Bits](3, Bits.LEFT)

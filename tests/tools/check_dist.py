@@ -71,7 +71,8 @@ def check_wheel(path: Path) -> None:
     fail_on(f"{path.name} lacks", expected - names)
     fail_on(f"{path.name} holds what is not the package's", names - expected - compiled)
     found = sorted(Path(name).name.partition(".")[0] for name in compiled)
-    if path.name.endswith("-none-any.whl") == bool(found):
+    pure, pypy = path.name.endswith("-none-any.whl"), "-pp3" in path.name
+    if bool(found) == pure or (found and ("_cffi" if pypy else "_native") not in found):
         sys.exit(f"{path.name}: compiled is {found}, which its name does not say")
     print(f"{path.name}: {len(names)} files, of them compiled: {found}; nothing else bundled")
 

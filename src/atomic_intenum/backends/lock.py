@@ -260,11 +260,12 @@ def own_guard() -> Guard:
     try:
         return _OwnGuard(context.RLock(), own=True)
     except OSError as error:
-        # Of the libcs only musl has so low a limit.
-        if error.errno != errno.EMFILE or os.sysconf("SC_SEM_NSEMS_MAX") != 256:
+        limit = getattr(os, "sysconf_names", {}).get("SC_SEM_NSEMS_MAX")
+        most = os.sysconf(limit) if limit else -1
+        if error.errno != errno.EMFILE or most != 256:  # of the libcs only musl has so low a limit
             raise
         message = (
             "musl has room for 256 locks in a process, and each value and array takes one: "
-            "make one array of many values, or give several the same lock="
+            "make one array of many values, or give several values the same lock="
         )
         raise OSError(errno.EMFILE, message) from error

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 #: Linux's, which PyPy does not name.  What does not know it finds that one cannot write a folder.
 _O_TMPFILE = getattr(os, "O_TMPFILE", 0o20000000 | getattr(os, "O_DIRECTORY", 0))
 
-#: What Windows says where there is no room, which has no number of its own in errno.
-_COMMITMENT_LIMIT = 1455
+#: What Windows says where there is no room: not enough memory, and the paging file is too small.
+_NO_ROOM = (8, 1455)
 
 
 class Memory:
@@ -101,7 +101,7 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
         if fd is not None and hasattr(os, "posix_fallocate"):
             _fill(fd, size)  # a full system would answer a later touch with SIGBUS
     except OSError as error:
-        full = getattr(error, "winerror", 0) == _COMMITMENT_LIMIT
+        full = getattr(error, "winerror", 0) in _NO_ROOM
         if full or error.errno in (errno.ENOSPC, errno.EFBIG):
             raise refused.no_room(size) from error
         raise
