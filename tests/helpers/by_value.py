@@ -59,7 +59,7 @@ def _by_value() -> Iterator[None]:
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         # What cannot be sent at all is a child's by fork alone; the package raises RuntimeError.
         if "pickle" in str(error) or "local object" in str(error):
-            needs("fork: it is not pickled what the child is given")
+            needs(f"fork: {error}")
         raise
     finally:
         del pickler.reducer_override

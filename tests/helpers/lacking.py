@@ -54,7 +54,7 @@ def what_is_lacking(error: BaseException | None) -> str | None:
         what = _asked_for(error)
         if what is not None and _is_a_tests(error):
             return what
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return None
 
 

@@ -64,7 +64,7 @@ def test_frames(size: tuple[int, int], workers: str) -> None:
             for name, number in counts(frame).items()
             if name in ("starting", "waiting", "hashing", "dead")
         ) <= int(workers)
-    # Breathes: at one time all wait, at another many hash.
+    # Breathes: at one time all wait, at another some hash.
     assert max(counts(frame)["hashing"] for frame in frames) >= max(1, int(workers) // 50)
 
 
