@@ -34,8 +34,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="no pthreads"),
 ]
 
-STORM, FULL_STORM = "storm 1000", "storm 100000"
-TURNS, FULL_TURNS = "turns 300", "turns 20000"
+STORM, FULL_STORM = "storm 1000", "storm 20000"
+TURNS, FULL_TURNS = "turns 300", "turns 5000"
 FORKS, FULL_FORKS = "forks 20", "forks 5000"
 OWNERS, FULL_OWNERS = "owners 4", "owners 100"
 ALL = ("cases", "bits", "points", FORKS, OWNERS, "pace", STORM, TURNS)
@@ -115,7 +115,7 @@ def test_watch_holds(name: str, mode: str, built: Callable[[str], Path]) -> None
     ],
 )
 def test_watch_holds_at_full_size(name: str, mode: str, built: Callable[[str], Path]) -> None:
-    """100,000 rounds of each writer, 5,000 forks and 100 dead owners."""
+    """20,000 rounds of each writer on each build, 5,000 forks and 100 dead owners."""
     arguments = [*mode.split(), seed()]
     done = run(built(name), *arguments, patience=800)
     print(name, *arguments, done.stdout)  # shown with -rP
