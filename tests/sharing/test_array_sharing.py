@@ -40,6 +40,7 @@ from helpers.support import (
     private_shm,
     run,
     run_script,
+    segment_of,
     spoil,
     wait_for,
 )
@@ -101,7 +102,9 @@ def test_plain_fork() -> None:
     before = own_segments()
     assert wait_for(fork(body)) == 0
     assert array[:] == [CALCULATING, IDLE, IDLE]
-    assert own_segments() == before
+    assert (
+        segment_of(array) in own_segments() <= before
+    )  # a collector may take older ones meanwhile
 
 
 # -- by pickle
@@ -380,7 +383,7 @@ def test_arrays_that_come_and_go() -> None:
         assert value.load() is CALCULATING
         del array, value
         collect_unless_counted()
-        assert own_segments() <= before  # a collector may take older ones meanwhile
+        assert own_segments() <= before
     assert len(os.listdir("/proc/self/fd")) <= descriptors  # noqa: PTH208
     assert keeper[0] is IDLE
 

@@ -257,7 +257,7 @@ def test_end_of_a_child_leaves_the_parents(method: str) -> None:
     status = WorkerStatus(IDLE)
     before = own_segments()
     run(method, children.claim_all, {"subclass": status})
-    assert own_segments() == before
+    assert segment_of(status) in own_segments() <= before
     status.set(IDLE)
     run(method, children.claim_all, {"subclass": status})
     assert status.load() is UNAVAILABLE
@@ -315,7 +315,7 @@ def test_fork_leaves_segments() -> None:
         backend.end()  # os._exit does not
 
     assert wait_for(fork(child)) == 0
-    assert own_segments() == names
+    assert {segment_of(value) for value in values} <= own_segments() <= names
     assert [value.load() for value in values] == [IDLE] * 300
 
 
