@@ -11,6 +11,7 @@ import functools
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,6 +24,10 @@ from helpers.loops import until_nobody_watches
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+# A shell lets what it runs in the background ignore Ctrl-C, and so would each program of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEFAULT = "native" if sys.implementation.name == "cpython" else "cffi"
 BACKEND = os.environ.setdefault("ATOMIC_INTENUM_BACKEND", DEFAULT)
