@@ -50,6 +50,18 @@ def test_clock_that_ticks_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
         assert desk.nap() < 1 / 64
 
 
+@unnamed
+def test_look_that_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that others hold up for a second is not taken for one that works as long."""
+    desk: Any = backend.Desk()
+    held_up = itertools.count()
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: float(next(held_up)))
+        desk.watch(Status(IDLE))
+        desk.take()
+    assert desk.nap() < 1
+
+
 def change_when_told(pipe: Connection, value: Status) -> None:
     """Set the value to each member that is sent, until None comes."""
     for member in iter(pipe.recv, None):

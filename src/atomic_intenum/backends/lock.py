@@ -261,8 +261,7 @@ def own_guard() -> Guard:
         return _OwnGuard(context.RLock(), own=True)
     except OSError as error:
         limit = getattr(os, "sysconf_names", {}).get("SC_SEM_NSEMS_MAX")
-        most = os.sysconf(limit) if limit else -1
-        if error.errno != errno.EMFILE or most != 256:  # of the libcs only musl has so low a limit
+        if error.errno != errno.EMFILE or not limit or os.sysconf(limit) != 256:  # musl's
             raise
         message = (
             "musl has room for 256 locks in a process, and each value and array takes one: "
