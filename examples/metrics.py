@@ -1,8 +1,7 @@
 """Eight workers behind one port; any of them tells Prometheus what all are doing.
 
     pip install 'atomic-intenum[metrics]'
-    python examples/metrics.py 8000
-    curl http://127.0.0.1:8000/metrics
+    python examples/metrics.py 8000  # and: curl http://127.0.0.1:8000/metrics
 
 A worker is BUSY while it answers, as with ``/slow``.  Kill one with -9: another has its place.
 """
@@ -55,6 +54,7 @@ class Quiet(WSGIRequestHandler):
 
 def work(index: int, listener: socket.socket, board: Board, names: list[str]) -> None:
     """Be a worker: answer what comes, until the parent ends this process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # wsgiref would take sys.exit() for an error
     status = board.at(index)
     status.own()  # from here on, this process's death makes it DEAD
     registry = CollectorRegistry()
