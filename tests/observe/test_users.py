@@ -97,6 +97,8 @@ def test_what_one_may_not_read_is_refused(
 
 #: Runs what follows.
 _EXEC = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+#: Lines of the screen: whatever else the machine has in shared memory is listed too.
+_TALL = 1000
 
 
 @pytest.mark.only_on("native", "cffi")
@@ -117,12 +119,12 @@ def test_each_on_a_terminal(
     """On a terminal each command tells what another user may not read, or leaves it out."""
     given = [theirs.board if each == "NAME" else each for each in arguments]
     program = ("-c", _EXEC, *users[OTHER], "-m", "atomic_intenum")
-    with terminal(*given, program=program, width=160, height=60) as screen:
+    with terminal(*given, program=program, width=160, height=_TALL) as screen:
         assert screen.end() == code
         assert "Traceback" not in screen.text()
         assert ("only its user and root may read it" in screen.text()) == (given[0] != "metrics")
     if given[0] in ("show", "wait", "list"):
-        with terminal(*given, width=160, height=60) as screen:  # as root
+        with terminal(*given, width=160, height=_TALL) as screen:  # as root
             assert screen.end() == (1 if given[0] == "wait" else 0)
             assert theirs.board in screen.text()
 
