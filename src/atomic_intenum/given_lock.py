@@ -116,15 +116,13 @@ class Guard:
         return bool(owned()) if callable(owned) else False
 
 
-def _is_semlock(lock: object, *kinds: str) -> bool:
-    """Tell whether a lock is of one of these classes of multiprocessing.synchronize.
+def _is_semlock(lock: object, kind: str = "SemLock") -> bool:
+    """Tell whether a lock is of this class of multiprocessing.synchronize.
 
     The module takes 3 ms to import; without it there is none.
     """
-    module = sys.modules.get("multiprocessing.synchronize")
-    return module is not None and isinstance(
-        lock, tuple(getattr(module, kind) for kind in kinds or ("SemLock",))
-    )
+    name = "multiprocessing.synchronize"  # no get(): python_bound's Table says why
+    return name in sys.modules and isinstance(lock, getattr(sys.modules[name], kind))
 
 
 _R = TypeVar("_R")

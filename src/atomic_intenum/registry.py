@@ -32,14 +32,15 @@ def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
 
 def pool_of(vocabulary: Vocabulary, on_death: Rules | None) -> Pool:
     """Return the pool of values that have this on_death."""
-    pool: Pool | None = vocabulary.pools.get(on_death)
+    pools: dict[Rules | None, Pool] = vocabulary.pools
+    if on_death in pools:  # no get(): python_bound's Table says why
+        return pools[on_death]
     # One step: of two threads that make one, both get the same.
-    return pool or vocabulary.pools.setdefault(on_death, Pool(vocabulary.text, on_death))
+    return pools.setdefault(on_death, Pool(vocabulary.text, on_death))
 
 
 def _look_up(enum: type[IntEnum]) -> Vocabulary | None:
-    reference = _known.get(enum)
-    return None if reference is None else reference()
+    return _known[enum]() if enum in _known else None
 
 
 def _look_up_or_make(enum: type[IntEnum]) -> Vocabulary:

@@ -67,7 +67,8 @@ class Vocabulary:
         if not isinstance(value, self.enum):
             return None
         number = _number_of(value)
-        return number if self._by_number.get(number) is value else None
+        by = self._by_number  # no get(): python_bound's Table says why
+        return number if number in by and by[number] is value else None
 
     def number_of(self, name: str) -> int:
         """Return the value of the member of that name, aliases included; KeyError if none."""
@@ -92,8 +93,8 @@ class Vocabulary:
 
     def member_of(self, number: int) -> IntEnum:
         """Return the member of that value; ValueError if none."""
-        member = self._by_number.get(number)
-        return self.refuse_number(number) if member is None else member
+        by = self._by_number
+        return by[number] if number in by else self.refuse_number(number)
 
     def check_number(self, number: object) -> int:
         """Return what an overridden to_value() gave, if it is a member's value."""

@@ -375,7 +375,45 @@ def test_fork_while_a_thread_allocates() -> None:
         assert [value.load() for value in values] == [CALCULATING] * 3
         backend.end()
 
+    # The first imports what the others need: an import amid a fork is CPython's to mend.
+    assert WorkerStatus(IDLE, lock).load() is IDLE
     threads = [threading.Thread(target=allocate) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        codes = [wait_for(fork(child)) for _ in range(15)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert codes == [0] * 15
+
+
+@pytest.mark.slow
+def test_fork_while_threads_use_a_value() -> None:
+    """Children that are forked while other threads use a value can use it themselves."""
+    stop = threading.Event()
+    status = WorkerStatus(IDLE)
+
+    def use() -> None:
+        status.set(CALCULATING)
+        assert status.exchange(IDLE) in (IDLE, CALCULATING)
+        assert status.load() in (IDLE, CALCULATING)
+        assert status.name
+        assert status.compare_and_set(IDLE, CALCULATING) in (True, False)
+        assert (status == IDLE) in (True, False)
+
+    def use_on() -> None:
+        while not stop.is_set():
+            use()
+
+    def child() -> None:
+        for _ in range(20):
+            use()
+        backend.end()
+
+    use()  # imports what it needs
+    threads = [threading.Thread(target=use_on) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:

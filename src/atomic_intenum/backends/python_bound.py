@@ -38,7 +38,11 @@ class Goal(NamedTuple):
 
 
 class Table:
-    """The members of one IntEnum: number to member and name, identity to number."""
+    """The members of one IntEnum: number to member and name, identity to number.
+
+    Nobody asks these by get(): in free-threaded CPython 3.13 that takes the dict's lock, which is
+    taken for ever in a child if another thread was about to get it at the fork.
+    """
 
     __slots__ = ("enum_type", "members", "names", "numbers", "vocabulary")
 
@@ -57,8 +61,8 @@ class Table:
 
     def member_of(self, number: int) -> Any:
         """Return the member of that number; ValueError if none."""
-        member = self.members.get(number)
-        return self.vocabulary.refuse_number(number) if member is None else member
+        members = self.members
+        return members[number] if number in members else self.vocabulary.refuse_number(number)
 
 
 class Watch(Protocol):
@@ -201,8 +205,9 @@ class Bound:
 
     def _atomic_value(self, member: object) -> int:
         """Return the number of a member or name."""
-        number: int | None = self._atomic_open().table.numbers.get(id(member))
-        return self._atomic_number(member) if number is None else number
+        numbers: dict[int, int] = self._atomic_open().table.numbers
+        key = id(member)
+        return numbers[key] if key in numbers else self._atomic_number(member)
 
     def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001
         """Begin a wait for the word, or for one or ``every`` one of the words."""

@@ -135,17 +135,16 @@ class Value(Bound):
         except AttributeError:
             raise _unbound(self) from None
         number = binding.words.number()
-        member = binding.table.members.get(number)
-        return binding.table.vocabulary.refuse_number(number) if member is None else member
+        members = binding.table.members
+        return members[number] if number in members else binding.table.member_of(number)
 
     def set(self, value: Any) -> None:
         try:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        number = binding.table.numbers.get(id(value))
-        if number is None:
-            number = self._atomic_number(value)
+        numbers, key = binding.table.numbers, id(value)
+        number = numbers[key] if key in numbers else self._atomic_number(value)
         if binding.guard is None:
             binding.words.exchange(number)
         else:
@@ -156,28 +155,22 @@ class Value(Bound):
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        number = binding.table.numbers.get(id(value))
-        if number is None:
-            number = self._atomic_number(value)
+        numbers, key = binding.table.numbers, id(value)
+        number = numbers[key] if key in numbers else self._atomic_number(value)
         if binding.guard is None:
             before = binding.words.exchange(number)
         else:
             before = guarded(binding.guard, lambda: binding.words.exchange(number))
-        member = binding.table.members.get(before)
-        return binding.table.vocabulary.refuse_number(before) if member is None else member
+        return binding.table.member_of(before)
 
     def compare_and_set(self, old: Any, new: Any) -> bool:
         try:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        numbers = binding.table.numbers
-        expected = numbers.get(id(old))
-        if expected is None:
-            expected = self._atomic_number(old)
-        desired = numbers.get(id(new))
-        if desired is None:
-            desired = self._atomic_number(new)
+        numbers, key, other = binding.table.numbers, id(old), id(new)
+        expected = numbers[key] if key in numbers else self._atomic_number(old)
+        desired = numbers[other] if other in numbers else self._atomic_number(new)
         guard = binding.guard
         if guard is None:
             return binding.words.compare_and_set(expected, desired)
@@ -222,8 +215,8 @@ class Value(Bound):
         number = binding.words.number()
         if binding.calls_from_value:
             return self.from_value(number)
-        name = binding.table.names.get(number)
-        return binding.table.vocabulary.refuse_number(number) if name is None else name
+        names = binding.table.names
+        return names[number] if number in names else binding.table.vocabulary.refuse_number(number)
 
     @property
     def version(self) -> int:
@@ -234,8 +227,10 @@ class Value(Bound):
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        right = binding.table.numbers.get(id(other))
-        if right is None:
+        numbers, key = binding.table.numbers, id(other)
+        if key in numbers:
+            right = numbers[key]
+        else:
             enum = self._atomic_open().table.enum_type
             if isinstance(other, int):
                 right = int.__add__(other, 0)  # not what its class has for an __int__
