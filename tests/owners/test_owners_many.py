@@ -314,6 +314,5 @@ def test_row_is_given_up_with_the_last_object(request: pytest.FixtureRequest) ->
                 assert is_taken(status, row) is owns
                 assert status.owner == (peer.pid if owns else None)
                 peer.tell()
-            assert is_taken(status, row_of(status))
         assert status.recover() or status.load() is PENDING
         status.unlink()
