@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAMED = atomic_intenum.BACKEND != "lock"
+#: None and what is endless are left out: who waits for what nobody does would wait for ever.
+TIMES: list[Any] = [0, 0.001, -1, math.nan, "1"]
 
 
 class Boom(Exception):  # noqa: N818
@@ -135,6 +137,8 @@ class Calls:
             names = ["value", "old", "new", "function", "lock", "segment_name", "name", "timeout"]
             keywords = {self.chance.choice(names): self.anything()}
             name = keywords.get("segment_name")
+            if "timeout" in keywords:
+                keywords["timeout"] = self.chance.choice(TIMES)
             if type(name) is str and name.isalpha():
                 # A good name, that others who run this now would take as well, and lock.
                 keywords["segment_name"] = self.names[0]
@@ -282,7 +286,7 @@ class Calls:
             return
         arguments, keywords = self.some()
         if name.startswith("wait"):
-            keywords = {"timeout": self.chance.choice([0, 0.001, -1, math.nan, "1"])}
+            keywords = {"timeout": self.chance.choice(TIMES)}
         # Without iteration there is no __contains__; `in` finds that out, whatever the item.
         method = getattr(array, name, partial(operator.contains, array))
         result = method(*arguments, **keywords)
