@@ -153,6 +153,7 @@ CORE_FAULTS = {
             "    uint32_t armed =",
             (
                 "    if (aie_watch_met(array, watch)) {\n        return AIE_OK;\n    }\n"
+                "    struct timespec gap = aie_timespec(100000); nanosleep(&gap, NULL);\n"
                 "    uint32_t armed ="
             ),
         ),
