@@ -41,7 +41,7 @@ class Vocabulary:
         self.enum = enum
         #: With aliases.  Not by iterating or subscripting: the metaclass may override that.
         self._by_name: dict[str, IntEnum] = dict(enum.__members__)
-        self._by_number: dict[int, IntEnum] = {}
+        self._by_number: dict[int, IntEnum] = {}  # asked by no get(), as python_bound's Table
         for member in self._by_name.values():
             number = _number_of(member)
             if number not in _INT32:
@@ -67,8 +67,7 @@ class Vocabulary:
         if not isinstance(value, self.enum):
             return None
         number = _number_of(value)
-        by = self._by_number  # no get(): python_bound's Table says why
-        return number if number in by and by[number] is value else None
+        return number if self.has(number) and self._by_number[number] is value else None
 
     def number_of(self, name: str) -> int:
         """Return the value of the member of that name, aliases included; KeyError if none."""
@@ -93,8 +92,7 @@ class Vocabulary:
 
     def member_of(self, number: int) -> IntEnum:
         """Return the member of that value; ValueError if none."""
-        by = self._by_number
-        return by[number] if number in by else self.refuse_number(number)
+        return self._by_number[number] if self.has(number) else self.refuse_number(number)
 
     def check_number(self, number: object) -> int:
         """Return what an overridden to_value() gave, if it is a member's value."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +27,6 @@ from helpers.support import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from pathlib import Path
 
 
 #: Type checkers know the errors that these are for.
@@ -154,6 +155,26 @@ def test_no_room() -> None:
     """A full /dev/shm is told with what was wanted and what is there."""
     with pytest.raises(OSError, match=r"no room in /dev/shm for [\d,]+ bytes: [\d,]+ of"):
         Board(1 << 44, IDLE)  # nor has the disk, where the lock-based path would go next
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for more than a process may map")
+def test_no_room_to_map() -> None:
+    """What a process may not map is told alike, where a file may be that large."""
+
+    def ask(pipe: Connection) -> None:
+        import resource
+
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + (1 << 26), resource.RLIM_INFINITY))
+        try:
+            Board(1 << 24, IDLE)
+        except OSError as error:
+            pipe.send(str(error))
+
+    with child(ask) as peer:
+        assert re.search(
+            r"no room in /dev/shm for .*, but this process may map no more", peer.says()
+        )
 
 
 def test_no_compiled_core(tmp_path: Path) -> None:

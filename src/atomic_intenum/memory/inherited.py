@@ -102,7 +102,7 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
             _fill(fd, size)  # a full system would answer a later touch with SIGBUS
     except OSError as error:
         full = getattr(error, "winerror", 0) in _NO_ROOM
-        if full or error.errno in (errno.ENOSPC, errno.EFBIG):
+        if full or error.errno in (errno.ENOSPC, errno.EFBIG, errno.ENOMEM):
             raise refused.no_room(size) from error
         raise
     view = memory.view()

@@ -17,6 +17,8 @@ def no_room(size: int) -> OSError:
         room = os.statvfs("/dev/shm")
         free, whole = (count * room.f_frsize for count in (room.f_bavail, room.f_blocks))
         message = f"no room in /dev/shm for {size:,} bytes: {free:,} of its {whole:,} are free"
+        if free >= size:
+            message += ", but this process may map no more (ulimit -v tells how much)"
     return OSError(errno.ENOSPC, message)
 
 

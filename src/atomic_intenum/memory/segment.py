@@ -259,7 +259,7 @@ def _made(memory: str, outcome: Mapping | tuple[int, str], size: int) -> Segment
     code, why = outcome
     if code in (errno.EEXIST, errno.EAGAIN, errno.ESTALE):
         raise refused.taken(memory, shown(memory))
-    if code == errno.ENOSPC:
+    if code in (errno.ENOSPC, errno.ENOMEM):
         raise refused.no_room(size)
     raise refused.unopened(code, why, shown(memory), pickled=False)
 
