@@ -11,6 +11,7 @@
  *   - What lived before lives on, under its name, until its own end; whoever was killed joining it or
  *     removing it.
  *   - Who ends removes its own, and nobody else's of that name.
+ *   - A look that is cut short begins elsewhere than the one before it.
  */
 #include "common.h"
 #include "attach.h"
@@ -258,6 +259,43 @@ static void check_lives(void (*action)(void))
     CHECK(all, !is_there(wanted));
 }
 
+static void make_four(int first)
+{
+    for (int n = first; n < first + 4; n++) {
+        char name[AIE_NAME_SIZE + 8];
+        snprintf(name, sizeof(name), "%s-%d", wanted, n);
+        CHECK(all, make(name, THEIRS) != NULL);
+    }
+}
+
+static void live_with_many(void)
+{
+    make_four(0);
+    atomic_store(&all->step, 1);
+    reach(2);
+    make_four(4);
+    atomic_store(&all->step, 3);
+    reach(4);
+}
+
+/* A look that has time for one name alone comes to each of them in the end. */
+static void check_each_has_its_turn(void)
+{
+    atomic_store(&all->step, 0);
+    pid_t living = doing(live_with_many);
+    reach(1);
+    leave_a_dead_name();
+    atomic_store(&all->step, 2);
+    reach(3);
+    int64_t deadline = aie_now() + WAIT_NS / 2; /* the living end after it */
+    while (is_there(wanted) && aie_now() < deadline) {
+        aie_life_sweep(0, aie_regions.namespace);
+    }
+    CHECK(all, !is_there(wanted));
+    atomic_store(&all->step, 4);
+    CHECK(all, end_well(&living, 1, aie_now() + WAIT_NS));
+}
+
 /* Where pids tell who lives, what has none yet counts as alive, and nobody joins by a lock. */
 static bool is_told(void)
 {
@@ -295,6 +333,9 @@ int main(void)
             check_gone(die_removing_what_is_gone);
             check_lives(unlink_deadly);
         }
+    }
+    if (AIE_LIFE_LOCKS && !atomic_load(&all->broken)) {
+        check_each_has_its_turn();
     }
     shm_unlink(wanted); /* if something broke */
     shm_unlink(another);
