@@ -40,8 +40,8 @@ class Goal(NamedTuple):
 class Table:
     """The members of one IntEnum: number to member and name, identity to number.
 
-    Nobody asks these by get(): in free-threaded CPython 3.13 that takes the dict's lock, which is
-    taken for ever in a child if another thread was about to get it at the fork.
+    Nobody asks these by get(): in free-threaded CPython 3.13 that always takes the dict's lock,
+    which a fork's child may find taken for good.  `in` and [] seldom do.
     """
 
     __slots__ = ("enum_type", "members", "names", "numbers", "vocabulary")

@@ -103,7 +103,7 @@ def create(header: Header, head: bytes, size: int, first: int) -> Memory:
     except OSError as error:
         full = getattr(error, "winerror", 0) in _NO_ROOM
         if full or error.errno in (errno.ENOSPC, errno.EFBIG, errno.ENOMEM):
-            raise refused.no_room(size) from error
+            raise refused.no_room(size, error.errno) from error
         raise
     view = memory.view()
     view[: len(head)] = head

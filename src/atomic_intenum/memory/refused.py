@@ -10,15 +10,15 @@ from .. import layout
 from ..backends import backend
 
 
-def no_room(size: int) -> OSError:
+def no_room(size: int, code: int | None) -> OSError:
     """Return the error of a segment that there is no room for."""
     message = f"no room in shared memory for {size:,} bytes"
     with contextlib.suppress(OSError, AttributeError):  # no such folder, or no such call
         room = os.statvfs("/dev/shm")
         free, whole = (count * room.f_frsize for count in (room.f_bavail, room.f_blocks))
         message = f"no room in /dev/shm for {size:,} bytes: {free:,} of its {whole:,} are free"
-        if free >= size:
-            message += ", but this process may map no more (ulimit -v tells how much)"
+        if code == errno.ENOMEM:
+            message += ", but this process may map no more: see ulimit -v and vm.max_map_count"
     return OSError(errno.ENOSPC, message)
 
 

@@ -260,7 +260,7 @@ def _made(memory: str, outcome: Mapping | tuple[int, str], size: int) -> Segment
     if code in (errno.EEXIST, errno.EAGAIN, errno.ESTALE):
         raise refused.taken(memory, shown(memory))
     if code in (errno.ENOSPC, errno.ENOMEM):
-        raise refused.no_room(size)
+        raise refused.no_room(size, code)
     raise refused.unopened(code, why, shown(memory), pickled=False)
 
 
