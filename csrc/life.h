@@ -360,9 +360,9 @@ static inline bool aie_is_our_name(const struct dirent *entry)
            && strlen(entry->d_name) < AIE_NAME_SIZE - 1;
 }
 
-/* Remove what is gone, in one look through the names that ends after `budget` ns.  It begins
- * anywhere, so that those behind many others have their turn as well.  Where there are no life locks
- * it does nothing: names cannot be listed, or nothing tells at once. */
+/* Remove what is gone, in one look through the names that ends after `budget` ns.  It begins anywhere,
+ * by the us, since a clock may tick by 16 ns: those behind others have their turn as well.  Where there
+ * are no life locks it does nothing: names cannot be listed, or nothing tells at once. */
 static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
 {
     int64_t now = aie_now(), deadline = now + budget;
@@ -372,7 +372,7 @@ static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
         return;
     }
     uint64_t count = statvfs("/dev/shm", &room) == 0 ? room.f_files - room.f_ffree : 0;
-    uint64_t skip = count == 0 ? 0 : ((uint64_t)now ^ (uint64_t)getpid() << 8) % count;
+    uint64_t skip = count == 0 ? 0 : ((uint64_t)now / 1024 + (uint64_t)getpid()) % count;
     char name[AIE_NAME_SIZE];
     for (int round = 0; round < (skip ? 2 : 1); round++) {
         const struct dirent *entry;
