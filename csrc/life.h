@@ -372,7 +372,7 @@ static inline void aie_life_sweep(int64_t budget, uint64_t namespace)
         return;
     }
     uint64_t count = statvfs("/dev/shm", &room) == 0 ? room.f_files - room.f_ffree : 0;
-    uint64_t skip = count == 0 ? 0 : ((uint64_t)now / 1024 + (uint64_t)getpid()) % count;
+    uint64_t skip = ((uint64_t)now / 1024 + (uint64_t)getpid()) % (count + 1);
     char name[AIE_NAME_SIZE];
     for (int round = 0; round < (skip ? 2 : 1); round++) {
         const struct dirent *entry;
