@@ -102,9 +102,8 @@ def test_plain_fork() -> None:
     before = own_segments()
     assert wait_for(fork(body)) == 0
     assert array[:] == [CALCULATING, IDLE, IDLE]
-    assert (
-        segment_of(array) in own_segments() <= before
-    )  # a collector may take older ones meanwhile
+    # A collector may take older ones meanwhile.
+    assert segment_of(array) in own_segments() <= before
 
 
 # -- by pickle

@@ -36,7 +36,7 @@ from helpers.support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 pickles = pytest.mark.only_on("native", "cffi")
@@ -357,27 +357,16 @@ def test_fork_of_a_fork() -> None:
     assert status.load() is CALCULATING
 
 
-@pytest.mark.slow
-def test_fork_while_a_thread_allocates() -> None:
-    """Children that are forked while other threads make values can make values themselves."""
+def fork_beside_threads(work: Callable[[], object], child: Callable[[], object]) -> None:
+    """Fork 15 children while two threads work on and on; each has to end with 0."""
+    work()  # imports what it needs: an import amid a fork is CPython's to mend
     stop = threading.Event()
-    lock = None
-    if backend.NAME == "lock" and sys.implementation.name == "pypy":
-        # Its threads run while one is in sem_open, whose lock then stays taken in a child.
-        lock = threading.RLock()
 
-    def allocate() -> None:
+    def work_on() -> None:
         while not stop.is_set():
-            [WorkerStatus(IDLE, lock) for _ in range(100)]
+            work()
 
-    def child() -> None:
-        values = [WorkerStatus(CALCULATING, lock) for _ in range(3)]
-        assert [value.load() for value in values] == [CALCULATING] * 3
-        backend.end()
-
-    # The first imports what the others need: an import amid a fork is CPython's to mend.
-    assert WorkerStatus(IDLE, lock).load() is IDLE
-    threads = [threading.Thread(target=allocate) for _ in range(2)]
+    threads = [threading.Thread(target=work_on) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:
@@ -390,9 +379,27 @@ def test_fork_while_a_thread_allocates() -> None:
 
 
 @pytest.mark.slow
+def test_fork_while_a_thread_allocates() -> None:
+    """Children that are forked while other threads make values can make values themselves."""
+    lock = None
+    if backend.NAME == "lock" and sys.implementation.name == "pypy":
+        # Its threads run while one is in sem_open, whose lock then stays taken in a child.
+        lock = threading.RLock()
+
+    def allocate() -> None:
+        [WorkerStatus(IDLE, lock) for _ in range(100)]
+
+    def child() -> None:
+        values = [WorkerStatus(CALCULATING, lock) for _ in range(3)]
+        assert [value.load() for value in values] == [CALCULATING] * 3
+        backend.end()
+
+    fork_beside_threads(allocate, child)
+
+
+@pytest.mark.slow
 def test_fork_while_threads_use_a_value() -> None:
     """Children that are forked while other threads use a value can use it themselves."""
-    stop = threading.Event()
     status = WorkerStatus(IDLE)
 
     def use() -> None:
@@ -403,26 +410,12 @@ def test_fork_while_threads_use_a_value() -> None:
         assert status.compare_and_set(IDLE, CALCULATING) in (True, False)
         assert (status == IDLE) in (True, False)
 
-    def use_on() -> None:
-        while not stop.is_set():
-            use()
-
     def child() -> None:
         for _ in range(20):
             use()
         backend.end()
 
-    use()  # imports what it needs
-    threads = [threading.Thread(target=use_on) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        codes = [wait_for(fork(child)) for _ in range(15)]
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert codes == [0] * 15
+    fork_beside_threads(use, child)
 
 
 @needs_many_locks

@@ -59,7 +59,7 @@ _entering.hold_over_forks()
 def _forget_parent() -> None:
     for owners in list(_numbered):
         owners.number, owners.release = 0, None
-        owners.guards, owners.left = {}, {}  # clear() takes locks: python_bound's Table
+        owners.guards, owners.left = {}, {}  # clear() takes a lock, as get() does
         owners.ending = False
     _numbered.clear()
     _owning.clear()
