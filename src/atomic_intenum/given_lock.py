@@ -121,9 +121,8 @@ def _is_semlock(lock: object, kind: str = "SemLock") -> bool:
 
     The module takes 3 ms to import; without it there is none.
     """
-    name = "multiprocessing.synchronize"  # no get(): python_bound's Table says why
-    module = sys.modules[name] if name in sys.modules else None  # noqa: SIM401
-    return module is not None and isinstance(lock, getattr(module, kind))
+    name = "multiprocessing.synchronize"  # no get(): python_bound.Lookup says why
+    return name in sys.modules and isinstance(lock, getattr(sys.modules[name], kind))
 
 
 _R = TypeVar("_R")

@@ -33,10 +33,10 @@ def vocabulary_of(enum: type[IntEnum]) -> Vocabulary:
 def pool_of(vocabulary: Vocabulary, on_death: Rules | None) -> Pool:
     """Return the pool of values that have this on_death."""
     pools: dict[Rules | None, Pool] = vocabulary.pools
-    if on_death in pools:  # no get(): python_bound's Table says why
-        return pools[on_death]
-    # One step: of two threads that make one, both get the same.
-    return pools.setdefault(on_death, Pool(vocabulary.text, on_death))
+    if on_death not in pools:  # no get(): python_bound.Lookup says why
+        # One step: of two threads that make one, both get the same.
+        pools.setdefault(on_death, Pool(vocabulary.text, on_death))
+    return pools[on_death]
 
 
 def _look_up(enum: type[IntEnum]) -> Vocabulary | None:

@@ -41,7 +41,7 @@ class Vocabulary:
         self.enum = enum
         #: With aliases.  Not by iterating or subscripting: the metaclass may override that.
         self._by_name: dict[str, IntEnum] = dict(enum.__members__)
-        self._by_number: dict[int, IntEnum] = {}  # asked by no get(), as python_bound's Table
+        self._by_number: dict[int, IntEnum] = {}  # no get(): python_bound.Lookup says why
         for member in self._by_name.values():
             number = _number_of(member)
             if number not in _INT32:

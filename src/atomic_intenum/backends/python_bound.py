@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -37,12 +38,19 @@ class Goal(NamedTuple):
         return (number in self.numbers) != self.leave
 
 
-class Table:
-    """The members of one IntEnum: number to member and name, identity to number.
+if TYPE_CHECKING or "t" not in getattr(sys, "abiflags", ""):
+    Lookup = dict
+else:
 
-    Nobody asks these by get(): in free-threaded CPython 3.13 that always takes the dict's lock,
-    which a fork's child may find taken for good.  `in` and [] seldom do.
-    """
+    class Lookup(dict):
+        """A dict whose get() takes no lock: 3.13's does, and a fork's child finds it taken."""
+
+        def get(self, key):
+            return self[key] if key in self else None  # noqa: SIM401
+
+
+class Table:
+    """The members of one IntEnum: number to member and name, identity to number."""
 
     __slots__ = ("enum_type", "members", "names", "numbers", "vocabulary")
 
@@ -54,15 +62,15 @@ class Table:
     ) -> None:
         self.vocabulary = vocabulary
         self.enum_type = enum_type
-        self.members = {number: member for member, _, number in entries}
-        self.names = {number: name for _, name, number in entries}
+        self.members = Lookup((number, member) for member, _, number in entries)
+        self.names = Lookup((number, name) for _, name, number in entries)
         # By id: the table keeps the members alive, so no other object can have a member's.
-        self.numbers = {id(member): number for member, _, number in entries}
+        self.numbers = Lookup((id(member), number) for member, _, number in entries)
 
     def member_of(self, number: int) -> Any:
         """Return the member of that number; ValueError if none."""
-        members = self.members
-        return members[number] if number in members else self.vocabulary.refuse_number(number)
+        member = self.members.get(number)
+        return self.vocabulary.refuse_number(number) if member is None else member
 
 
 class Watch(Protocol):
@@ -187,17 +195,13 @@ class Bound:
 
     @property
     def _atomic_guard(self) -> Guard | None:
-        try:
-            return self._atomic_binding.guard
-        except AttributeError:
-            return None
+        binding: Binding[Any] | None = getattr(self, "_atomic_binding", None)
+        return None if binding is None else binding.guard
 
     @property
     def _atomic_vocabulary(self) -> Vocabulary | None:
-        try:
-            return self._atomic_binding.table.vocabulary
-        except AttributeError:
-            return None
+        binding: Binding[Any] | None = getattr(self, "_atomic_binding", None)
+        return None if binding is None else binding.table.vocabulary
 
     @property
     def _atomic_segment(self) -> Any:
@@ -205,9 +209,8 @@ class Bound:
 
     def _atomic_value(self, member: object) -> int:
         """Return the number of a member or name."""
-        numbers: dict[int, int] = self._atomic_open().table.numbers
-        key = id(member)
-        return numbers[key] if key in numbers else self._atomic_number(member)
+        number: int | None = self._atomic_open().table.numbers.get(id(member))
+        return self._atomic_number(member) if number is None else number
 
     def _atomic_watch(self, goal: Goal, every: bool) -> Watch:  # noqa: FBT001
         """Begin a wait for the word, or for one or ``every`` one of the words."""

@@ -123,8 +123,7 @@ class Value(Bound):
 
     @property
     def _atomic_index(self) -> int:
-        index: int = self._atomic_open().place
-        return index
+        return int(self._atomic_open().place)
 
     # The methods below are written out, at the price of repetition: for CPython each call of a
     # helper would cost as much as all the rest of load() here.
@@ -135,16 +134,16 @@ class Value(Bound):
         except AttributeError:
             raise _unbound(self) from None
         number = binding.words.number()
-        members = binding.table.members
-        return members[number] if number in members else binding.table.member_of(number)
+        member = binding.table.members.get(number)
+        return binding.table.vocabulary.refuse_number(number) if member is None else member
 
     def set(self, value: Any) -> None:
         try:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        numbers, key = binding.table.numbers, id(value)
-        number = numbers[key] if key in numbers else self._atomic_number(value)
+        if (number := binding.table.numbers.get(id(value))) is None:
+            number = self._atomic_number(value)
         if binding.guard is None:
             binding.words.exchange(number)
         else:
@@ -155,22 +154,25 @@ class Value(Bound):
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        numbers, key = binding.table.numbers, id(value)
-        number = numbers[key] if key in numbers else self._atomic_number(value)
+        if (number := binding.table.numbers.get(id(value))) is None:
+            number = self._atomic_number(value)
         if binding.guard is None:
             before = binding.words.exchange(number)
         else:
             before = guarded(binding.guard, lambda: binding.words.exchange(number))
-        return binding.table.member_of(before)
+        member = binding.table.members.get(before)
+        return binding.table.vocabulary.refuse_number(before) if member is None else member
 
     def compare_and_set(self, old: Any, new: Any) -> bool:
         try:
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        numbers, key, other = binding.table.numbers, id(old), id(new)
-        expected = numbers[key] if key in numbers else self._atomic_number(old)
-        desired = numbers[other] if other in numbers else self._atomic_number(new)
+        numbers = binding.table.numbers
+        if (expected := numbers.get(id(old))) is None:
+            expected = self._atomic_number(old)
+        if (desired := numbers.get(id(new))) is None:
+            desired = self._atomic_number(new)
         guard = binding.guard
         if guard is None:
             return binding.words.compare_and_set(expected, desired)
@@ -215,8 +217,8 @@ class Value(Bound):
         number = binding.words.number()
         if binding.calls_from_value:
             return self.from_value(number)
-        names = binding.table.names
-        return names[number] if number in names else binding.table.vocabulary.refuse_number(number)
+        name = binding.table.names.get(number)
+        return binding.table.vocabulary.refuse_number(number) if name is None else name
 
     @property
     def version(self) -> int:
@@ -227,18 +229,14 @@ class Value(Bound):
             binding = self._atomic_binding
         except AttributeError:
             raise _unbound(self) from None
-        numbers, key = binding.table.numbers, id(other)
-        if key in numbers:
-            right = numbers[key]
-        else:
+        if (right := binding.table.numbers.get(id(other))) is None:
             enum = self._atomic_open().table.enum_type
             if isinstance(other, int):
                 right = int.__add__(other, 0)  # not what its class has for an __int__
             elif isinstance(other, Value) and other._atomic_open().table.enum_type is enum:
                 right = other._atomic_binding.words.number()
             else:
-                equality = compare is operator.eq or compare is operator.ne
-                right = self._atomic_operand(other, equality)
+                right = self._atomic_operand(other, compare in (operator.eq, operator.ne))
         return compare(binding.words.number(), right)
 
     def __eq__(self, other: object) -> bool:
