@@ -117,11 +117,8 @@ class Guard:
 
 
 def _is_semlock(lock: object, kind: str = "SemLock") -> bool:
-    """Tell whether a lock is of this class of multiprocessing.synchronize.
-
-    The module takes 3 ms to import; without it there is none.
-    """
-    name = "multiprocessing.synchronize"  # no get(): python_bound.Lookup says why
+    """Tell whether a lock is of this class of multiprocessing.synchronize."""
+    name = "multiprocessing.synchronize"  # 3 ms to import; no get(): python_bound.Lookup says why
     return name in sys.modules and isinstance(lock, getattr(sys.modules[name], kind))
 
 

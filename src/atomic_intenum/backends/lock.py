@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..given_lock import Guard, LockLike, guarded
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, LINE, VALUE_OFFSET
+from ..process import after_fork_in_child
 from . import python_bound, python_row, python_value
 from .lock_array import event_of, locked_words, nap
 from .lock_desk import Desk
@@ -42,8 +43,10 @@ INHERITED_ONLY = True
 
 #: Locks of values that are gone.  Where fork is not the default, freeing a semaphore calls
 #: multiprocessing's resource tracker.  Garbage collection may run anywhere, in the tracker's code
-#: too.  So a lock waits here until the next value is made.
-_graveyard: deque[LockLike] = deque()
+#: too.  So a lock waits in the last of these until the next value is made.  A fork's child leaves
+#: the parent's alone: without a GIL another thread may just be changing it.
+_graveyards: list[deque[LockLike]] = [deque()]
+after_fork_in_child(lambda: _graveyards.append(deque()))
 
 
 class _OwnGuard(Guard):
@@ -52,11 +55,11 @@ class _OwnGuard(Guard):
     __slots__ = ()
 
     #: Kept here: at exit a guard may outlive the module's globals.
-    _bury = _graveyard.append
+    _yards = _graveyards
 
     def __del__(self) -> None:
         if hasattr(self, "lock"):  # a signal handler may have ended __init__
-            self._bury(self.lock)
+            self._yards[-1].append(self.lock)
 
 
 class LockedWord:
@@ -253,7 +256,7 @@ def expire() -> None:
 
 def own_guard() -> Guard:
     """Return a guard over a new RLock of the default start method's context."""
-    _graveyard.clear()
+    _graveyards[-1].clear()
     method = multiprocessing.get_start_method(allow_none=True)
     # get_context() without an argument would settle the method for the whole program.
     context = multiprocessing.get_context(method or multiprocessing.get_all_start_methods()[0])
