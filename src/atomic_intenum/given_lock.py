@@ -35,11 +35,11 @@ class LockLike(Protocol):
 
 #: multiprocessing's locks count for themselves how often they are held, and a child of os.fork
 #: inherits the count.
-_counting: weakref.WeakSet[SemLock] = weakref.WeakSet()
+_counting: weakref.WeakValueDictionary[int, SemLock] = weakref.WeakValueDictionary()
 
 
 def _forget_parent() -> None:
-    for lock in list(_counting):
+    for lock in list(_counting.values()):
         lock._semlock._after_fork()  # type: ignore[attr-defined]
 
 
@@ -96,7 +96,7 @@ class Guard:
             self.depth = getattr(lock._semlock, "depth", None)
         elif _is_semlock(lock):
             semlock = lock._semlock
-            _counting.add(lock)
+            _counting.setdefault(id(lock), lock)  # which writes only if it is new
             self.context = semlock
             if _is_semlock(lock, "Lock"):
                 # Another acquire by who holds it would wait for itself.
