@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atomic_intenum import BACKEND, IntEnumValue
+from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
 from helpers.support import (
     CALCULATING,
     DEADLINE,
@@ -48,6 +48,10 @@ THREADS = 4
 ROUNDS = soaked(2000, 40_000) if BACKEND == "native" else soaked(400, 4000)
 
 MEMBERS = tuple(WorkerStatusEnum)
+
+
+class Board(IntEnumArray[WorkerStatusEnum]):
+    """Several words of one segment."""
 
 
 class Far(enum.IntEnum):
@@ -160,6 +164,26 @@ def test_exchange_loses_nothing() -> None:
     race(*map(swap, range(THREADS)), rounds=ROUNDS)
     assert Counter(itertools.chain([IDLE], *put)) == Counter(itertools.chain([status.load()], *got))
     assert status.version == THREADS * ROUNDS
+
+
+def test_array_is_read_in_parts() -> None:
+    """Threads read, claim and ask for the owners of one array's words at once, and none fails."""
+    board = Board(6, IDLE, on_death={CALCULATING: IDLE})
+    single = WorkerStatus(IDLE, on_death={CALCULATING: IDLE})
+
+    def read(_turn: int) -> None:
+        assert {*board[1:4], *board.snapshot(), *board.counts()} <= set(MEMBERS)
+
+    def claim(_turn: int) -> None:
+        index = board.claim(IDLE, CALCULATING)
+        if index is not None:
+            assert board.exchange(index, IDLE) is CALCULATING
+
+    def ask(_turn: int) -> None:
+        assert {*board.owners(), board.owner(0), single.owner} <= {None, os.getpid()}
+
+    race(read, claim, ask, read, claim, ask, rounds=ROUNDS // 2)
+    assert board[:] == [IDLE] * 6
 
 
 def test_update_counts_each_step() -> None:

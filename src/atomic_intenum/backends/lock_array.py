@@ -14,12 +14,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .. import layout
-from . import python_row
+from . import python_bound, python_row
 from .lock_owners import OWNER, PROCESS
 
 if TYPE_CHECKING:
     from ..given_lock import Guard
-    from . import python_bound
     from .contract import Mapping
     from .lock_owners import Owners
 
@@ -73,7 +72,9 @@ class LockedWords:
         return self.values[index]
 
     def numbers(self, chosen: slice = python_row.ALL) -> list[int]:
-        return self.values[chosen].tolist()
+        if python_bound.HAS_GIL:
+            return self.values[chosen].tolist()
+        return list(map(self.values.__getitem__, range(*chosen.indices(len(self.values)))))
 
     def count(self, number: int) -> int:
         return self.numbers().count(number)
@@ -110,7 +111,7 @@ class LockedWords:
     def find(self, number: int) -> int | None:
         for start, end in ((self._found, len(self.values)), (0, self._found)):
             for block in range(start, end, _BLOCK):
-                values = self.values[block : min(block + _BLOCK, end)].tolist()
+                values = self.numbers(slice(block, min(block + _BLOCK, end)))
                 if number in values:
                     return block + values.index(number)
         return None

@@ -252,7 +252,10 @@ class Owners:
 
     def _dead(self, first: int, count: int) -> list[int]:
         """Return the words whose owners seem to have died."""
-        numbers = self._numbers[first : first + count].tolist()
+        # No slice of the view: python_bound.HAS_GIL says why.
+        numbers = [self._numbers[first]]
+        if count > 1:
+            numbers = self._numbers.tolist()[first : first + count]
         dead = set()
         for number in set(numbers) - {0, self.number}:
             index = first + numbers.index(number)
@@ -270,11 +273,10 @@ class Owners:
         """Give back what dead processes own, and return the pids of the words' owners."""
         self.recover(first, count, guard)
         dead = set(self._dead(first, count))
-        pids: list[int | None] = []
-        for index in range(first, first + count):
-            process = self.cells[index * _CELLS + PROCESS]
-            pids.append((process & 0xFFFF_FFFF) or None if index not in dead else None)
-        return pids
+        return [
+            None if index in dead else (self.cells[index * _CELLS + PROCESS] & 0xFFFF_FFFF) or None
+            for index in range(first, first + count)
+        ]
 
     def own(self, index: int, guard: Guard | None, *, ends: bool) -> int:
         """Have this process own a word, or nobody.  0, or the pid of who owns it.
@@ -312,19 +314,13 @@ def _flock(fd: int, command: int, place: int) -> int:
     import fcntl  # noqa: PLC0415 - Windows has none
 
     lock = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, place, 1, 0)
-    kind: int = _FLOCK.unpack(fcntl.fcntl(fd, command, lock))[0]
-    return kind
+    return int(_FLOCK.unpack(fcntl.fcntl(fd, command, lock))[0])
 
 
 def _lock_a_place(
     fd: int | None, file: tuple[int, int] | None
 ) -> tuple[int, Callable[[], object]] | None:
-    """Lock a byte of the file that nobody has locked before; None where that cannot be had.
-
-    Returns:
-        Which, and what lets go of it.
-
-    """
+    """Lock a byte that nobody has locked before; return which and what lets go of it, or None."""
     # Asked before: to close what is somebody else's file would end this process's locks of it.
     if sys.platform != "linux" or _identity(fd) != file:
         return None

@@ -38,7 +38,10 @@ class Goal(NamedTuple):
         return (number in self.numbers) != self.leave
 
 
-if TYPE_CHECKING or "t" not in getattr(sys, "abiflags", ""):
+#: Without it, threads that slice one memoryview at once break it (CPython's issue 155606).
+HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+if TYPE_CHECKING or HAS_GIL:
     Lookup = dict
 else:
 
