@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import show
@@ -36,14 +37,9 @@ class LockLike(Protocol):
 #: multiprocessing's locks count for themselves how often they are held, and a child of os.fork
 #: inherits the count.
 _counting: weakref.WeakValueDictionary[int, SemLock] = weakref.WeakValueDictionary()
-
-
-def _forget_parent() -> None:
-    for lock in list(_counting.values()):
-        lock._semlock._after_fork()  # type: ignore[attr-defined]
-
-
-after_fork_in_child(_forget_parent)
+after_fork_in_child(
+    lambda: [lock._semlock._after_fork() for lock in list(_counting.values())]  # type: ignore[attr-defined]
+)
 
 
 class Guard:
@@ -100,9 +96,9 @@ class Guard:
             self.context = semlock
             if _is_semlock(lock, "Lock"):
                 # Another acquire by who holds it would wait for itself.
-                self.is_mine = semlock._is_mine
+                self.is_mine = partial(is_mine, semlock)
                 if sys.version_info >= (3, 14):
-                    self.depth = semlock._is_mine
+                    self.depth = self.is_mine
             elif _is_semlock(lock, "RLock"):
                 self.semlock = semlock
         elif sys.version_info >= (3, 14):  # threading's RLock can tell, its Lock cannot
@@ -111,7 +107,7 @@ class Guard:
     def held_here(self) -> bool:
         """Tell whether this thread holds the lock; False where the lock cannot tell."""
         if _is_semlock(self.lock):
-            return bool(self.lock._semlock._is_mine())  # type: ignore[attr-defined]
+            return is_mine(self.lock._semlock)  # type: ignore[attr-defined]
         owned = getattr(self.lock, "_is_owned", None)  # threading's RLock
         return bool(owned()) if callable(owned) else False
 
@@ -120,6 +116,14 @@ def _is_semlock(lock: object, kind: str = "SemLock") -> bool:
     """Tell whether a lock is of this class of multiprocessing.synchronize."""
     name = "multiprocessing.synchronize"  # 3 ms to import; no get(): python_bound.Lookup says why
     return name in sys.modules and isinstance(lock, getattr(sys.modules[name], kind))
+
+
+def is_mine(semlock: Any) -> bool:
+    """Tell whether this thread holds a lock of multiprocessing.
+
+    Without a GIL its own answer may be wrong while a thread takes it.  For that _count() waits.
+    """
+    return bool(semlock._is_mine() and semlock._count() and semlock._is_mine())
 
 
 _R = TypeVar("_R")
@@ -134,7 +138,7 @@ def guarded(guard: Guard, function: Callable[[], _R], or_else: Any = None) -> _R
     if semlock is None:
         return _by_context(guard, function)
     # Not by `with`, which takes three times as long, and has a gap from CPython 3.14 on.
-    mine = semlock._is_mine()
+    mine = semlock._is_mine() and is_mine(semlock)
     try:
         if or_else is None:
             if not mine:

@@ -182,7 +182,7 @@ def test_array_is_read_in_parts() -> None:
     def ask(_turn: int) -> None:
         assert {*board.owners(), board.owner(0), single.owner} <= {None, os.getpid()}
 
-    race(read, claim, ask, read, claim, ask, rounds=ROUNDS // 2)
+    race(read, claim, ask, read, claim, ask, rounds=4 * ROUNDS)
     assert board[:] == [IDLE] * 6
 
 

@@ -21,7 +21,7 @@ from functools import partial
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
-from ..given_lock import Guard, LockLike, guarded
+from ..given_lock import Guard, LockLike, guarded, is_mine
 from ..layout import HEADER, HEADER_OFFSET, KIND_ARRAY, LINE, VALUE_OFFSET
 from ..process import after_fork_in_child
 from . import python_bound, python_row, python_value
@@ -186,7 +186,7 @@ class Value(python_value.Value):
             semlock = binding.words.semlock
         except (AttributeError, KeyError):
             return python_value.Value.set(self, value)  # super() would cost every call
-        mine = semlock._is_mine()
+        mine = semlock._is_mine() and is_mine(semlock)
         try:
             if not mine:
                 semlock.acquire()

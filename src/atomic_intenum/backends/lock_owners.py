@@ -22,6 +22,7 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..given_lock import is_mine
 from ..layout import EVENT_OFFSET, LINE, VALUE_OFFSET
 from ..process import ProcessLock, after_fork_in_child
 
@@ -221,7 +222,7 @@ class Owners:
         if self.cells[cell + OWNER] == 0 or guard is None:
             return False
         semlock = guard.semlock
-        held = semlock._is_mine()
+        held = is_mine(semlock)
         given = False
         # As guarded(), but without waiting.
         try:
@@ -230,7 +231,7 @@ class Owners:
             owner, process = self.cells[cell + OWNER], self.cells[cell + PROCESS]
             if owner and (owner == ended or not self._lives(owner, process)):
                 number = self._values[index * self._step]
-                after = self._after(number)
+                after = self._rules.get(number, number) if self._always is None else self._always
                 self._values[index * self._step] = after
                 self._clear(index)
                 self.cells[cell] += 1
@@ -246,9 +247,6 @@ class Owners:
                     semlock.release()
             raise
         return given
-
-    def _after(self, number: int) -> int:
-        return self._rules.get(number, number) if self._always is None else self._always
 
     def _dead(self, first: int, count: int) -> list[int]:
         """Return the words whose owners seem to have died."""
@@ -302,11 +300,10 @@ class Owners:
 
 def _identity(fd: int | None) -> tuple[int, int] | None:
     """Return what tells a file from all others."""
-    try:
+    with contextlib.suppress(OSError):
         is_ = os.fstat(-1 if fd is None else fd)
-    except OSError:
-        return None
-    return is_.st_dev, is_.st_ino
+        return is_.st_dev, is_.st_ino
+    return None
 
 
 def _flock(fd: int, command: int, place: int) -> int:
@@ -351,9 +348,7 @@ def _lock_a_place(
         pass
     finally:
         os.close(opened)
-    if release is None or not _is_locked(fd, file, place):
-        return None
-    return place, release
+    return (place, release) if release and _is_locked(fd, file, place) else None
 
 
 def _is_locked(fd: int | None, file: tuple[int, int] | None, place: int) -> bool | None:
@@ -370,10 +365,9 @@ def _is_locked(fd: int | None, file: tuple[int, int] | None, place: int) -> bool
 
 def _namespace() -> int:
     """Return the low bits of the inode of this process's PID namespace."""
-    try:
+    with contextlib.suppress(OSError):
         return os.stat("/proc/self/ns/pid").st_ino & 0xFFFF  # noqa: PTH116 - no Path at import
-    except OSError:
-        return 0
+    return 0
 
 
 def _may_live(process: int) -> bool:
