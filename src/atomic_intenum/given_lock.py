@@ -115,7 +115,8 @@ class Guard:
 def _is_semlock(lock: object, kind: str = "SemLock") -> bool:
     """Tell whether a lock is of this class of multiprocessing.synchronize."""
     name = "multiprocessing.synchronize"  # 3 ms to import; no get(): python_bound.Lookup says why
-    return name in sys.modules and isinstance(lock, getattr(sys.modules[name], kind))
+    module = name in sys.modules and sys.modules[name]  # None as the interpreter ends
+    return bool(module) and isinstance(lock, getattr(module, kind))
 
 
 def is_mine(semlock: Any) -> bool:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from atomic_intenum import IntEnumArray
 from helpers.boards import SHAPES
 from helpers.crew import Bits, Status, Task
-from helpers.support import VERSIONS
+from helpers.support import FREE_THREADED, VERSIONS, collect, fork, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,35 @@ def test_versions_of_an_array() -> None:
     array.fill(Bits.RIGHT)
     assert [array.at(index).version for index in range(3)] == [1, 6, 1]
     assert array.at(1).version < VERSIONS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.skipif(FREE_THREADED, reason="there a child leaves the parent's alone")
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="a reference ends before __del__ is called there"
+)
+def test_forks_child_frees_its_parents_locks() -> None:
+    """Locks of values that a parent dropped are freed by the first value that a child makes."""
+    lock = Status(Bits.LEFT).get_lock()
+    dropped = weakref.ref(lock)
+    del lock
+    collect()
+
+    def child() -> None:
+        assert dropped() is not None
+        Status(Bits.LEFT)
+        collect()
+        assert dropped() is None
+
+    assert wait_for(fork(child)) == 0
+
+
+def test_wait_as_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait that an object's end calls still times out, when modules are gone already."""
+    status = Status(Bits.LEFT)
+    monkeypatch.setitem(sys.modules, "multiprocessing.synchronize", None)
+    with pytest.raises(TimeoutError):
+        status.wait_for(Bits.RIGHT, timeout=0)
 
 
 class Interrupt(BaseException):

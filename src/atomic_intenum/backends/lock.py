@@ -43,10 +43,11 @@ INHERITED_ONLY = True
 
 #: Locks of values that are gone.  Where fork is not the default, freeing a semaphore calls
 #: multiprocessing's resource tracker.  Garbage collection may run anywhere, in the tracker's code
-#: too.  So a lock waits in the last of these until the next value is made.  A fork's child leaves
-#: the parent's alone: without a GIL another thread may just be changing it.
+#: too.  So a lock waits in the last of these until the next value is made.  Without a GIL a fork's
+#: child leaves the parent's alone: another thread may have been changing it.
 _graveyards: list[deque[LockLike]] = [deque()]
-after_fork_in_child(lambda: _graveyards.append(deque()))
+if not python_bound.HAS_GIL:
+    after_fork_in_child(lambda: _graveyards.append(deque()))
 
 
 class _OwnGuard(Guard):

@@ -39,7 +39,7 @@ class Goal(NamedTuple):
 
 
 #: Without it, threads that slice one memoryview at once break it (CPython's issue 155606).
-HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+HAS_GIL = "free-threading" not in sys.version  # by the build: an import may switch it on and off
 
 if TYPE_CHECKING or HAS_GIL:
     Lookup = dict
