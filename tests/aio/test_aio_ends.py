@@ -25,6 +25,7 @@ from helpers.loops import (
     until_descriptors,
     until_nobody_watches,
     until_waiting,
+    until_watched,
     waited_for,
     watchers,
 )
@@ -181,8 +182,7 @@ def test_one_thread_and_for_a_second() -> None:
         wait = asyncio.create_task(value.aio.wait_for(LEFT))
         await until_waiting()
         await asyncio.to_thread(barrier.wait, PATIENCE)
-        while watchers() != 1:  # it has just begun, and has no name yet
-            await asyncio.sleep(0.001)
+        until_watched()
         await asyncio.to_thread(barrier.wait, PATIENCE)
         assert await wait is LEFT
 

@@ -17,15 +17,14 @@ from helpers import subinterpreters
 from helpers.boards import Wide
 from helpers.crew import PATIENCE, Bits, Status, Task, child
 from helpers.loops import (
-    WATCHED,
     descriptors,
     forks_beside_the_thread,
     steps,
     until_descriptors,
     until_nobody_watches,
     until_waiting,
+    until_watched,
     waited_for,
-    watchers,
 )
 from helpers.support import collect, environment, run_script
 
@@ -304,7 +303,7 @@ def test_loops_of_many_threads() -> None:
 
     tasks = [Task(lambda: run_in("asyncio", main)) for _ in range(8)]
     ready.wait(PATIENCE)
-    assert watchers() == WATCHED
+    until_watched()
     value.set(RIGHT)
     for index in range(8):
         array[index] = LEFT

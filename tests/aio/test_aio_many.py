@@ -26,7 +26,7 @@ from atomic_intenum import BACKEND, IntEnumArray, IntEnumValue
 from helpers.by_value import CONTEXT
 from helpers.crew import PATIENCE
 from helpers.inside import aio
-from helpers.loops import WATCHED, descriptors, forks_beside_the_thread, run, waited_for, watchers
+from helpers.loops import descriptors, forks_beside_the_thread, run, until_watched, waited_for
 from helpers.marks import needs_many_locks
 from helpers.owners import ATOMIC
 from helpers.support import soaked
@@ -43,6 +43,9 @@ ARRAYS = 10
 #: Fewer where the core is the one that native has soaked.
 ROUNDS = soaked(4, 1000 if BACKEND == "native" else 200)
 WRITERS = 4
+#: Seconds.  Writers that are killed again and again begin again and again: on a full machine it
+#: takes long.
+ROUND_TAKES = soaked(1, 10) * PATIENCE
 
 #: What part of a core a process may take while all it waits for is still: generous.
 IDLE_SHARE = 0.2
@@ -201,11 +204,11 @@ class Crowd:
         """Let the loop run until every word is waited for."""
         while waited_for() < VALUES + ARRAYS:
             await asyncio.sleep(0)
-        assert watchers() == WATCHED
+        until_watched()
 
     async def end(self, tasks: list[asyncio.Task[Any]], old: State, goal: State) -> None:
         """Wait until all goals are met, and check what came of it."""
-        _, left = await asyncio.wait(tasks, timeout=PATIENCE)
+        _, left = await asyncio.wait(tasks, timeout=ROUND_TAKES)
         met = [value for value in self.values if value.load() is goal]
         assert not left, f"{len(left)} are left; {len(met)} of {VALUES} values are {goal.name}"
         claimed = sorted(index for task in tasks if (index := task.result()) is not None)

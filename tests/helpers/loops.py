@@ -39,6 +39,11 @@ def watchers() -> int:
     return found
 
 
+def until_watched() -> None:
+    """Wait until a thread watches, where one does; it gives itself its name as it begins."""
+    until(lambda: watchers() == WATCHED, "a thread that watches")
+
+
 def run(main: Coroutine[Any, Any, R]) -> R:
     """Run a program in a loop of its own, and leave nothing waiting there."""
 
