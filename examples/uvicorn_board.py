@@ -82,9 +82,10 @@ class Worker:
         """Return what the board says of each worker."""
         owners = self.board.owners()  # first of all: it gives dead workers' rows back
         return [
-            {"row": index, "pid": owners[index], "status": status.name}
-            for index, status in enumerate(self.board)
-            if status is not Status.FREE
+            {"row": index, "pid": pid, "status": status.name}
+            for index, (pid, status) in enumerate(zip(owners, self.board, strict=True))
+            # A row that was taken since has no pid here: the next answer has it.
+            if pid is not None and status is not Status.FREE
         ]
 
     async def answer(self, path: str, send: Send) -> None:

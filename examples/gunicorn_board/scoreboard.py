@@ -67,7 +67,8 @@ def rows() -> list[dict[str, int | str | None]]:
     """Return what the board says of each worker."""
     owners = board.owners()  # first of all: it makes dead workers' rows DEAD
     return [
-        {"row": index, "pid": owners[index], "status": status.name}
-        for index, status in enumerate(board)
-        if status is not Status.FREE
+        {"row": index, "pid": pid, "status": status.name}
+        for index, (pid, status) in enumerate(zip(owners, board, strict=True))
+        # A row that was taken since has no pid here: the next answer has it.
+        if status is Status.DEAD or (pid is not None and status is not Status.FREE)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import re
@@ -108,6 +110,30 @@ def kill_one(server: Program, board: Board, left: dict[str, Any] | None) -> None
     taken = next(row for row in board.rows if row["row"] == killed["row"])
     assert taken["pid"] not in before
     assert board.pids - {taken["pid"]} == before - {killed["pid"]}
+
+
+@pytest.mark.parametrize("name", ["gunicorn_board/scoreboard", "uvicorn_board"])
+def test_row_that_is_just_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that is taken while a board is read is told with its pid, by the next answer."""
+    folder, _, module_name = name.rpartition("/")
+    monkeypatch.syspath_prepend(EXAMPLES / folder)
+    module = importlib.import_module(module_name)
+    monkeypatch.delitem(sys.modules, module_name)
+    free, idle = module.Status.FREE, module.Status.IDLE
+    owners = module.Board.owners
+
+    def owners_before_a_claim(board: Any) -> list[int | None]:
+        found: list[int | None] = owners(board)
+        assert board.claim(free, idle) is not None
+        return found
+
+    monkeypatch.setattr(module.Board, "owners", owners_before_a_claim)
+    board = module.Board(size=2, initial=free, on_death={idle: free})
+    with contextlib.closing(board):
+        reader = module.Worker() if hasattr(module, "Worker") else module
+        monkeypatch.setattr(reader, "board", board, raising=False)
+        assert reader.rows() == []
+        assert reader.rows() == [{"row": 0, "pid": os.getpid(), "status": "IDLE"}]
 
 
 @needs("gunicorn")
