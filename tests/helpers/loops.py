@@ -14,7 +14,7 @@ import pytest
 import atomic_intenum
 from helpers.crew import PATIENCE
 from helpers.inside import aio
-from helpers.support import collect, collect_unless_counted, until
+from helpers.support import collect, collect_unless_counted, soaked, until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -48,7 +48,7 @@ def run(main: Coroutine[Any, Any, R]) -> R:
     """Run a program in a loop of its own, and leave nothing waiting there."""
 
     async def whole() -> R:
-        async with asyncio.timeout(PATIENCE * 2):
+        async with asyncio.timeout(PATIENCE * soaked(2, 100)):
             result = await main
         assert waited_for() == 0
         return result
