@@ -167,21 +167,22 @@ $(VENV)/installed: $(VENV)/made pyproject.toml setup.py $(wildcard csrc/*.h csrc
 
 # The package is there already, so that this adds no more than the tools its extra names.
 # CPython brings no cffi: the tests of that binding need its extra.
+# An older release with a wheel goes before a newer one without: numpy's take a quarter of an hour to compile.
 TOOLS := demo test lint docs dist tox
 comma := ,
 $(TOOLS:%=$(VENV)/%-tools): $(VENV)/%-tools: $(VENV)/made pyproject.toml | $(VENV)/installed
 	@echo "Installing what 'make $*' needs"
-	@$(PIP) install 'atomic-intenum[$*$(if $(filter cffi,$(BUILT)),$(comma)cffi)]'
+	@$(PIP) install --prefer-binary 'atomic-intenum[$*$(if $(filter cffi,$(BUILT)),$(comma)cffi)]'
 	@touch $@
 
 $(VENV)/bench-tools: $(VENV)/made pyproject.toml benchmarks/requirements.txt | $(VENV)/installed
 	@echo "Installing what 'make bench' needs"
-	@$(PIP) install 'atomic-intenum[bench]' -r benchmarks/requirements.txt
+	@$(PIP) install --prefer-binary 'atomic-intenum[bench]' -r benchmarks/requirements.txt
 	@touch $@
 
 $(VENV)/gate-tools: $(VENV)/made benchmarks/requirements.txt | $(VENV)/installed
 	@echo "Installing what 'make gate' needs"
-	@$(PIP) install -r benchmarks/requirements.txt 'pytest-benchmark>=5'
+	@$(PIP) install --prefer-binary -r benchmarks/requirements.txt 'pytest-benchmark>=5'
 	@touch $@
 
 # ---- lint --------------------------------------------------------------------------------------
