@@ -74,10 +74,10 @@ class Interrupt(BaseException):
 IGNORED = {"__del__", "_drop", "<lambda>"}
 FINALIZE = util.Finalize.__call__.__code__
 ELSEWHERE = {"logging", "weakref", "_weakrefset"}
-#: Whose lambdas are no hooks, but what a write does inside of its lock.
-WRITERS = {f"atomic_intenum.backends.{name}" for name in ("python_row", "python_value")}
 if sys.version_info >= (3, 14):  # what it locks by `with` stays locked: see ProcessLock.call()
     ELSEWHERE.add("multiprocessing.resource_tracker")
+#: Whose lambdas are no hooks, but what a write does inside of its lock.
+WRITERS = {f"atomic_intenum.backends.{name}" for name in ("python_row", "python_value")}
 came, ready = [], []
 longest = 1e-3
 
@@ -90,7 +90,8 @@ def handle(_, frame):
     while inner is not None:
         code = inner.f_code
         name = inner.f_globals.get("__name__")
-        ignored = code.co_name in IGNORED and name not in WRITERS
+        inside = code.co_name == "<lambda>" and name in WRITERS
+        ignored = code.co_name in IGNORED and not inside
         if ignored or code is FINALIZE or name in ELSEWHERE:
             signal.setitimer(signal.ITIMER_REAL, 1e-5)
             return
