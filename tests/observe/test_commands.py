@@ -313,8 +313,8 @@ def test_wait_needs_somebody_who_answers() -> None:
 def test_wait_for_the_next_one() -> None:
     """`wait --timeout` passes over what a dead creator has left, and waits for the next one."""
     with service() as it:
-        it.kill()
         left = memory(it.status).read_bytes()
+        it.kill()  # from now on whoever creates something removes it
         began = time.monotonic()
         refused("wait", it.status, "IDLE", "--timeout", "0.5")
         assert time.monotonic() - began >= 0.5
@@ -516,7 +516,7 @@ EACH = [
 @pytest.fixture(scope="module")
 def busy() -> Iterator[dict[str, str]]:
     """Run a service that writes all the time, beside a corrupt segment; yields the names."""
-    bad = f"t{os.getpid()}-bad"
+    bad = f"t{os.getpid()}-spoilt"
     with service(10_000) as it, planted(path_of(bad), b"nothing" * 100):
         it.ask("thread()")
         try:
